@@ -1,0 +1,2 @@
+//! The ironbrook command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Device and module twins: the document, merging, versions, metadata, limits. No storage.
