@@ -1,0 +1,47 @@
+//! Who is connected, and how to reach them.
+
+use crate::operation::{Delivery, MethodAnswer, MethodCall};
+use async_trait::async_trait;
+use ironbrook_model::{Identity, Refusal};
+use std::sync::Arc;
+
+/// The number of a claim on an identity; a later claim has a higher one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+/// How the fabric reaches a session; bounded, never blocks.
+pub trait Mailbox: Send + Sync + 'static {
+    /// Hands something to the session. `Err` gives it back where the session is gone or too far behind.
+    fn deliver(&self, delivery: Delivery) -> Result<(), Delivery>;
+
+    /// Ends the session.
+    fn close(&self, why: Refusal);
+
+    /// Whether the session takes direct methods.
+    fn takes_methods(&self) -> bool;
+
+    /// Whether the session takes changes of desired properties.
+    fn takes_desired(&self) -> bool;
+}
+
+/// One claim per identity: the newest wins, the older session is closed with 400027.
+#[async_trait]
+pub trait Fabric: Send + Sync + 'static {
+    /// Claims an identity for a session.
+    async fn claim(&self, identity: &Identity, mailbox: Arc<dyn Mailbox>) -> Result<Epoch, Refusal>;
+
+    /// Gives a claim up; nothing happens where a newer one exists.
+    fn release(&self, identity: &Identity, epoch: Epoch);
+
+    /// The session of an identity, if it is on this node.
+    fn find(&self, identity: &Identity) -> Option<(Epoch, Arc<dyn Mailbox>)>;
+
+    /// How many identities are claimed.
+    fn connected(&self) -> usize;
+
+    /// Calls a direct method wherever the identity is connected. 404103 not online, 504101 no answer in time.
+    async fn call(&self, identity: &Identity, call: MethodCall) -> Result<MethodAnswer, Refusal>;
+
+    /// Brings a device's answer back to the caller; unknown and late ones are dropped.
+    fn answer(&self, identity: &Identity, request: &str, answer: MethodAnswer);
+}

@@ -1,0 +1,21 @@
+//! Who may speak.
+
+use async_trait::async_trait;
+use ironbrook_model::{Identity, IdentityRecord, Refusal, SharedAccessPolicy};
+use std::sync::Arc;
+
+/// Identities and shared access policies as authentication needs them.
+///
+/// Contract: `find` answers from the newest committed state. After a change of an identity (disabled, deleted, keys
+/// changed, re-created) every listener was called with it before the change is acknowledged to whoever asked for it.
+#[async_trait]
+pub trait Identities: Send + Sync + 'static {
+    /// The record of an identity; `None` if it does not exist. An error only where the answer is not known.
+    async fn find(&self, identity: &Identity) -> Result<Option<Arc<IdentityRecord>>, Refusal>;
+
+    /// A shared access policy by exact name.
+    async fn policy(&self, name: &str) -> Result<Option<Arc<SharedAccessPolicy>>, Refusal>;
+
+    /// Registers a listener for changed identities; it must not block.
+    fn listen(&self, changed: Box<dyn Fn(&Identity) + Send + Sync>);
+}
