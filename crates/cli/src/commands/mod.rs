@@ -1,0 +1,61 @@
+//! The command line: one file per command.
+
+pub mod blobs;
+pub mod config;
+pub mod device;
+pub mod messages;
+pub mod plot;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A self-hosted Industrial IoT platform, wire-compatible with Azure IoT Hub.
+#[derive(Debug, Parser)]
+#[command(name = "ironbrook", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// How data is printed to stdout.
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub output: OutputFormat,
+    /// What is logged to stderr, e.g. `info`, `debug`, `ironbrook_gateway=debug,warn`.
+    #[arg(long, global = true, env = "IRONBROOK_LOG", value_name = "FILTER")]
+    pub log: Option<String>,
+    /// Log one JSON object per line.
+    #[arg(long, global = true)]
+    pub log_json: bool,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs: one JSON value per line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole hub on this machine: registry, doors, storage account, a simulated sensor and a web page.
+    Dev(Box<crate::dev::Args>),
+    /// Run a simulated device.
+    Device(device::Args),
+    /// Read telemetry from the events endpoint.
+    Messages(messages::Args),
+    /// List and download blobs of the storage account.
+    Blobs(blobs::Args),
+    /// Draw temperatures over time as PNG or SVG.
+    Plot(plot::Args),
+    /// Print or check the configuration.
+    Config(config::Args),
+}
