@@ -4,6 +4,7 @@
 //! clients speaks first. What is *not* here: rules of the hub, and anything of the service side; the assembly hands those in
 //! as an HTTP router and as [`AmqpService`].
 
+pub mod authority;
 mod service;
 
 pub use service::{AmqpService, Attach, ServiceSink, ServiceSource};
