@@ -1,0 +1,260 @@
+//! Configuration: one TOML file, then `IRONBROOK__SECTION__KEY`, then flags. Unknown keys are errors with line and column.
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// The file that is read when no other is named.
+pub const DEFAULT_FILE: &str = "ironbrook.toml";
+const ENVIRONMENT_PREFIX: &str = "IRONBROOK__";
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is not a configuration; the message has line and column.
+    #[error("{origin}: {message}")]
+    Text {
+        /// File or variable.
+        origin: String,
+        /// Where and what.
+        message: String,
+    },
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The hub.
+    pub hub: Hub,
+    /// Where the doors listen.
+    pub listen: Listen,
+    /// The simulated sensor of `dev`.
+    pub thermistor: Thermistor,
+    /// The message log.
+    pub log: Log,
+    /// Where telemetry is stored.
+    pub storage: Storage,
+}
+
+/// The hub.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hub {
+    /// Short name: in storage names, in events, as the entity of the events endpoint.
+    pub name: String,
+    /// Host names and addresses clients may use; the first stands in connection strings. In certificates and SAS scopes.
+    pub hosts: Vec<String>,
+    /// Limits: `azure`, the documented ones, or `native`, raised.
+    pub profile: Profile,
+    /// Partitions of the events endpoint, 1 to 32; fixed at first start.
+    pub partitions: u16,
+}
+
+/// A set of limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// The documented limits of Azure IoT Hub.
+    Azure,
+    /// Raised limits.
+    Native,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self { name: "ironbrook".into(), hosts: vec!["localhost".into()], profile: Profile::Native, partitions: 4 }
+    }
+}
+
+/// Where the doors listen. Each TLS listener serves MQTT, AMQP, HTTPS and WebSocket alike; plain ones belong on loopback.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// MQTT over TLS.
+    pub mqtt: SocketAddr,
+    /// HTTPS and WebSocket.
+    pub https: SocketAddr,
+    /// HTTPS where the port above may not be bound.
+    pub https_fallback: SocketAddr,
+    /// AMQP over TLS.
+    pub amqp: SocketAddr,
+    /// Plain AMQP for Event Hubs SDKs with `UseDevelopmentEmulator=true`.
+    pub amqp_plain: SocketAddr,
+    /// The web page without TLS (browsers do not know the private authority).
+    pub portal: SocketAddr,
+    /// The storage account, with and without TLS.
+    pub blob: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            mqtt: at(8883),
+            https: at(443),
+            https_fallback: at(8443),
+            amqp: at(5671),
+            amqp_plain: at(5672),
+            portal: at(8080),
+            blob: at(10_000),
+        }
+    }
+}
+
+/// The simulated sensor of `dev`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thermistor {
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Its device.
+    pub device: String,
+    /// Milliseconds between messages.
+    pub interval_ms: u64,
+}
+
+impl Default for Thermistor {
+    fn default() -> Self {
+        Self { enabled: true, device: "thermistor-1".into(), interval_ms: 1000 }
+    }
+}
+
+/// The message log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Days a message is kept for readers, 1 to 7 on Azure.
+    pub retention_days: u16,
+    /// Bytes kept at most per partition.
+    pub retention_bytes: u64,
+    /// Bytes of a segment file.
+    pub segment_bytes: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { retention_days: 1, retention_bytes: 4 << 30, segment_bytes: 16 << 20 }
+    }
+}
+
+/// Where telemetry is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Seconds a batch gathers before it becomes a blob. Azure: 60 to 720.
+    pub batch_seconds: u64,
+    /// Name pattern with all of `{iothub} {partition} {YYYY} {MM} {DD} {HH} {mm}`.
+    pub file_name_format: String,
+    /// An other Azure Blob account to write to, as connection string; the built-in account where empty.
+    pub connection_string: String,
+    /// Name of the built-in account.
+    pub account: String,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            batch_seconds: 5,
+            file_name_format: "{iothub}/{partition}/{YYYY}/{MM}/{DD}/{HH}/{mm}".into(),
+            connection_string: String::new(),
+            account: "ironbrook".into(),
+        }
+    }
+}
+
+impl Config {
+    /// Loads file and environment. Without `file`, `ironbrook.toml` is read if it is there.
+    pub fn load(file: Option<&Path>) -> Result<Self, Error> {
+        let (path, required) = file.map_or((Path::new(DEFAULT_FILE), false), |f| (f, true));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound && !required => String::new(),
+            Err(source) => return Err(Error::Read { path: path.into(), source }),
+        };
+        Self::parse(&text, &path.display().to_string(), std::env::vars())
+    }
+
+    fn parse(text: &str, origin: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
+        let fail = |origin: &str, error: toml::de::Error| Error::Text { origin: origin.into(), message: error.to_string().trim_end().into() };
+        // Checked alone first, so that line and column are the file's own.
+        toml::from_str::<Self>(text).map_err(|e| fail(origin, e))?;
+        let mut table: toml::Table = toml::from_str(text).map_err(|e| fail(origin, e))?;
+        for (name, value) in environment {
+            let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+            set(&mut table, &path.to_lowercase(), &value)
+                .and_then(|()| Self::deserialize(table.clone()).map(drop).map_err(|e| e.message().to_owned()))
+                .map_err(|message| Error::Text { origin: name.clone(), message })?;
+        }
+        Self::deserialize(table).map_err(|e| fail(origin, e))
+    }
+
+    /// The configuration as TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
+
+/// Sets `section__key`; a value that reads as TOML is one, anything else is text.
+fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
+    let (section, key) = path.split_once("__").ok_or("the name has the form IRONBROOK__SECTION__KEY")?;
+    let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
+        .ok()
+        .and_then(|mut t| t.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    match table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new())) {
+        toml::Value::Table(inner) => {
+            inner.insert(key.to_owned(), value);
+            Ok(())
+        }
+        _ => Err(format!("{section} is not a section")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_environment() -> std::iter::Empty<(String, String)> {
+        std::iter::empty()
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_line_and_column() {
+        let error = Config::parse("[hub]\nname = 'h'\nnaem = 'x'\n", "f.toml", no_environment()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("f.toml") && text.contains("line 3, column 1") && text.contains("naem"), "{text}");
+    }
+
+    #[test]
+    fn environment_beats_the_file() {
+        let environment = [
+            ("IRONBROOK__LISTEN__MQTT".to_owned(), "127.0.0.1:18883".to_owned()),
+            ("IRONBROOK__HUB__PARTITIONS".to_owned(), "2".to_owned()),
+        ];
+        let config = Config::parse("[hub]\npartitions = 8\n", "f", environment.into_iter()).unwrap();
+        assert_eq!(config.hub.partitions, 2);
+        assert_eq!(config.listen.mqtt.port(), 18883);
+    }
+
+    #[test]
+    fn an_unknown_variable_is_an_error_that_names_it() {
+        let environment = [("IRONBROOK__HUB__NAEM".to_owned(), "x".to_owned())];
+        let error = Config::parse("", "f", environment.into_iter()).unwrap_err();
+        assert!(error.to_string().starts_with("IRONBROOK__HUB__NAEM: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_printed_is_what_is_read() {
+        let text = Config::default().to_toml().unwrap();
+        assert_eq!(Config::parse(&text, "f", no_environment()).unwrap(), Config::default());
+    }
+}
