@@ -1,1 +1,11 @@
-//! ironbrook cloud.
+//! The IoT Hub assembly: registry, twins, cloud-to-device queues, service API, events endpoint and storage account
+//! around the core.
+//!
+//! Start with [`assembly::Cloud`], which opens everything in order and hands out what a process has to serve. What is
+//! *not* here: sockets (the gateway), the way of a message (the hub), and anything of an edge device's runtime.
+
+pub mod assembly;
+pub mod events;
+pub mod registry;
+pub mod service_api;
+pub mod storage;

@@ -1,0 +1,1 @@
+//! Identities, policies, twins and waiting messages, in one embedded database.
