@@ -1,1 +1,0 @@
-//! Device and module twins: the document, merging, versions, metadata, limits. No storage.
