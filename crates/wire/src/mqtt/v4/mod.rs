@@ -1,0 +1,33 @@
+//! MQTT 3.1.1 packets, both directions (OASIS standard "MQTT Version 3.1.1").
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use ironbrook_wire::mqtt::v4::{Packet, decode, encode};
+//!
+//! let mut buffer = BytesMut::new();
+//! encode(&Packet::PingReq, &mut buffer).unwrap();
+//! assert_eq!(decode(&mut buffer, 1024).unwrap(), Some(Packet::PingReq));
+//! assert_eq!(decode(&mut buffer, 1024).unwrap(), None); // more bytes are needed
+//! ```
+//!
+//! Decoding copies nothing: topics and payloads are slices of the read buffer. The codec holds the rules of single packets
+//! only; which packet may come when, and what topics mean, is the caller's matter. In particular wildcard characters are let
+//! through in the topic of a PUBLISH, since device ids and property bags may hold them.
+
+mod decode;
+mod encode;
+mod error;
+mod packet;
+#[cfg(test)]
+mod tests;
+
+pub use decode::decode;
+pub use encode::{PACKET_LEN_MAX, encode};
+pub use error::{Unencodable, Violation};
+pub use packet::{
+    ConnAck, Connect, ConnectReturnCode, Packet, PacketId, Publish, QoS, SubAck, SubAckCode, Subscribe,
+    SubscribeFilter, Unsubscribe, Will,
+};
+
+/// Most topic filters in one SUBSCRIBE or UNSUBSCRIBE; a bound of ours, far above what any client of the platform sends.
+pub const FILTERS_MAX: usize = 256;
