@@ -3,8 +3,20 @@
 use crate::auth::Auth;
 use crate::operation::{Delivery, MethodAnswer, MethodCall, Operation, Outcome};
 use crate::seams::Seams;
+use crate::{Limits, Metrics, Router};
 use ironbrook_log::Ticket;
 use ironbrook_model::{Identity, Message, MessageSource, Refusal, SasToken, Timestamp};
+
+/// What a hub is.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its short name, used in storage names, as Event Hubs entity and in events.
+    pub name: String,
+    /// All host names it answers to, as tokens may name them.
+    pub hosts: Vec<String>,
+    /// What it takes at most.
+    pub limits: Limits,
+}
 
 /// How a peer proves who it is.
 #[derive(Debug, Clone)]
@@ -54,17 +66,37 @@ impl Session {
 
     /// The next thing for the device; pulls from the inbox only while subscribed and within the window of 10 unsettled
     /// messages. After [`Delivery::Closed`] it waits for ever. Cancel-safe.
-    pub async fn next(&mut self) -> Delivery {
+    pub async fn next(&self) -> Delivery {
         unimplemented!()
     }
 
     /// Replaces the credential of the same identity (AMQP put-token refresh) without a new session.
-    pub fn renew(&mut self, _credential_expires: Option<Timestamp>) {
+    pub fn renew(&self, _credential_expires: Option<Timestamp>) {
         unimplemented!()
     }
 }
 
 impl Hub {
+    /// Puts a hub together. Must be called within a tokio runtime.
+    pub fn new(_config: Config, _seams: Seams, _router: Router, _metrics: Metrics) -> Self {
+        unimplemented!()
+    }
+
+    /// What it takes at most.
+    pub fn limits(&self) -> &Limits {
+        unimplemented!()
+    }
+
+    /// The routes, to replace them.
+    pub fn router(&self) -> &Router {
+        unimplemented!()
+    }
+
+    /// Closes all sessions and waits until their locks are released.
+    pub async fn close(&self) {
+        unimplemented!()
+    }
+
     /// Authentication, for doors and the service API.
     pub fn auth(&self) -> &Auth {
         unimplemented!()

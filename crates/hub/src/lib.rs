@@ -6,9 +6,17 @@
 
 pub mod auth;
 mod hub;
+mod limits;
+pub mod metrics;
 pub mod operation;
+pub mod router;
 pub mod seams;
 
+pub use hub::{Config, ConnectRequest, Credential, Hub, Session};
+pub use limits::Limits;
+pub use metrics::Metrics;
 pub use operation::{
-    Delivery, LockToken, MethodAnswer, MethodCall, Operation, Outcome, Settlement, Subscription,
+    Delivery, LockToken, LockedMessage, MethodAnswer, MethodCall, Operation, Outcome, Settlement,
+    Subscription,
 };
+pub use router::{Route, Router};
