@@ -4,7 +4,14 @@
 //! clients speaks first. What is *not* here: rules of the hub, and anything of the service side; the assembly hands those in
 //! as an HTTP router and as [`AmqpService`].
 
+mod amqp;
 pub mod authority;
+mod metrics;
+mod peer;
 mod service;
+mod services;
 
+pub use metrics::{ConnectionGuard, Metrics, Protocol};
+pub use peer::Peer;
 pub use service::{AmqpService, Attach, ServiceSink, ServiceSource};
+pub use services::Services;
