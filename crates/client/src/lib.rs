@@ -1,1 +1,38 @@
-//! ironbrook client.
+//! Clients of an IoT hub, ours or any that is compatible with Azure IoT Hub.
+//!
+//! - [`DeviceClient`]: a device or module over MQTT 3.1.1 and TLS: telemetry, messages from the hub, twin, direct methods. It signs
+//!   and renews its tokens and reconnects by itself. Start here when you write a device.
+//! - `EventsClient`: reads telemetry from the Event-Hubs-compatible endpoint.
+//! - `ServiceClient`: identities, twins, methods and queries over HTTPS.
+//!
+//! ```no_run
+//! # async fn example() -> ironbrook_client::Result<()> {
+//! use ironbrook_client::{DeviceClient, Message, SystemProperty};
+//!
+//! let client = DeviceClient::builder("HostName=localhost;DeviceId=d1;SharedAccessKey=c2VjcmV0")?
+//!     .ca_file("ironbrook-data/ca.pem")?
+//!     .connect()
+//!     .await?;
+//! let mut message = Message::new(r#"{"temperature": 21.5}"#);
+//! message.system.set(SystemProperty::ContentType, "application/json");
+//! message.system.set(SystemProperty::ContentEncoding, "utf-8");
+//! client.send(message).await?; // returns when the hub has stored it
+//! client.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is *not* here: the hub, and offline storage. Messages live in memory until they are acknowledged; a program that must
+//! not lose any over its own restart keeps them itself until [`Receipt`] resolves.
+
+mod device;
+mod error;
+mod transport;
+
+pub use device::{
+    Builder, ConnectionState, DesiredUpdate, DesiredUpdates, DeviceClient, Driver, Messages, MethodCall,
+    MethodCalls, Receipt, ReceivedMessage, RetryPolicy, Twin,
+};
+pub use error::{Error, Result};
+pub use ironbrook_model::{DeviceId, Identity, Message, ModuleId, SystemProperty};
+pub use transport::Trust;

@@ -1,0 +1,320 @@
+//! One connection: hello, bytes in and out, pings, and the graceful end.
+
+use super::Control;
+use super::credentials::Secret;
+use super::driver::{Config, Driver};
+use crate::error::{Error, Result};
+use crate::transport::{BoxStream, Dial};
+use bytes::{Bytes, BytesMut};
+use ironbrook_model::percent_encode;
+use ironbrook_wire::mqtt::v4::{self, Connect, ConnectReturnCode, Packet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// The API version stock clients of today send.
+const API_VERSION: &str = "2021-04-12";
+/// Longest packet taken from a hub, bytes; twins and messages are well below.
+const PACKET_LEN_MAX: usize = 1024 * 1024;
+/// Bytes waiting to be written above which nothing new is taken.
+const OUT_LEN_MAX: usize = 256 * 1024;
+/// Longest wait for CONNACK.
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for acknowledgements before a graceful end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for acknowledgements before a token is renewed.
+const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the last bytes to leave.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A time that never comes, in practice.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// As wished.
+    Closed,
+    /// To come back with a new token.
+    Renew,
+    /// Broken.
+    Lost(Error),
+}
+
+/// CONNECT and what goes with it.
+pub(super) struct Greeting {
+    client_id: String,
+    username: String,
+    password: Secret,
+    keep_alive: Duration,
+    renew_after: Option<Duration>,
+}
+
+impl Greeting {
+    /// Signs a token and makes the user name.
+    pub(super) fn new(config: &Config) -> Result<Self> {
+        let Config { identity, hub, .. } = config;
+        let pass =
+            config.credentials.pass(&format!("{hub}/{}", identity.resource()), config.token_lifetime)?;
+        let client_type = percent_encode(&config.client_type);
+        Ok(Self {
+            client_id: identity.to_string(),
+            username: format!("{hub}/{identity}/?api-version={API_VERSION}&DeviceClientType={client_type}"),
+            password: pass.token,
+            keep_alive: config.keep_alive,
+            renew_after: pass.renew_after,
+        })
+    }
+
+    fn packet(&self) -> Packet {
+        Packet::Connect(Box::new(Connect {
+            client_id: self.client_id.as_str().into(),
+            keep_alive: u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            // The hub keeps messages for a session that is not clean, and packet ids stay valid for sending again.
+            clean_session: false,
+            will: None,
+            username: Some(self.username.as_str().into()),
+            password: Some(Bytes::copy_from_slice(self.password.0.as_bytes())),
+        }))
+    }
+}
+
+/// An accepted connection.
+pub(super) struct Link {
+    stream: BoxStream,
+    /// What came right behind CONNACK.
+    inbox: BytesMut,
+    renew_at: Option<Instant>,
+}
+
+/// Dials and says hello.
+pub(super) async fn open(dial: Arc<dyn Dial>, greeting: Greeting) -> Result<Link> {
+    let stream = dial.dial().await?;
+    match timeout(WELCOME_TIMEOUT, hello(stream, &greeting)).await {
+        Ok(link) => link,
+        Err(_) => Err(Error::Timeout("CONNECT")),
+    }
+}
+
+async fn hello(mut stream: BoxStream, greeting: &Greeting) -> Result<Link> {
+    let renew_at = greeting.renew_after.map(|after| Instant::now() + after);
+    let mut out = BytesMut::new();
+    v4::encode(&greeting.packet(), &mut out).map_err(|e| Error::Configuration(e.to_string()))?;
+    stream.write_all(&out).await.map_err(|e| Error::network("sending CONNECT", e))?;
+    stream.flush().await.map_err(|e| Error::network("sending CONNECT", e))?;
+    let mut inbox = BytesMut::new();
+    loop {
+        match decode(&mut inbox)? {
+            Some(Packet::ConnAck(ack)) => {
+                return welcome(ack.code).map(|()| Link { stream, inbox, renew_at });
+            }
+            Some(_) => return Err(Error::Protocol("the first packet was no CONNACK".to_owned())),
+            None => {}
+        }
+        let read = stream.read_buf(&mut inbox).await.map_err(|e| Error::network("waiting for CONNACK", e))?;
+        if read == 0 {
+            return Err(Error::network("waiting for CONNACK", io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+fn welcome(code: ConnectReturnCode) -> Result<()> {
+    match code {
+        ConnectReturnCode::Accepted => Ok(()),
+        ConnectReturnCode::BadUserNameOrPassword | ConnectReturnCode::NotAuthorized => {
+            Err(Error::Unauthorized(format!("the hub answered CONNECT with code {}", code as u8)))
+        }
+        ConnectReturnCode::ServerUnavailable => {
+            Err(Error::Refused { status: 503, message: "the hub is not available now".to_owned() })
+        }
+        ConnectReturnCode::UnacceptableProtocolVersion | ConnectReturnCode::IdentifierRejected => Err(
+            Error::Configuration(format!("the hub does not take this client: CONNACK code {}", code as u8)),
+        ),
+    }
+}
+
+fn decode(inbox: &mut BytesMut) -> Result<Option<Packet>> {
+    v4::decode(inbox, PACKET_LEN_MAX).map_err(|e| Error::Protocol(e.to_string()))
+}
+
+/// A graceful end that is under way.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    renew: bool,
+    deadline: Instant,
+}
+
+/// Bytes on their way out, and when to ping.
+struct Outbox {
+    bytes: BytesMut,
+    /// Whether bytes may still be in a layer below.
+    dirty: bool,
+    ping_every: Duration,
+    ping_at: Instant,
+    /// Since when a ping has had no answer of any kind.
+    pinged: Option<Instant>,
+}
+
+impl Outbox {
+    fn new(keep_alive: Duration) -> Self {
+        // Twice as often as the hub asks, so that one lost moment does not end the connection.
+        let ping_every = keep_alive / 2;
+        Self {
+            bytes: BytesMut::new(),
+            dirty: false,
+            ping_every,
+            ping_at: Instant::now() + ping_every,
+            pinged: None,
+        }
+    }
+
+    /// Writes a part, or flushes when all is written. Cancel-safe.
+    async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        if self.bytes.is_empty() {
+            writer.flush().await?;
+            self.dirty = false;
+        } else if writer.write_buf(&mut self.bytes).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(())
+    }
+
+    fn heard(&mut self) {
+        self.pinged = None;
+    }
+
+    /// Pings if it is time; an error if the last ping was never answered.
+    fn ping(&mut self) -> Result<()> {
+        let now = Instant::now();
+        if now < self.ping_at {
+            return Ok(());
+        }
+        if self.pinged.is_some() {
+            return Err(Error::Timeout("PINGREQ"));
+        }
+        let _ = v4::encode(&Packet::PingReq, &mut self.bytes);
+        self.pinged = Some(now);
+        self.ping_at = now + self.ping_every;
+        Ok(())
+    }
+}
+
+impl Driver {
+    /// Serves one connection until it ends.
+    pub(super) async fn online(&mut self, link: Link, cancel: &CancellationToken) -> End {
+        let Link { stream, mut inbox, renew_at } = link;
+        let (mut reader, mut writer) = tokio::io::split(stream);
+        let mut outbox = Outbox::new(self.config.keep_alive);
+        let mut leaving: Option<Leaving> = None;
+        let mut has_handles = true;
+        self.session.connected(&mut outbox.bytes);
+        loop {
+            if let Err(error) = self.handle_packets(&mut inbox, &mut outbox) {
+                return End::Lost(error);
+            }
+            if self.session.desired.must_read_again() {
+                self.session.read_desired(&mut outbox.bytes);
+            }
+            if let Err(error) = outbox.ping() {
+                return End::Lost(error);
+            }
+            if leaving.is_none() && renew_at.is_some_and(|at| at <= Instant::now()) {
+                leaving = Some(Leaving { renew: true, deadline: Instant::now() + RENEW_TIMEOUT });
+            }
+            if let Some(plan) = leaving
+                && (plan.deadline <= Instant::now() || self.is_idle(plan))
+            {
+                goodbye(&mut writer, outbox).await;
+                return if plan.renew { End::Renew } else { End::Closed };
+            }
+            outbox.dirty |= !outbox.bytes.is_empty();
+            let (dirty, spare) = (outbox.dirty, outbox.bytes.len() < OUT_LEN_MAX);
+            // Before a renewal nothing new is taken; before the end, what was handed over still goes.
+            let takes = spare && self.session.window.has_room() && leaving.is_none_or(|plan| !plan.renew);
+            let wake_at = self.wake_at(&outbox, renew_at, leaving);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled(), if leaving.is_none_or(|plan| plan.renew) => leaving = Some(self.leave()),
+                written = outbox.write(&mut writer), if dirty => if let Err(e) = written {
+                    return End::Lost(Error::network("sending", e));
+                },
+                read = reader.read_buf(&mut inbox) => match read {
+                    Ok(0) => return lost_or_closed(leaving),
+                    Ok(_) => outbox.heard(),
+                    Err(e) => return End::Lost(Error::network("receiving", e)),
+                },
+                wish = self.ports.control.recv(), if spare && has_handles => match wish {
+                    None => {
+                        has_handles = false;
+                        leaving = Some(self.leave());
+                    }
+                    Some(Control::Close(reply)) => {
+                        self.closing.push(reply);
+                        leaving = Some(self.leave());
+                    }
+                    Some(wish) => self.session.control(wish, Some(&mut outbox.bytes)),
+                },
+                Some(message) = self.ports.outgoing.recv(), if takes => {
+                    self.session.send(message, &mut outbox.bytes);
+                    while self.session.window.has_room()
+                        && outbox.bytes.len() < OUT_LEN_MAX
+                        && let Ok(message) = self.ports.outgoing.try_recv()
+                    {
+                        self.session.send(message, &mut outbox.bytes);
+                    }
+                },
+                () = sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    fn handle_packets(&mut self, inbox: &mut BytesMut, outbox: &mut Outbox) -> Result<()> {
+        while let Some(packet) = decode(inbox)? {
+            self.session.packet(packet, &mut outbox.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Begins the graceful end: no new telemetry is taken from handles, what is here still goes out.
+    fn leave(&mut self) -> Leaving {
+        self.ports.outgoing.close();
+        Leaving { renew: false, deadline: Instant::now() + CLOSE_TIMEOUT }
+    }
+
+    fn is_idle(&self, plan: Leaving) -> bool {
+        self.session.window.is_empty() && (plan.renew || self.ports.outgoing.is_empty())
+    }
+
+    fn wake_at(&self, outbox: &Outbox, renew_at: Option<Instant>, leaving: Option<Leaving>) -> Instant {
+        let leave_at = leaving.map(|plan| plan.deadline);
+        // Once a renewal is under way its time has passed, and must not wake us again and again.
+        let renew_at = renew_at.filter(|_| leaving.is_none());
+        [Some(outbox.ping_at), renew_at, leave_at, self.session.desired.wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| Instant::now() + NEVER)
+    }
+}
+
+fn lost_or_closed(leaving: Option<Leaving>) -> End {
+    match leaving {
+        // The server may end its side first when a token runs out.
+        Some(Leaving { renew: true, .. }) => End::Renew,
+        _ => End::Lost(Error::network("receiving", io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// Sends DISCONNECT and what is before it, as far as the peer takes it.
+async fn goodbye(writer: &mut (impl AsyncWrite + Unpin), mut outbox: Outbox) {
+    let _ = v4::encode(&Packet::Disconnect, &mut outbox.bytes);
+    let last_words = async {
+        writer.write_all(&outbox.bytes).await?;
+        writer.flush().await?;
+        writer.shutdown().await
+    };
+    // The connection ends anyway: whether the peer hears it changes nothing here.
+    let _ = timeout(GOODBYE_TIMEOUT, last_words).await;
+}
