@@ -1,7 +1,16 @@
 //! Authentication: the one place where identity is checked.
+//!
+//! Every refusal is logged here once, with code, identity and reason, and never with a token or key.
 
 use crate::hub::Credential;
-use ironbrook_model::{Identity, Permissions, Refusal, SasToken, Timestamp};
+use crate::record::COMMON;
+use crate::seams::{Clock, Identities};
+use bytes::Bytes;
+use ironbrook_model::{
+    AuthenticationType, ErrorCode, Identity, IdentityRecord, IdentityStatus, Permissions, Refusal, SasError,
+    SasToken, SharedAccessKey, SymmetricKeys, Timestamp,
+};
+use std::sync::Arc;
 
 /// A verified right to act as an identity.
 #[derive(Debug, Clone)]
@@ -27,38 +36,303 @@ pub struct ServiceGrant {
     pub refused_from: Timestamp,
 }
 
+/// Which key or certificate proved an identity; numbers of the texts in the auth-method table.
+#[derive(Debug, Clone, Copy)]
+enum Proof {
+    OwnKey,
+    PolicyKey,
+    SelfSigned,
+}
+
 /// Checks credentials against identities and policies.
 pub struct Auth {
-    _private: (),
+    hub_name: String,
+    hosts: Vec<String>,
+    identities: Arc<dyn Identities>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Auth {
+    /// For a hub of this short name that answers to these host names.
+    pub fn new(
+        hub_name: impl Into<String>,
+        hosts: &[String],
+        identities: Arc<dyn Identities>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { hub_name: hub_name.into(), hosts, identities, clock }
+    }
+
     /// Checks that a credential proves an identity (own key, policy with DeviceConnect, or certificate).
     pub async fn device(
         &self,
-        _identity: &Identity,
-        _credential: &Credential,
+        identity: &Identity,
+        credential: &Credential,
     ) -> Result<Authenticated, Refusal> {
-        unimplemented!()
+        self.check_device(identity, credential, self.clock.now()).await.inspect_err(|refusal| {
+            tracing::warn!(code = %refusal.code, %identity, reason = %refusal.message, "refused a device");
+        })
+    }
+
+    /// Checks a credential that was accepted before against the identity as it is now. Its expiry is not looked at: the
+    /// session watches that itself, and its token may have been renewed.
+    pub(crate) async fn again(
+        &self,
+        identity: &Identity,
+        credential: &Credential,
+        generation_id: &str,
+    ) -> Result<(), Refusal> {
+        let then = Timestamp::from_millis(i64::MIN);
+        let found = self.check_device(identity, credential, then).await?;
+        if found.generation_id != generation_id {
+            return Err(unauthorized(
+                "the identity was deleted and created again; connect with its new credential",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn check_device(
+        &self,
+        identity: &Identity,
+        credential: &Credential,
+        now: Timestamp,
+    ) -> Result<Authenticated, Refusal> {
+        let found = self.identities.find(identity).await?;
+        let (proof, refused_from) = match credential {
+            Credential::Sas(token) => {
+                (self.check_token(identity, found.as_deref(), token, now).await?, Some(token.refused_from()))
+            }
+            Credential::Certificate(chain) => (check_certificate(found.as_deref(), identity, chain)?, None),
+        };
+        let record = found.ok_or_else(|| not_found(identity))?;
+        // Only who has the credential is told that it is disabled.
+        self.check_status(&record).await?;
+        Ok(Authenticated {
+            identity: identity.clone(),
+            refused_from,
+            auth_method: auth_method(proof, identity).to_owned(),
+            generation_id: record.generation_id.clone(),
+        })
+    }
+
+    async fn check_token(
+        &self,
+        identity: &Identity,
+        record: Option<&IdentityRecord>,
+        token: &SasToken,
+        now: Timestamp,
+    ) -> Result<Proof, Refusal> {
+        // rule AUTH-03: a token of another resource proves nothing here.
+        token
+            .check_scope(&self.hosts, &identity.resource())
+            .map_err(|_| self.out_of_scope(token, identity))?;
+        if let Some(name) = token.policy() {
+            let policy = self.identities.policy(name).await?.ok_or_else(|| no_policy(name))?;
+            check_key(token, now, [&policy.primary_key, &policy.secondary_key])?;
+            if !policy.permissions.contains(Permissions::DEVICE_CONNECT) {
+                return Err(lacks_right(name, "DeviceConnect"));
+            }
+            return Ok(Proof::PolicyKey);
+        }
+        match &record.ok_or_else(|| not_found(identity))?.authentication {
+            AuthenticationType::Sas(SymmetricKeys { primary, secondary }) => {
+                check_key(token, now, [primary, secondary])?;
+                Ok(Proof::OwnKey)
+            }
+            AuthenticationType::None => {
+                Err(unauthorized("the identity has no credential yet; set its keys first"))
+            }
+            AuthenticationType::SelfSigned(_) | AuthenticationType::CertificateAuthority => {
+                Err(unauthorized(
+                    "the identity is registered with a certificate, not with keys; present the certificate",
+                ))
+            }
+        }
+    }
+
+    /// A module cannot do more than its device.
+    async fn check_status(&self, record: &IdentityRecord) -> Result<(), Refusal> {
+        // rule AUTH-05: disabled identities, and modules of disabled devices, are refused.
+        let disabled = |what: &str| {
+            Refusal::new(
+                ErrorCode::DeviceDisabled,
+                format!("the {what} is disabled; enable it in the registry"),
+            )
+        };
+        if record.status == IdentityStatus::Disabled {
+            return Err(disabled("identity"));
+        }
+        if record.identity.module.is_some() {
+            let device = Identity::device(record.identity.device.clone());
+            let found = self.identities.find(&device).await?.ok_or_else(|| not_found(&device))?;
+            if found.status == IdentityStatus::Disabled {
+                return Err(disabled("module's device"));
+            }
+        }
+        Ok(())
+    }
+
+    fn out_of_scope(&self, token: &SasToken, identity: &Identity) -> Refusal {
+        let host = token.resource().split('/').next().unwrap_or_default();
+        if self.hosts.iter().any(|known| known == host) {
+            unauthorized(format!(
+                "the token was signed for {}, not for {}",
+                shown(token.resource()),
+                identity.resource()
+            ))
+        } else {
+            self.wrong_host(host)
+        }
+    }
+
+    fn wrong_host(&self, host: &str) -> Refusal {
+        unauthorized(format!(
+            "the token was signed for host {}; this hub answers to {}",
+            shown(host),
+            self.hosts.join(", ")
+        ))
     }
 
     /// Checks a service token: policy, signature, expiry, host. 401002 / 401003 if it does not hold.
-    pub async fn service(&self, _token: &SasToken) -> Result<ServiceGrant, Refusal> {
-        unimplemented!()
+    pub async fn service(&self, token: &SasToken) -> Result<ServiceGrant, Refusal> {
+        self.check_service(token).await.inspect_err(|refusal| log_service(token, refusal))
     }
 
     /// Checks a service token and that it has all rights of `wanted`.
-    pub async fn require(&self, _token: &SasToken, _wanted: Permissions) -> Result<ServiceGrant, Refusal> {
-        unimplemented!()
+    pub async fn require(&self, token: &SasToken, wanted: Permissions) -> Result<ServiceGrant, Refusal> {
+        let checked = self.check_service(token).await.and_then(|grant| {
+            if grant.permissions.contains(wanted) {
+                Ok(grant)
+            } else {
+                Err(lacks_right(&grant.policy, "needed"))
+            }
+        });
+        checked.inspect_err(|refusal| log_service(token, refusal))
+    }
+
+    async fn check_service(&self, token: &SasToken) -> Result<ServiceGrant, Refusal> {
+        let (host, path) = token.resource().split_once('/').unwrap_or((token.resource(), ""));
+        if !self.hosts.iter().any(|known| known == host) {
+            return Err(self.wrong_host(host));
+        }
+        let name = token.policy().ok_or_else(|| {
+            unauthorized("the token names no policy (skn); a device's own key does not sign service calls")
+        })?;
+        let policy = self.identities.policy(name).await?.ok_or_else(|| no_policy(name))?;
+        check_key(token, self.clock.now(), [&policy.primary_key, &policy.secondary_key])?;
+        Ok(ServiceGrant {
+            policy: name.to_owned(),
+            permissions: scoped(policy.permissions, path)?,
+            refused_from: token.refused_from(),
+        })
     }
 
     /// Names the hub answers to: its host names, lower case.
     pub fn hosts(&self) -> &[String] {
-        unimplemented!()
+        &self.hosts
     }
 
     /// The hub's short name, used in storage names and events.
     pub fn hub_name(&self) -> &str {
-        unimplemented!()
+        &self.hub_name
+    }
+}
+
+/// The rights left to a policy's token that was signed for a part of the hub only.
+fn scoped(permissions: Permissions, path: &str) -> Result<Permissions, Refusal> {
+    let first_and_rest = path.split_once('/');
+    match first_and_rest {
+        // The whole hub, or all of its registry.
+        None if path.is_empty() || path.eq_ignore_ascii_case("devices") => Ok(permissions),
+        // rule AUTH-06: a policy's token for one device, as programs hand to that device, opens nothing else.
+        Some((first, _)) if first.eq_ignore_ascii_case("devices") => Err(Refusal::new(
+            ErrorCode::IotHubUnauthorizedAccess,
+            "the token was signed for one device; service calls need a token signed for the hub",
+        )),
+        // The events endpoint, messages and twins have scopes of their own.
+        _ if permissions.contains(Permissions::SERVICE_CONNECT) => Ok(Permissions::SERVICE_CONNECT),
+        _ => Ok(Permissions::NONE),
+    }
+}
+
+fn check_key(token: &SasToken, now: Timestamp, keys: [&SharedAccessKey; 2]) -> Result<(), Refusal> {
+    // rule AUTH-01: either key; rule AUTH-02: five minutes after its expiry a token is still taken.
+    token.check(now, keys).map_err(|error| match error {
+        SasError::Expired(at) => unauthorized(format!(
+            "the token expired at {at} and the hub's clock says {now}; sign a new one, and check the sender's clock"
+        )),
+        _ => unauthorized("the token's signature does not match either key; check the key it was signed with"),
+    })
+}
+
+fn check_certificate(
+    record: Option<&IdentityRecord>,
+    identity: &Identity,
+    chain: &[Bytes],
+) -> Result<Proof, Refusal> {
+    let record = record.ok_or_else(|| not_found(identity))?;
+    let leaf = chain.first().ok_or_else(|| unauthorized("no client certificate was presented"))?;
+    match &record.authentication {
+        // rule AUTH-04: SHA-1 or SHA-256 of the certificate, either of two.
+        AuthenticationType::SelfSigned(thumbprints) if thumbprints.matches(leaf) => Ok(Proof::SelfSigned),
+        AuthenticationType::SelfSigned(_) => Err(unauthorized(
+            "the client certificate has neither of the registered thumbprints; register its SHA-256 thumbprint",
+        )),
+        AuthenticationType::CertificateAuthority => Err(unauthorized(
+            "certificates of a registered authority are not supported yet; register the thumbprint instead",
+        )),
+        AuthenticationType::Sas(_) | AuthenticationType::None => Err(unauthorized(
+            "the identity is registered with keys, not with a certificate; present a SAS token",
+        )),
+    }
+}
+
+fn auth_method(proof: Proof, identity: &Identity) -> &'static str {
+    let module = usize::from(identity.module.is_some());
+    COMMON[match proof {
+        Proof::OwnKey => module,
+        Proof::PolicyKey => 2,
+        Proof::SelfSigned => 3 + module,
+    }]
+}
+
+fn log_service(token: &SasToken, refusal: &Refusal) {
+    let policy = shown(token.policy().unwrap_or("none"));
+    tracing::warn!(code = %refusal.code, policy, reason = %refusal.message, "refused a service token");
+}
+
+/// A peer's own words, safe for a log line: escaped and short.
+fn shown(text: &str) -> String {
+    text.chars().take(128).flat_map(char::escape_debug).collect()
+}
+
+fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(ErrorCode::IotHubUnauthorized, message)
+}
+
+fn no_policy(name: &str) -> Refusal {
+    unauthorized(format!("there is no shared access policy named {}; names are case-sensitive", shown(name)))
+}
+
+fn lacks_right(policy: &str, right: &str) -> Refusal {
+    Refusal::new(
+        ErrorCode::IotHubUnauthorizedAccess,
+        format!("policy {policy} lacks the {right} right; use a policy that has it"),
+    )
+}
+
+/// No such device or module, 404001 or 404010.
+pub(crate) fn not_found(identity: &Identity) -> Refusal {
+    match &identity.module {
+        None => Refusal::new(
+            ErrorCode::DeviceNotFound,
+            format!("there is no device {identity}; ids are case-sensitive, create it in the registry"),
+        ),
+        Some(_) => Refusal::new(
+            ErrorCode::ModuleNotFound,
+            format!("there is no module {identity}; ids are case-sensitive, create it in the registry"),
+        ),
     }
 }

@@ -1,11 +1,15 @@
 //! The handle of the core.
 
 use crate::auth::Auth;
-use crate::operation::{Delivery, MethodAnswer, MethodCall, Operation, Outcome};
-use crate::seams::Seams;
-use crate::{Limits, Metrics, Router};
+use crate::operation::{MethodAnswer, MethodCall, Operation, Outcome};
+use crate::seams::{DesiredChange, Fabric, Seams};
+use crate::session::Session;
+use crate::{Limits, Metrics, Router, connection_state, mailbox, method, perform, telemetry};
 use ironbrook_log::Ticket;
-use ironbrook_model::{Identity, Message, MessageSource, Refusal, SasToken, Timestamp};
+use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SasToken};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
 
 /// What a hub is.
 #[derive(Debug, Clone)]
@@ -42,74 +46,76 @@ pub struct ConnectRequest {
     pub lasting: bool,
 }
 
+/// What all handles and sessions of a hub share.
+pub(crate) struct Core {
+    pub(crate) auth: Auth,
+    pub(crate) seams: Seams,
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    /// Tasks that outlive their session: locks being released.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) runtime: Handle,
+}
+
 /// The core. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
-    _private: (),
-}
-
-/// An authenticated identity's stay. Dropping it gives the claim up and releases its locks.
-pub struct Session {
-    _private: (),
-}
-
-impl Session {
-    /// Who.
-    pub fn identity(&self) -> &Identity {
-        unimplemented!()
-    }
-
-    /// When the credential ends; `None` for certificates. The session closes itself then, with a [`Delivery::Closed`].
-    pub fn expires(&self) -> Option<Timestamp> {
-        unimplemented!()
-    }
-
-    /// The next thing for the device; pulls from the inbox only while subscribed and within the window of 10 unsettled
-    /// messages. After [`Delivery::Closed`] it waits for ever. Cancel-safe.
-    pub async fn next(&self) -> Delivery {
-        unimplemented!()
-    }
-
-    /// Replaces the credential of the same identity (AMQP put-token refresh) without a new session.
-    pub fn renew(&self, _credential_expires: Option<Timestamp>) {
-        unimplemented!()
-    }
+    core: Arc<Core>,
 }
 
 impl Hub {
     /// Puts a hub together. Must be called within a tokio runtime.
-    pub fn new(_config: Config, _seams: Seams, _router: Router, _metrics: Metrics) -> Self {
-        unimplemented!()
+    pub fn new(config: Config, seams: Seams, router: Router, metrics: Metrics) -> Self {
+        listen(&seams);
+        let auth =
+            Auth::new(config.name, &config.hosts, Arc::clone(&seams.identities), Arc::clone(&seams.clock));
+        let (tasks, runtime) = (TaskTracker::new(), Handle::current());
+        let core = Core { auth, seams, router, limits: config.limits, metrics, tasks, runtime };
+        Self { core: Arc::new(core) }
     }
 
     /// What it takes at most.
     pub fn limits(&self) -> &Limits {
-        unimplemented!()
+        &self.core.limits
     }
 
     /// The routes, to replace them.
     pub fn router(&self) -> &Router {
-        unimplemented!()
+        &self.core.router
     }
 
-    /// Closes all sessions and waits until their locks are released.
-    pub async fn close(&self) {
-        unimplemented!()
+    /// The counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.core.metrics
     }
 
     /// Authentication, for doors and the service API.
     pub fn auth(&self) -> &Auth {
-        unimplemented!()
+        &self.core.auth
     }
 
     /// The seams it was built on.
     pub fn seams(&self) -> &Seams {
-        unimplemented!()
+        &self.core.seams
     }
 
     /// Checks identity and credential, claims the identity, and opens a session.
-    pub async fn connect(&self, _request: ConnectRequest) -> Result<Session, Refusal> {
-        unimplemented!()
+    pub async fn connect(&self, request: ConnectRequest) -> Result<Session, Refusal> {
+        let session = Session::open(Arc::clone(&self.core), request).await;
+        match &session {
+            Ok(_) => self.core.metrics.connects.inc(),
+            Err(_) => self.core.metrics.connects_refused.inc(),
+        };
+        session
+    }
+
+    /// Checks a new credential of a session's identity and puts it in the old one's place (AMQP put-token refresh).
+    /// A refused one changes nothing.
+    pub async fn renew(&self, session: &Session, credential: Credential) -> Result<(), Refusal> {
+        let checked = self.core.auth.device(session.identity(), &credential).await?;
+        session.replace_credential(credential, checked.refused_from);
+        Ok(())
     }
 
     /// Takes telemetry in: limits, system properties, routes, log. Not durable yet; `None` if no queue wanted it (dropped and
@@ -117,46 +123,73 @@ impl Hub {
     /// message of a read and then wait once with [`durable`](Self::durable) for the last ticket: a session's tickets are all
     /// in one partition and in order, so the last one covers all. `Err` with 503005 or 429 codes means back-pressure: wait for
     /// [`room`](Self::room) and offer the same message again.
-    pub fn telemetry(&self, _session: &Session, _message: &Message) -> Result<Option<Ticket>, Refusal> {
-        unimplemented!()
+    pub fn telemetry(&self, session: &Session, message: &Message) -> Result<Option<Ticket>, Refusal> {
+        telemetry::accept(&self.core, session, message)
     }
 
     /// Waits until a ticket's record and all before it in its partition are on disk. Cancel-safe.
-    pub async fn durable(&self, _ticket: Ticket) -> Result<(), Refusal> {
-        unimplemented!()
+    pub async fn durable(&self, ticket: Ticket) -> Result<(), Refusal> {
+        self.core.seams.log.durable(ticket).await.map_err(telemetry::log_refusal)
     }
 
     /// Waits until telemetry of the session may be accepted again.
-    pub async fn room(&self, _session: &Session) -> Result<(), Refusal> {
-        unimplemented!()
+    pub async fn room(&self, session: &Session) -> Result<(), Refusal> {
+        self.core.seams.log.room(session.partition()).await.map_err(telemetry::log_refusal)
     }
 
     /// Does one operation to the end. Not cancel-safe: run it to the end.
-    pub async fn perform(&self, _session: &Session, _operation: Operation) -> Result<Outcome, Refusal> {
-        unimplemented!()
+    pub async fn perform(&self, session: &Session, operation: Operation) -> Result<Outcome, Refusal> {
+        perform::perform(self, &self.core, session, operation).await
     }
 
-    /// Calls a direct method on a device, for the service API.
-    pub async fn invoke_method(
-        &self,
-        _target: &Identity,
-        _call: MethodCall,
-    ) -> Result<MethodAnswer, Refusal> {
-        unimplemented!()
+    /// Calls a direct method on a device, for the service API. 400004 for values out of range, 404001 or 404010 for an unknown
+    /// identity, 404103 not online, 403800 too many unanswered, 504101 no answer in time.
+    pub async fn invoke_method(&self, target: &Identity, call: MethodCall) -> Result<MethodAnswer, Refusal> {
+        method::invoke(&self.core, target, call).await
     }
 
     /// Publishes an event that is not telemetry (twin change, lifecycle, connection state) to the routes.
     pub fn publish(
         &self,
-        _source: MessageSource,
-        _about: &Identity,
-        _message: &Message,
+        source: MessageSource,
+        about: &Identity,
+        message: &Message,
     ) -> Result<Option<Ticket>, Refusal> {
-        unimplemented!()
+        telemetry::publish(&self.core, source, about, message)
     }
 
     /// Whether an identity has a lasting connection.
-    pub fn is_connected(&self, _identity: &Identity) -> bool {
-        unimplemented!()
+    pub fn is_connected(&self, identity: &Identity) -> bool {
+        self.core.seams.fabric.find(identity).is_some()
+    }
+
+    /// Closes all sessions and waits until their locks are released. Doors must let go of their sessions for that.
+    pub async fn close(&self) {
+        self.core.seams.fabric.close_all(&connection_state::shutting_down());
+        self.core.tasks.close();
+        self.core.tasks.wait().await;
+    }
+}
+
+/// Passes news of twins and identities on to sessions.
+fn listen(seams: &Seams) {
+    let fabric = Arc::clone(&seams.fabric);
+    seams.identities.listen(Box::new(move |identity| fabric.changed(identity)));
+    let fabric = Arc::clone(&seams.fabric);
+    seams.twins.listen(Box::new(move |change| notify(&*fabric, change)));
+}
+
+fn notify(fabric: &dyn Fabric, change: &DesiredChange) {
+    let Some((_, mailbox)) = fabric.find(&change.identity) else { return };
+    if !mailbox.takes_desired() {
+        return;
+    }
+    let delivery =
+        crate::Delivery::DesiredProperties { version: change.version, patch: change.patch.clone() };
+    if mailbox.deliver(delivery).is_err() {
+        // A gap would leave the device with a wrong twin for ever; after reconnecting it reads the whole.
+        tracing::warn!(code = %ErrorCode::DeviceThrottlingLimitExceeded, identity = %change.identity,
+            reason = "it does not read its desired properties", "closing a session");
+        mailbox.close(mailbox::too_far_behind());
     }
 }

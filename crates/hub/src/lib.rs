@@ -3,16 +3,32 @@
 //!
 //! Start with [`operation`]: [`Operation`] is all a device may ask, [`Delivery`] all the hub may do to a device.
 //! [`Hub`] is the handle. The core knows no protocol and not where it runs.
+//!
+//! In the order the data goes: [`Hub::connect`] checks a credential ([`auth`]) and opens a [`Session`];
+//! [`Hub::telemetry`] asks the [`router`] which queues want a message and appends it to the log in the form of
+//! [`record`]; an [`executor`] reads each queue and hands batches to its endpoint.
+
+mod hub;
 
 pub mod auth;
-mod hub;
+mod connection_state;
 mod limits;
-pub mod metrics;
+mod mailbox;
+mod session;
+
+mod method;
 pub mod operation;
+mod perform;
+mod telemetry;
+
+pub mod record;
 pub mod router;
+
+pub mod fabric;
+pub mod metrics;
 pub mod seams;
 
-pub use hub::{Config, ConnectRequest, Credential, Hub, Session};
+pub use hub::{Config, ConnectRequest, Credential, Hub};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use operation::{
@@ -20,3 +36,4 @@ pub use operation::{
     Subscription,
 };
 pub use router::{Route, Router};
+pub use session::Session;

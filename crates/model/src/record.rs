@@ -1,6 +1,7 @@
 //! What the registry knows of an identity, as authentication and stamping need it.
 
 use crate::{Identity, SharedAccessKey, Timestamp};
+use aws_lc_rs::digest;
 
 /// Whether an identity may connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -31,6 +32,21 @@ pub struct X509Thumbprints {
     pub secondary: Option<String>,
 }
 
+impl X509Thumbprints {
+    /// Whether a certificate (DER) has one of the thumbprints; case of the digits does not matter.
+    pub fn matches(&self, certificate: &[u8]) -> bool {
+        let hex = |algorithm: &'static digest::Algorithm| {
+            let hash = digest::digest(algorithm, certificate);
+            hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<String>()
+        };
+        let (sha1, sha256) = (hex(&digest::SHA1_FOR_LEGACY_USE_ONLY), hex(&digest::SHA256));
+        [&self.primary, &self.secondary]
+            .into_iter()
+            .flatten()
+            .any(|known| known.eq_ignore_ascii_case(&sha1) || known.eq_ignore_ascii_case(&sha256))
+    }
+}
+
 /// How an identity proves itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuthenticationType {
@@ -59,4 +75,20 @@ pub struct IdentityRecord {
     pub is_gateway: bool,
     /// When the status last changed.
     pub status_updated: Option<Timestamp>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thumbprints_are_sha1_or_sha256_in_any_case() {
+        let with = |primary: &str| X509Thumbprints { primary: Some(primary.to_owned()), secondary: None };
+        // SHA-1 and SHA-256 of "abc" from FIPS 180-4's examples.
+        assert!(with("a9993e364706816aba3e25717850c26c9cd0d89d").matches(b"abc"));
+        let sha256 = "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD";
+        assert!(with(sha256).matches(b"abc"));
+        assert!(!with(sha256).matches(b"abd"));
+        assert!(!X509Thumbprints::default().matches(b"abc"));
+    }
 }

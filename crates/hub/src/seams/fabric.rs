@@ -17,6 +17,9 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Ends the session.
     fn close(&self, why: Refusal);
 
+    /// Tells the session that its identity changed, so that it checks its credential again.
+    fn changed(&self);
+
     /// Whether the session takes direct methods.
     fn takes_methods(&self) -> bool;
 
@@ -35,6 +38,15 @@ pub trait Fabric: Send + Sync + 'static {
 
     /// The session of an identity, if it is on this node.
     fn find(&self, identity: &Identity) -> Option<(Epoch, Arc<dyn Mailbox>)>;
+
+    /// Tells that a claimed identity began to take direct methods.
+    fn reachable(&self, identity: &Identity);
+
+    /// Tells the session of an identity, and those of its modules where it is a device, that the identity changed.
+    fn changed(&self, identity: &Identity);
+
+    /// Ends all sessions of this node.
+    fn close_all(&self, why: &Refusal);
 
     /// How many identities are claimed.
     fn connected(&self) -> usize;

@@ -41,6 +41,11 @@ pub trait Twins: Send + Sync + 'static {
     /// of twins is broken; nothing is changed then.
     async fn patch_reported(&self, identity: &Identity, patch: &[u8]) -> Result<u64, Refusal>;
 
+    /// Notes the plug-and-play model id a device announced when it connected.
+    async fn announce_model(&self, _identity: &Identity, _model_id: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+
     /// The whole twin as services see it, parsed, for routes that read `$twin`.
     async fn service_view(&self, identity: &Identity) -> Result<Arc<serde_json::Value>, Refusal>;
 

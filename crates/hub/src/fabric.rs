@@ -1,0 +1,239 @@
+//! Who is connected, within one process.
+//!
+//! Identities are spread over shards by device, so that a device and its modules are in one. Each shard is a short
+//! lock; nothing is awaited under it.
+
+use crate::operation::{Delivery, MethodAnswer, MethodCall};
+use crate::seams::{Clock, Epoch, Fabric, Mailbox};
+use async_trait::async_trait;
+use ironbrook_model::{ErrorCode, Identity, Refusal};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, oneshot};
+
+/// Independent locks.
+const SHARDS: usize = 32;
+
+struct Claim {
+    epoch: Epoch,
+    mailbox: Arc<dyn Mailbox>,
+}
+
+struct PendingMethod {
+    identity: Identity,
+    answer: oneshot::Sender<MethodAnswer>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Ordered, so that a device's modules follow it.
+    claims: BTreeMap<Identity, Claim>,
+    methods: HashMap<String, PendingMethod>,
+}
+
+#[derive(Default)]
+struct Shard {
+    state: Mutex<State>,
+    /// Rung when an identity may have become reachable.
+    reachable: Notify,
+}
+
+impl Shard {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code under this lock can leave the maps half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The fabric of a hub that is one process.
+pub struct InProcess {
+    shards: Vec<Shard>,
+    epochs: AtomicU64,
+    connected: AtomicUsize,
+    methods_in_flight: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl InProcess {
+    /// An empty fabric; `methods_in_flight` is the number of unanswered direct methods an identity may have.
+    pub fn new(clock: Arc<dyn Clock>, methods_in_flight: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            epochs: AtomicU64::new(0),
+            connected: AtomicUsize::new(0),
+            methods_in_flight,
+            clock,
+        }
+    }
+
+    fn shard(&self, identity: &Identity) -> &Shard {
+        &self.shards[crate::telemetry::stable_hash(identity.device.as_str()) as usize % SHARDS]
+    }
+
+    /// Waits until the identity takes methods, at most for the call's connect timeout.
+    async fn wait_reachable(
+        &self,
+        identity: &Identity,
+        call: &MethodCall,
+    ) -> Result<Arc<dyn Mailbox>, Refusal> {
+        let shard = self.shard(identity);
+        let find =
+            || self.find(identity).map(|(_, mailbox)| mailbox).filter(|mailbox| mailbox.takes_methods());
+        let wait = async {
+            loop {
+                // Registered before looking, so that nothing rings in between unheard.
+                let rung = shard.reachable.notified();
+                tokio::pin!(rung);
+                rung.as_mut().enable();
+                if let Some(mailbox) = find() {
+                    return mailbox;
+                }
+                rung.await;
+            }
+        };
+        if call.connect_timeout.is_zero() {
+            return find().ok_or_else(not_online);
+        }
+        tokio::select! {
+            biased;
+            mailbox = wait => Ok(mailbox),
+            () = self.clock.sleep(call.connect_timeout) => Err(not_online()),
+        }
+    }
+
+    fn register(
+        &self,
+        identity: &Identity,
+    ) -> Result<(Registered<'_>, oneshot::Receiver<MethodAnswer>), Refusal> {
+        let (answer, receiver) = oneshot::channel();
+        // 32 hex digits: letters and digits only, and readable as the UUID that AMQP wants.
+        let request = uuid::Uuid::new_v4().simple().to_string();
+        let shard = self.shard(identity);
+        let mut state = shard.state();
+        if state.methods.values().filter(|p| p.identity == *identity).count() >= self.methods_in_flight {
+            return Err(Refusal::new(
+                ErrorCode::DeviceMaximumInflightMethodExceeded,
+                format!(
+                    "{} direct methods of this identity wait for an answer; wait for one",
+                    self.methods_in_flight
+                ),
+            ));
+        }
+        state.methods.insert(request.clone(), PendingMethod { identity: identity.clone(), answer });
+        Ok((Registered { shard, request }, receiver))
+    }
+}
+
+fn not_online() -> Refusal {
+    Refusal::new(
+        ErrorCode::DeviceNotOnline,
+        "the device is not connected or does not take direct methods; connect it or raise connectTimeoutInSeconds",
+    )
+}
+
+/// Takes the request off the list when the caller goes, however it goes.
+struct Registered<'a> {
+    shard: &'a Shard,
+    request: String,
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.shard.state().methods.remove(&self.request);
+    }
+}
+
+#[async_trait]
+impl Fabric for InProcess {
+    async fn claim(&self, identity: &Identity, mailbox: Arc<dyn Mailbox>) -> Result<Epoch, Refusal> {
+        let shard = self.shard(identity);
+        let (epoch, old) = {
+            let mut state = shard.state();
+            let epoch = Epoch(self.epochs.fetch_add(1, Ordering::Relaxed) + 1);
+            (epoch, state.claims.insert(identity.clone(), Claim { epoch, mailbox }))
+        };
+        match old {
+            // rule HUB-01: one connection per identity, the newest wins.
+            Some(old) => old.mailbox.close(Refusal::new(
+                ErrorCode::ConnectionForcefullyClosedOnNewConnection,
+                "a newer connection of the same identity took over; check that no two programs use its credentials",
+            )),
+            None => {
+                self.connected.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(epoch)
+    }
+
+    fn release(&self, identity: &Identity, epoch: Epoch) {
+        let mut state = self.shard(identity).state();
+        if state.claims.get(identity).is_some_and(|claim| claim.epoch == epoch) {
+            state.claims.remove(identity);
+            self.connected.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn find(&self, identity: &Identity) -> Option<(Epoch, Arc<dyn Mailbox>)> {
+        let state = self.shard(identity).state();
+        state.claims.get(identity).map(|claim| (claim.epoch, Arc::clone(&claim.mailbox)))
+    }
+
+    fn connected(&self) -> usize {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    fn reachable(&self, identity: &Identity) {
+        self.shard(identity).reachable.notify_waiters();
+    }
+
+    fn changed(&self, identity: &Identity) {
+        let mailboxes: Vec<_> = {
+            let state = self.shard(identity).state();
+            // A device without module sorts before its modules.
+            let family = state.claims.range(identity.clone()..);
+            family
+                .take_while(|(other, _)| {
+                    other.device == identity.device && (identity.module.is_none() || *other == identity)
+                })
+                .map(|(_, claim)| Arc::clone(&claim.mailbox))
+                .collect()
+        };
+        mailboxes.iter().for_each(|mailbox| mailbox.changed());
+    }
+
+    fn close_all(&self, why: &Refusal) {
+        for shard in &self.shards {
+            let mailboxes: Vec<_> =
+                shard.state().claims.values().map(|claim| Arc::clone(&claim.mailbox)).collect();
+            mailboxes.iter().for_each(|mailbox| mailbox.close(why.clone()));
+        }
+    }
+
+    async fn call(&self, identity: &Identity, call: MethodCall) -> Result<MethodAnswer, Refusal> {
+        let mailbox = self.wait_reachable(identity, &call).await?;
+        let (registered, answer) = self.register(identity)?;
+        let response_timeout = call.response_timeout;
+        let request = registered.request.as_str().into();
+        mailbox.deliver(Delivery::Method { request, call }).map_err(|_| not_online())?;
+        tokio::select! {
+            biased;
+            answer = answer => answer.map_err(|_| not_online()),
+            () = self.clock.sleep(response_timeout) => Err(Refusal::new(
+                ErrorCode::GatewayTimeout,
+                "timed out waiting for the response from the device",
+            )),
+        }
+    }
+
+    fn answer(&self, identity: &Identity, request: &str, answer: MethodAnswer) {
+        let mut state = self.shard(identity).state();
+        // rule HUB-02: the first answer counts, and only its own identity can give it.
+        if state.methods.get(request).is_some_and(|pending| pending.identity == *identity)
+            && let Some(pending) = state.methods.remove(request)
+        {
+            // The caller may have gone; then nobody waits.
+            let _ = pending.answer.send(answer);
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What a session is sent by others: a short bounded queue, and the reason of its end.
+//!
+//! Not a channel: most sessions never get anything, and an empty queue costs them nothing.
+
+use crate::operation::Delivery;
+use crate::seams::Mailbox;
+use ironbrook_model::{ErrorCode, Refusal};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// Deliveries that wait for a session; one more ends it.
+const WAITING_MAX: usize = 32;
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Delivery>,
+    closed: Option<Refusal>,
+}
+
+/// The mailbox of one session.
+#[derive(Default)]
+pub(crate) struct SessionMailbox {
+    state: Mutex<State>,
+    rung: Notify,
+    is_closed: AtomicBool,
+    takes_methods: AtomicBool,
+    takes_desired: AtomicBool,
+    changes: AtomicU32,
+}
+
+impl SessionMailbox {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code under this lock can leave the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next delivery; what waits comes before the end.
+    pub(crate) fn take(&self) -> Option<Delivery> {
+        let mut state = self.state();
+        // After the end nothing else is handed out: the connection goes down with it.
+        if let Some(why) = state.closed.clone() {
+            return Some(Delivery::Closed(why));
+        }
+        let delivery = state.waiting.pop_front();
+        if state.waiting.is_empty() {
+            state.waiting = VecDeque::new();
+        }
+        delivery
+    }
+
+    /// Waits until [`take`](Self::take) or [`changes`](Self::changes) may have something new. Cancel-safe.
+    pub(crate) async fn rung(&self) {
+        self.rung.notified().await;
+    }
+
+    /// Wakes the session.
+    pub(crate) fn ring(&self) {
+        self.rung.notify_one();
+    }
+
+    /// Whether the session is over, and why.
+    pub(crate) fn closed(&self) -> Option<Refusal> {
+        // The flag first: this stands on the path of every message.
+        if !self.is_closed.load(Ordering::Acquire) {
+            return None;
+        }
+        self.state().closed.clone()
+    }
+
+    /// How often the identity changed.
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_takes_methods(&self, takes: bool) {
+        self.takes_methods.store(takes, Ordering::Release);
+    }
+
+    pub(crate) fn set_takes_desired(&self, takes: bool) {
+        self.takes_desired.store(takes, Ordering::Release);
+    }
+}
+
+impl Mailbox for SessionMailbox {
+    fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let mut state = self.state();
+        if state.closed.is_some() || state.waiting.len() >= WAITING_MAX {
+            return Err(delivery);
+        }
+        state.waiting.push_back(delivery);
+        drop(state);
+        self.ring();
+        Ok(())
+    }
+
+    fn close(&self, why: Refusal) {
+        let mut state = self.state();
+        // The first reason stands.
+        state.closed.get_or_insert(why);
+        state.waiting = VecDeque::new();
+        self.is_closed.store(true, Ordering::Release);
+        drop(state);
+        self.ring();
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.ring();
+    }
+
+    fn takes_methods(&self) -> bool {
+        self.takes_methods.load(Ordering::Acquire)
+    }
+
+    fn takes_desired(&self) -> bool {
+        self.takes_desired.load(Ordering::Acquire)
+    }
+}
+
+/// Why a session that does not read its deliveries ends.
+pub(crate) fn too_far_behind() -> Refusal {
+    Refusal::new(
+        ErrorCode::DeviceThrottlingLimitExceeded,
+        "the device does not read what it subscribed to; it will read its twin again after reconnecting",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn desired(version: u64) -> Delivery {
+        Delivery::DesiredProperties { version, patch: "{}".into() }
+    }
+
+    #[test]
+    fn is_bounded_and_gives_back_what_does_not_fit() {
+        let mailbox = SessionMailbox::default();
+        for version in 0..WAITING_MAX as u64 {
+            mailbox.deliver(desired(version)).unwrap();
+        }
+        assert!(matches!(mailbox.deliver(desired(99)), Err(Delivery::DesiredProperties { version: 99, .. })));
+        assert!(matches!(mailbox.take(), Some(Delivery::DesiredProperties { version: 0, .. })));
+        mailbox.deliver(desired(99)).unwrap();
+    }
+
+    #[test]
+    fn the_first_reason_of_the_end_stands_and_nothing_follows() {
+        let mailbox = SessionMailbox::default();
+        mailbox.deliver(desired(1)).unwrap();
+        mailbox.close(Refusal::new(ErrorCode::DeviceDisabled, "one"));
+        mailbox.close(Refusal::new(ErrorCode::DeviceNotFound, "two"));
+        assert!(mailbox.deliver(desired(2)).is_err());
+        let Some(Delivery::Closed(why)) = mailbox.take() else { panic!("not closed") };
+        assert_eq!(why.code, ErrorCode::DeviceDisabled);
+    }
+}

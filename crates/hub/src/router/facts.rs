@@ -1,0 +1,91 @@
+//! What a condition can ask about a message.
+
+use ironbrook_model::{Identity, Message, MessageSource, SystemProperty, Timestamp};
+use ironbrook_query::Operands;
+use serde_json::Value;
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+/// A message on its way into the log, with what the hub knows about it.
+pub(crate) struct Facts<'a> {
+    pub(crate) identity: &'a Identity,
+    pub(crate) auth_method: &'a str,
+    pub(crate) source: MessageSource,
+    pub(crate) message: &'a Message,
+    pub(crate) enqueued: Timestamp,
+    /// Parsed when the first condition asks for it, then kept for the others.
+    body: OnceCell<Option<Value>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) fn new(
+        identity: &'a Identity,
+        auth_method: &'a str,
+        source: MessageSource,
+        message: &'a Message,
+        enqueued: Timestamp,
+    ) -> Self {
+        Self { identity, auth_method, source, message, enqueued, body: OnceCell::new() }
+    }
+}
+
+impl Operands for Facts<'_> {
+    fn property(&self, name: &str) -> Option<&str> {
+        // rule ROUTE-04: names of application properties are compared without case.
+        self.message.properties.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| &**v)
+    }
+
+    fn system(&self, name: &str) -> Option<Cow<'_, str>> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("enqueuedTime") || is("iothub-enqueuedtime") {
+            return Some(Cow::Owned(self.enqueued.to_string()));
+        }
+        if is("iothub-message-source") {
+            return Some(Cow::Borrowed(self.source.wire_name()));
+        }
+        match SystemProperty::from_routing_name(name)? {
+            SystemProperty::ConnectionDeviceId => Some(Cow::Borrowed(self.identity.device.as_str())),
+            SystemProperty::ConnectionModuleId => {
+                self.identity.module.as_ref().map(|module| Cow::Borrowed(module.as_str()))
+            }
+            SystemProperty::ConnectionAuthMethod => {
+                Some(Cow::Borrowed(self.auth_method)).filter(|method| !method.is_empty())
+            }
+            property => self.message.system.get(property).map(|value| Cow::Borrowed(&**value)),
+        }
+    }
+
+    fn body(&self) -> Option<&Value> {
+        // rule ROUTE-05: only a body that says it is JSON, in a known encoding, is looked into.
+        self.body.get_or_init(|| self.message.has_json_body().then(|| parse(self.message)).flatten()).as_ref()
+    }
+}
+
+fn parse(message: &Message) -> Option<Value> {
+    let encoding = message.system.get(SystemProperty::ContentEncoding)?.trim();
+    let body = &message.body;
+    if encoding.eq_ignore_ascii_case("utf-8") {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        return serde_json::from_slice(body).ok();
+    }
+    let text = if encoding.eq_ignore_ascii_case("utf-16") { utf16(body) } else { utf32(body) };
+    serde_json::from_str(&text?).ok()
+}
+
+/// UTF-16, little-endian where no byte order mark says otherwise.
+fn utf16(bytes: &[u8]) -> Option<String> {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let swap = bytes.starts_with(&[0xfe, 0xff]);
+    let unit = |pair: &[u8; 2]| if swap { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
+    let text: String = char::decode_utf16(pairs.iter().map(unit)).collect::<Result<_, _>>().ok()?;
+    rest.is_empty().then(|| text.trim_start_matches('\u{feff}').to_owned())
+}
+
+/// UTF-32, little-endian where no byte order mark says otherwise.
+fn utf32(bytes: &[u8]) -> Option<String> {
+    let (units, rest) = bytes.as_chunks::<4>();
+    let swap = bytes.starts_with(&[0, 0, 0xfe, 0xff]);
+    let unit = |unit: &[u8; 4]| if swap { u32::from_be_bytes(*unit) } else { u32::from_le_bytes(*unit) };
+    let text: String = units.iter().map(|u| char::from_u32(unit(u))).collect::<Option<_>>()?;
+    rest.is_empty().then(|| text.trim_start_matches('\u{feff}').to_owned())
+}

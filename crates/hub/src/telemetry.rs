@@ -1,0 +1,166 @@
+//! The way of a message into the log: limit, routes, stamps, append. No allocation but for conditions that read the body.
+
+use crate::hub::Core;
+use crate::record::{self, Stamps};
+use crate::router::Facts;
+use crate::session::Session;
+use ironbrook_log::{Append, Error as LogError, PartitionId, Ticket};
+use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SystemProperty, Timestamp};
+use std::cell::RefCell;
+
+/// A header buffer larger than this is given back after use.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// Where headers are written before the log copies them.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Takes a message of a session in; `None` if no queue wanted it.
+pub(crate) fn accept(core: &Core, session: &Session, message: &Message) -> Result<Option<Ticket>, Refusal> {
+    core.metrics.telemetry_received.inc();
+    let result = check(core, session, message).and_then(|()| {
+        let identity = session.identity();
+        let facts =
+            Facts::new(identity, session.auth_method(), MessageSource::DeviceMessages, message, core.now());
+        append(core, session.partition(), session.stamps(), &facts)
+    });
+    match &result {
+        Ok(Some(_)) => _ = core.metrics.telemetry_accepted.inc(),
+        Ok(None) => _ = core.metrics.telemetry_orphaned.inc(),
+        // Back-pressure: the same message comes again.
+        Err(refusal) if refusal.code == ErrorCode::ServerBusy => {}
+        Err(_) => _ = core.metrics.telemetry_refused.inc(),
+    }
+    result
+}
+
+/// Takes an event about an identity in.
+pub(crate) fn publish(
+    core: &Core,
+    source: MessageSource,
+    about: &Identity,
+    message: &Message,
+) -> Result<Option<Ticket>, Refusal> {
+    let mut stamps = Stamps::default();
+    stamp_identity(&mut stamps, about);
+    let facts = Facts::new(about, "", source, message, core.now());
+    let ticket = append(core, partition_of(about, core.seams.log.partitions()), &stamps, &facts)?;
+    if ticket.is_some() {
+        core.metrics.events_published.inc();
+    }
+    Ok(ticket)
+}
+
+/// Stamps who sent a message.
+pub(crate) fn stamp_identity(stamps: &mut Stamps, identity: &Identity) {
+    stamps.push(SystemProperty::ConnectionDeviceId, identity.device.as_str());
+    if let Some(module) = &identity.module {
+        stamps.push(SystemProperty::ConnectionModuleId, module.as_str());
+    }
+}
+
+fn check(core: &Core, session: &Session, message: &Message) -> Result<(), Refusal> {
+    // A session that lost its claim must not write behind the one that has it.
+    if let Some(why) = session.closed() {
+        return Err(why);
+    }
+    // rule HUB-05: body, system property values and application property names and values count.
+    let (len, most) = (message.metered_len(), core.limits.telemetry_bytes);
+    if len > most {
+        return Err(Refusal::new(
+            ErrorCode::MessageTooLarge,
+            format!("a message of {len} bytes; {most} are allowed, body and properties together"),
+        ));
+    }
+    Ok(())
+}
+
+fn append(
+    core: &Core,
+    partition: PartitionId,
+    stamps: &Stamps,
+    facts: &Facts<'_>,
+) -> Result<Option<Ticket>, Refusal> {
+    let choice = core.router.choose(facts);
+    if choice.fallback {
+        core.metrics.telemetry_fallback.inc();
+    }
+    if choice.queues.is_empty() {
+        return Ok(None);
+    }
+    SCRATCH.with_borrow_mut(|header| {
+        record::encode(header, facts.source, stamps, facts.message);
+        let record = Append {
+            enqueued: facts.enqueued,
+            queues: &choice.queues,
+            header: header.as_slice(),
+            body: &facts.message.body,
+        };
+        let ticket = core.seams.log.append(partition, record).map_err(log_refusal);
+        if header.capacity() > SCRATCH_KEPT {
+            *header = Vec::new();
+        }
+        ticket.map(Some)
+    })
+}
+
+/// The partition of a device and its modules: stable over restarts, so that a device keeps its order.
+pub(crate) fn partition_of(identity: &Identity, partitions: u16) -> PartitionId {
+    let hash = stable_hash(identity.device.as_str()) % u64::from(partitions.max(1));
+    // The remainder is below a u16.
+    PartitionId(hash as u16)
+}
+
+/// FNV-1a with a final mix, because its low bits alone spread names like `device-17` badly. Part of the format: a change
+/// would move devices to other partitions and break their order.
+pub(crate) fn stable_hash(text: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in text.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    hash ^ (hash >> 32)
+}
+
+/// What an error of the log means to a sender.
+pub(crate) fn log_refusal(error: LogError) -> Refusal {
+    let code = match error {
+        LogError::Full => ErrorCode::ServerBusy,
+        LogError::TooLarge(_) => ErrorCode::MessageTooLarge,
+        LogError::Closed => ErrorCode::ServiceUnavailable,
+        LogError::Partition(_) => ErrorCode::PartitionNotFound,
+        // Trying again cannot help before a restart, so not a code of back-pressure.
+        LogError::Poisoned | LogError::Storage(_) | LogError::Format { .. } => ErrorCode::ServerError,
+    };
+    Refusal::new(code, error.to_string())
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.seams.clock.now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_stable_and_even() {
+        // Fixed values: a change of the hash moves devices between partitions of existing logs.
+        assert_eq!(stable_hash("thermistor-1"), 0);
+        let mut counts = [0_u32; 4];
+        for n in 0..4000 {
+            let device = ironbrook_model::DeviceId::new(format!("device-{n}")).unwrap();
+            counts[usize::from(partition_of(&Identity::device(device), 4).0)] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_full_log_is_back_pressure_and_a_poisoned_one_is_not() {
+        assert_eq!(log_refusal(LogError::Full).code, ErrorCode::ServerBusy);
+        assert_eq!(log_refusal(LogError::Poisoned).code, ErrorCode::ServerError);
+    }
+}
