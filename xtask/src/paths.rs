@@ -1,0 +1,47 @@
+//! Folders: the tree, the user's cache and cargo's target folder.
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
+
+/// The root of the tree.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// `ironbrook` in the user's cache folder: everything that tests install and that may be deleted.
+pub fn cache() -> Result<PathBuf> {
+    let base = match std::env::var_os("XDG_CACHE_HOME").filter(|value| !value.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?)
+            .join(".cache"),
+    };
+    Ok(base.join("ironbrook"))
+}
+
+/// A folder in the cache named after what goes into it: when the contents change, so does the name.
+pub fn keyed(name: &str, contents: &[impl AsRef<[u8]>]) -> Result<PathBuf> {
+    let mut hasher = DefaultHasher::new();
+    for content in contents {
+        content.as_ref().hash(&mut hasher);
+    }
+    Ok(cache()?.join(format!("{name}-{:016x}", hasher.finish())))
+}
+
+/// What cargo knows of the workspace.
+pub fn metadata() -> Result<Value> {
+    let text = crate::command::output(crate::command::cargo().args([
+        "metadata",
+        "--format-version=1",
+        "--no-deps",
+    ]))?;
+    serde_json::from_str(&text).context("cargo metadata")
+}
+
+/// Where cargo puts a binary of the given profile folder (`debug` or `release`).
+pub fn binary(profile: &str) -> Result<PathBuf> {
+    let metadata = metadata()?;
+    let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
+    Ok(Path::new(target).join(profile).join("ironbrook"))
+}

@@ -1,0 +1,167 @@
+//! The steps of `cargo xtask test`, in order, and the summary.
+
+use crate::{command, paths, tidy, tools};
+use anyhow::Result;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What a step may want to know.
+struct Context {
+    slow: bool,
+}
+
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn(&Context) -> Result<()>,
+}
+
+/// Quick ones first: a wrong comma should not cost a build.
+const STEPS: &[Step] = &[
+    Step { name: "format", what: "rustfmt finds nothing to change", run: format },
+    Step { name: "tidy", what: "the rules of the tree", run: |_| tidy::run() },
+    Step { name: "deny", what: "licences, banned crates and sources of dependencies", run: deny },
+    Step { name: "clippy", what: "no warning in any target", run: clippy },
+    Step { name: "rust", what: "unit, property and integration tests", run: rust },
+    Step {
+        name: "device",
+        what: "the Pico W program: pure parts in MicroPython, its network against the hub",
+        run: device,
+    },
+    Step { name: "python", what: "stock Python clients against the hub", run: python },
+    Step { name: "node", what: "stock Node clients against the hub", run: node },
+    Step { name: "notebook", what: "the notebook, executed against routed data", run: notebook },
+    Step { name: "portal", what: "the web page in a browser", run: portal },
+];
+
+/// Names for `--only`.
+pub fn names() -> Vec<&'static str> {
+    STEPS.iter().map(|step| step.name).collect()
+}
+
+/// Runs the steps, all of them even after one has failed; true if none did.
+pub fn run(slow: bool, only: &[String]) -> Result<bool> {
+    let context = Context { slow };
+    let mut results = Vec::new();
+    for step in STEPS.iter().filter(|step| only.is_empty() || only.iter().any(|name| name == step.name)) {
+        println!("\n==== {}: {}", step.name, step.what);
+        let start = Instant::now();
+        let result = (step.run)(&context);
+        if let Err(error) = &result {
+            println!("==== {} FAILED: {error:#}", step.name);
+        }
+        results.push((step.name, result, start.elapsed()));
+    }
+    Ok(summary(&results))
+}
+
+fn summary(results: &[(&str, Result<()>, Duration)]) -> bool {
+    println!("\n==== summary");
+    for (name, result, took) in results {
+        match result {
+            Ok(()) => println!("passed  {name:<10} {:>7.1} s", took.as_secs_f64()),
+            Err(error) => println!("FAILED  {name:<10} {:>7.1} s  {error:#}", took.as_secs_f64()),
+        }
+    }
+    let failed = results.iter().filter(|(_, result, _)| result.is_err()).count();
+    println!("{} passed, {failed} failed", results.len() - failed);
+    failed == 0
+}
+
+fn format(_: &Context) -> Result<()> {
+    command::run(command::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn deny(_: &Context) -> Result<()> {
+    command::run(
+        Command::new(tools::cargo_deny()?)
+            .args(["--log-level", "error", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
+            .current_dir(paths::root()),
+    )
+}
+
+fn clippy(_: &Context) -> Result<()> {
+    command::run(command::cargo().args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn rust(context: &Context) -> Result<()> {
+    let mut test = command::cargo();
+    test.args(["test", "--quiet", "--workspace"]);
+    if context.slow {
+        test.env("IRONBROOK_SLOW", "1");
+    }
+    command::run(&mut test)
+}
+
+/// Builds the binary that the client tests run.
+fn binary() -> Result<PathBuf> {
+    command::run(command::cargo().args(["build", "--quiet", "--package", "ironbrook-cli"]))?;
+    paths::binary("debug")
+}
+
+/// pytest on some folders of `tests/`, in a network namespace of its own.
+fn pytest(context: &Context, requirements: &[&str], folders: &[&str]) -> Result<()> {
+    tools::system_packages(tools::NETWORK)?;
+    let binary = binary()?;
+    let python = tools::python(requirements)?;
+    let mut test = command::isolated(python);
+    test.args(["-m", "pytest", "-p", "no:cacheprovider"]).args(folders);
+    test.current_dir(paths::root().join("tests"))
+        .env("IRONBROOK_BIN", binary)
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    if context.slow {
+        test.arg("--slow");
+    }
+    test.env("UMQTT_PATH", tools::umqtt()?);
+    command::run(&mut test)
+}
+
+/// `node --test` on one folder of `tests/`, with a hub running beside it.
+fn node_test(folder: &str) -> Result<()> {
+    tools::system_packages(tools::NETWORK)?;
+    let binary = binary()?;
+    let folder = tools::npm(folder)?;
+    let mut test = command::isolated("python3");
+    test.arg(paths::root().join("tests/support/with_dev.py")).args([
+        "node",
+        "--test",
+        "--test-reporter=spec",
+    ]);
+    test.current_dir(folder).env("IRONBROOK_BIN", binary).env("PYTHONDONTWRITEBYTECODE", "1");
+    command::run(&mut test)
+}
+
+const PYTHON_CLIENTS: &str = "tests/clients/python/requirements.txt";
+
+fn device(context: &Context) -> Result<()> {
+    let folder = tools::npm("tests/device")?;
+    command::run(Command::new("node").args(["--test", "--test-reporter=spec"]).current_dir(folder))?;
+    pytest(context, &[PYTHON_CLIENTS], &["device"])
+}
+
+fn python(context: &Context) -> Result<()> {
+    pytest(context, &[PYTHON_CLIENTS], &["clients/python"])
+}
+
+fn node(_: &Context) -> Result<()> {
+    node_test("tests/clients/node")
+}
+
+fn notebook(context: &Context) -> Result<()> {
+    let requirements = [PYTHON_CLIENTS, "notebooks/requirements.txt", "tests/notebooks/requirements.txt"];
+    pytest(context, &requirements, &["notebooks"])
+}
+
+fn portal(_: &Context) -> Result<()> {
+    tools::system_packages(tools::BROWSER)?;
+    node_test("tests/portal")
+}

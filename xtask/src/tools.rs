@@ -1,0 +1,193 @@
+//! What the tests need besides Rust: installed once into the user's cache folder, keyed by what is asked for.
+//!
+//! A folder is complete when it holds the file `.complete`; one that an interrupted run left is made anew.
+
+use crate::{command, paths};
+use anyhow::{Context as _, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Debian package and a file or program that shows it is there.
+pub struct Package {
+    name: &'static str,
+    shown_by: &'static str,
+}
+
+/// Network namespaces, and Python's own environments.
+pub const NETWORK: &[Package] = &[
+    Package { name: "iproute2", shown_by: "ip" },
+    Package { name: "util-linux", shown_by: "unshare" },
+    Package { name: "python3-venv", shown_by: "python3" },
+    Package { name: "npm", shown_by: "npm" },
+];
+
+/// A browser without a screen, and letters for it.
+pub const BROWSER: &[Package] = &[
+    Package { name: "chromium", shown_by: "chromium" },
+    Package { name: "fonts-dejavu-core", shown_by: "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf" },
+];
+
+const CARGO_DENY: &str = "0.20.2";
+
+/// Installs what is missing, as root or through sudo; without either it fails with the command to type.
+pub fn system_packages(wanted: &[Package]) -> Result<()> {
+    let present = |package: &Package| match package.shown_by {
+        file if file.starts_with('/') => Path::new(file).exists(),
+        program => command::exists(program),
+    };
+    let missing: Vec<_> =
+        wanted.iter().filter(|package| !present(package)).map(|package| package.name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let root = command::output(Command::new("id").arg("-u"))?.trim() == "0";
+    let sudo =
+        !root && Command::new("sudo").args(["-n", "true"]).status().is_ok_and(|status| status.success());
+    if !root && !sudo {
+        bail!("missing: sudo apt-get install --no-install-recommends {}", missing.join(" "));
+    }
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new(if sudo { "sudo" } else { "env" });
+        apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]).args(arguments);
+        apt
+    };
+    command::run(&mut apt(&["update"]))?;
+    command::run(apt(&["install", "-y", "--no-install-recommends", "--no-remove"]).args(missing))
+}
+
+/// Makes a keyed folder by `fill`, unless it is complete already.
+fn once(folder: PathBuf, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let complete = folder.join(".complete");
+    if !complete.exists() {
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        fill(&folder)?;
+        fs::write(complete, "")?;
+    }
+    Ok(folder)
+}
+
+/// The interpreter of a Python environment with the packages of some requirement files.
+pub fn python(requirements: &[&str]) -> Result<PathBuf> {
+    let files: Vec<_> = requirements.iter().map(|file| paths::root().join(file)).collect();
+    let contents = files
+        .iter()
+        .map(|file| fs::read(file).with_context(|| file.display().to_string()))
+        .collect::<Result<Vec<_>>>()?;
+    let folder = once(paths::keyed("python", &contents)?, |folder| {
+        command::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        let mut pip = Command::new(folder.join("bin/python"));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        for file in &files {
+            pip.arg("--requirement").arg(file);
+        }
+        command::run(&mut pip)
+    })?;
+    Ok(folder.join("bin/python"))
+}
+
+/// The folder with the stock `umqtt.simple`, for the device's network tests.
+///
+/// The package is a source archive that pip cannot install, having no setup.py: pip fetches it, checks its hash, unpacks it,
+/// and gives up. With `--no-clean` it leaves what it unpacked, which is all that is wanted.
+pub fn umqtt() -> Result<PathBuf> {
+    let requirements = paths::root().join("tests/device/umqtt-requirements.txt");
+    let python = python(&["tests/clients/python/requirements.txt"])?;
+    once(paths::keyed("umqtt", &[fs::read(&requirements)?])?, |folder| {
+        let unpacked = folder.join("unpacked");
+        fs::create_dir_all(&unpacked)?;
+        let output = Command::new(python)
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--no-clean",
+                "--no-deps",
+                "--no-binary=:all:",
+                "--require-hashes",
+            ])
+            .arg("--dest")
+            .arg(folder)
+            .arg("--requirement")
+            .arg(&requirements)
+            .env("TMPDIR", &unpacked)
+            .output()?;
+        let Some(module) = find(&unpacked, "simple.py")? else {
+            bail!("pip did not fetch umqtt.simple: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        fs::create_dir_all(folder.join("umqtt"))?;
+        fs::copy(module, folder.join("umqtt/simple.py"))?;
+        Ok(())
+    })
+}
+
+fn find(folder: &Path, name: &str) -> Result<Option<PathBuf>> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            if let Some(found) = find(&path, name)? {
+                return Ok(Some(found));
+            }
+        } else if path.file_name().is_some_and(|file| file == name) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Installs a folder's npm packages into the cache and links them in; returns the folder.
+pub fn npm(folder: &str) -> Result<PathBuf> {
+    system_packages(NETWORK)?;
+    let folder = paths::root().join(folder);
+    let manifest = fs::read(folder.join("package.json"))?;
+    let lock = fs::read(folder.join("package-lock.json"))?;
+    let packages = once(paths::keyed("npm", &[&manifest, &lock])?, |packages| {
+        fs::write(packages.join("package.json"), &manifest)?;
+        fs::write(packages.join("package-lock.json"), &lock)?;
+        command::run(
+            Command::new("npm")
+                .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
+                .current_dir(packages),
+        )
+    })?;
+    // Node looks for packages beside the importing file and nowhere else.
+    let link = folder.join("node_modules");
+    match fs::symlink_metadata(&link) {
+        Ok(found) if found.is_symlink() => fs::remove_file(&link)?,
+        Ok(_) => bail!("{} is not a link: delete it", link.display()),
+        Err(_) => {}
+    }
+    std::os::unix::fs::symlink(packages.join("node_modules"), &link)?;
+    Ok(folder)
+}
+
+/// cargo-deny, built from source: the prebuilt packages are too old for today's cargo.
+pub fn cargo_deny() -> Result<PathBuf> {
+    let folder = once(paths::keyed("cargo-deny", &[CARGO_DENY])?, |folder| {
+        let build = folder.join("build");
+        command::run(
+            command::cargo()
+                .args([
+                    "install",
+                    "--quiet",
+                    "--locked",
+                    "--no-default-features",
+                    "--debug",
+                    "--version",
+                    CARGO_DENY,
+                ])
+                .arg("--root")
+                .arg(folder)
+                .arg("cargo-deny")
+                // Half the build time of a release build, and fast enough.
+                .env("CARGO_PROFILE_DEV_DEBUG", "0")
+                .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+                .env("CARGO_TARGET_DIR", &build),
+        )?;
+        fs::remove_dir_all(build).context("removing the build folder")
+    })?;
+    Ok(folder.join("bin/cargo-deny"))
+}
