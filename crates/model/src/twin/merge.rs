@@ -67,8 +67,37 @@ pub(super) fn merge_plain(target: &mut Object, patch: &Object) {
     merge(target, &mut Map::new(), patch, &stamp);
 }
 
+/// Made-up sections for property tests.
+#[cfg(test)]
+pub(super) mod strategies {
+    use super::super::Object;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn json_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            (-9_i64..9).prop_map(Value::from),
+            "[a-c]{0,2}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::btree_map("[a-d]", inner.clone(), 0..4)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+                prop::collection::vec(inner, 0..3).prop_map(Value::from),
+            ]
+        })
+    }
+
+    pub(crate) fn json_object() -> impl Strategy<Value = Object> {
+        prop::collection::btree_map("[a-d]", json_value(), 0..5).prop_map(|m| m.into_iter().collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::strategies::json_object;
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
@@ -116,26 +145,6 @@ mod tests {
                 "c": {"$lastUpdated": "t1", "$lastUpdatedVersion": 2},
             })
         );
-    }
-
-    fn json_value() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            (-9_i64..9).prop_map(Value::from),
-            "[a-c]{0,2}".prop_map(Value::from),
-        ];
-        leaf.prop_recursive(4, 24, 4, |inner| {
-            prop_oneof![
-                prop::collection::btree_map("[a-d]", inner.clone(), 0..4)
-                    .prop_map(|m| Value::Object(m.into_iter().collect())),
-                prop::collection::vec(inner, 0..3).prop_map(Value::from),
-            ]
-        })
-    }
-
-    fn json_object() -> impl Strategy<Value = Object> {
-        prop::collection::btree_map("[a-d]", json_value(), 0..5).prop_map(|m| m.into_iter().collect())
     }
 
     /// Keys of `metadata` without its own members must be the keys of `target`, at every level.

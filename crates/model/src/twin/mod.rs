@@ -3,10 +3,12 @@
 //! Start with [`Twin`]. A change is checked as a whole before anything of it is applied: a patch that breaks one rule
 //! changes nothing. Rules: Azure docs "Understand and use device twins in IoT Hub".
 
+mod change;
 mod document;
 mod limits;
 mod merge;
 
+pub use change::{change_view, device_patch, replacement_patch};
 pub use document::{Properties, Twin};
 pub use limits::{MAX_DEPTH, MAX_INTEGER, MIN_INTEGER, SectionKind, TwinError};
 
