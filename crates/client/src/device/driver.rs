@@ -65,11 +65,12 @@ impl Driver {
             tracing::warn!(identity = %self.config.identity, %error, "client ended");
         }
         let reason = error.clone().unwrap_or(Error::Closed);
-        self.ports.state.send_replace(ConnectionState::Closed(error));
+        self.ports.state.send_replace(ConnectionState::Closed(error.clone()));
         let unsent = self.drain_ports(&reason) || !self.session.window.is_empty();
         self.session.fail(&reason);
         for reply in self.closing {
-            let _ = reply.send(if unsent { Err(reason.clone()) } else { Ok(()) });
+            let late = || error.clone().unwrap_or(Error::Timeout("the last messages"));
+            let _ = reply.send(if unsent { Err(late()) } else { Ok(()) });
         }
     }
 

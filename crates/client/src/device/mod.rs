@@ -24,7 +24,7 @@ pub use handle::{ConnectionState, DeviceClient, Receipt};
 pub use received::{DesiredUpdates, Messages, MethodCall, MethodCalls, ReceivedMessage};
 pub use twin::{DesiredUpdate, Twin};
 
-pub(crate) use credentials::{Credentials, Secret, now};
+pub(crate) use credentials::Credentials;
 
 use crate::error::Result;
 use bytes::Bytes;

@@ -1,1 +1,421 @@
-//! placeholder
+//! The client against a scripted hub on in-memory streams, on paused time.
+
+use super::*;
+use crate::error::Error;
+use crate::transport::{BoxStream, Dial};
+use bytes::BytesMut;
+use ironbrook_model::{Message, SasToken, SharedAccessKey, SystemProperty, Timestamp};
+use ironbrook_wire::mqtt::v4::{
+    self, ConnAck, Connect, ConnectReturnCode, Packet, Publish, QoS, SubAck, SubAckCode,
+};
+use serde_json::{Value, json};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+const STRING: &str =
+    "HostName=hub.test;DeviceId=d1;SharedAccessKey=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+const TELEMETRY: &str = "devices/d1/messages/events/";
+
+/// Dials a [`Hub`]; fails while there is none to take the connection.
+struct Network(mpsc::Sender<DuplexStream>);
+
+impl Dial for Network {
+    fn dial(&self) -> Pin<Box<dyn Future<Output = crate::Result<BoxStream>> + Send + '_>> {
+        Box::pin(async {
+            let (ours, theirs) = tokio::io::duplex(64 * 1024);
+            self.0
+                .try_send(theirs)
+                .map_err(|_| Error::network("dialling", std::io::ErrorKind::ConnectionRefused.into()))?;
+            Ok(Box::new(ours) as BoxStream)
+        })
+    }
+}
+
+/// The other end of one connection.
+struct Hub {
+    stream: DuplexStream,
+    buffer: BytesMut,
+}
+
+impl Hub {
+    /// Takes the next connection and answers its CONNECT.
+    async fn accept(
+        dials: &mut mpsc::Receiver<DuplexStream>,
+        code: ConnectReturnCode,
+    ) -> (Self, Box<Connect>) {
+        let stream = dials.recv().await.unwrap();
+        let mut hub = Self { stream, buffer: BytesMut::new() };
+        let Some(Packet::Connect(connect)) = hub.receive().await else { panic!("no CONNECT") };
+        hub.send(Packet::ConnAck(ConnAck { session_present: false, code })).await;
+        (hub, connect)
+    }
+
+    async fn welcome(dials: &mut mpsc::Receiver<DuplexStream>) -> Self {
+        Self::accept(dials, ConnectReturnCode::Accepted).await.0
+    }
+
+    /// The next packet but pings, which are answered; `None` at the end of the stream.
+    async fn receive(&mut self) -> Option<Packet> {
+        loop {
+            match v4::decode(&mut self.buffer, 1 << 20).unwrap() {
+                Some(Packet::PingReq) => {
+                    // The client may have said goodbye right behind its ping.
+                    let _ = self.stream.write_all(&[0xd0, 0]).await;
+                }
+                Some(packet) => return Some(packet),
+                None => {
+                    if self.stream.read_buf(&mut self.buffer).await.ok()? == 0 {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self) -> Publish {
+        match self.receive().await {
+            Some(Packet::Publish(publish)) => publish,
+            other => panic!("no PUBLISH but {other:?}"),
+        }
+    }
+
+    /// Grants the next SUBSCRIBE; gives its filter.
+    async fn grant(&mut self) -> String {
+        let Some(Packet::Subscribe(subscribe)) = self.receive().await else { panic!("no SUBSCRIBE") };
+        let codes = vec![SubAckCode::Granted(QoS::AtLeastOnce)];
+        self.send(Packet::SubAck(SubAck { packet_id: subscribe.packet_id, codes })).await;
+        subscribe.filters[0].filter.to_string()
+    }
+
+    async fn send(&mut self, packet: Packet) {
+        let mut out = BytesMut::new();
+        v4::encode(&packet, &mut out).unwrap();
+        self.stream.write_all(&out).await.unwrap();
+    }
+
+    async fn say(&mut self, topic: &str, body: &str, packet_id: Option<u16>) {
+        let packet_id = packet_id.map(|id| id.try_into().unwrap());
+        let qos = if packet_id.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+        let (topic, payload) = (topic.into(), body.to_owned().into());
+        self.send(Packet::Publish(Publish { dup: false, qos, retain: false, topic, packet_id, payload }))
+            .await;
+    }
+}
+
+/// A started client and the connections it dials.
+fn start(build: impl FnOnce(Builder) -> Builder) -> (DeviceClient, mpsc::Receiver<DuplexStream>) {
+    let (dialled, dials) = mpsc::channel(1);
+    let builder = build(DeviceClient::builder(STRING).unwrap());
+    let (client, driver) = builder.build_on(Arc::new(Network(dialled))).unwrap();
+    tokio::spawn(driver.run(tokio_util::sync::CancellationToken::new()));
+    (client, dials)
+}
+
+/// Runs something beside the script.
+fn beside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(work)
+}
+
+#[tokio::test(start_paused = true)]
+async fn connect_names_the_device_and_carries_a_token_that_holds() {
+    let (client, mut dials) = start(|b| b.client_type("test/1 x"));
+    let (_hub, connect) = Hub::accept(&mut dials, ConnectReturnCode::Accepted).await;
+    client.first_connection().await.unwrap();
+    assert_eq!(&*connect.client_id, "d1");
+    assert_eq!(
+        connect.username.as_deref(),
+        Some("hub.test/d1/?api-version=2021-04-12&DeviceClientType=test%2F1%20x")
+    );
+    assert!(!connect.clean_session);
+    let token = SasToken::parse(std::str::from_utf8(&connect.password.unwrap()).unwrap()).unwrap();
+    let key = SharedAccessKey::from_base64(STRING.rsplit_once("Key=").unwrap().1).unwrap();
+    token.check(Timestamp::from_secs(0), [&key, &key]).unwrap();
+    token.check_scope(&["hub.test"], "devices/d1").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_sent_when_it_is_acknowledged() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let mut message = Message::new("21.5");
+    message.system.set(SystemProperty::ContentType, "text/plain");
+    let receipt = client.enqueue(message).await.unwrap();
+    let publish = hub.publish().await;
+    assert_eq!(publish.topic, format!("{TELEMETRY}%24.ct=text%2Fplain").as_str());
+    assert!(publish.qos == QoS::AtLeastOnce && !publish.dup && !publish.retain);
+    hub.send(Packet::PubAck(publish.packet_id.unwrap())).await;
+    receipt.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_acknowledged_goes_out_again_in_order_before_anything_new() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let mut receipts = Vec::new();
+    for body in ["1", "2", "3"] {
+        receipts.push(client.enqueue(Message::new(body)).await.unwrap());
+    }
+    let first = hub.publish().await;
+    hub.send(Packet::PubAck(first.packet_id.unwrap())).await;
+    let (second, third) = (hub.publish().await, hub.publish().await);
+    receipts.remove(0).await.unwrap();
+    drop(hub);
+    receipts.push(client.enqueue(Message::new("4")).await.unwrap());
+    let mut hub = Hub::welcome(&mut dials).await;
+    for (wanted, dup, id) in [("2", true, second.packet_id), ("3", true, third.packet_id), ("4", false, None)]
+    {
+        let again = hub.publish().await;
+        assert_eq!((&again.payload[..], again.dup), (wanted.as_bytes(), dup));
+        assert!(id.is_none() || again.packet_id == id);
+        hub.send(Packet::PubAck(again.packet_id.unwrap())).await;
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_window_of_messages_is_under_way() {
+    let (client, mut dials) = start(|b| b.in_flight(2));
+    let mut hub = Hub::welcome(&mut dials).await;
+    let _receipts = [
+        client.enqueue(Message::new("1")).await.unwrap(),
+        client.enqueue(Message::new("2")).await.unwrap(),
+        client.enqueue(Message::new("3")).await.unwrap(),
+    ];
+    let first = hub.publish().await;
+    hub.publish().await;
+    let quiet = tokio::time::timeout(Duration::from_secs(20), hub.publish()).await;
+    assert!(quiet.is_err(), "a third message went out: {quiet:?}");
+    hub.send(Packet::PubAck(first.packet_id.unwrap())).await;
+    assert_eq!(&hub.publish().await.payload[..], b"3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_is_renewed_before_it_ends_by_a_graceful_reconnect() {
+    let (client, mut dials) = start(|b| b.token_lifetime(Duration::from_secs(3600)));
+    let began = Instant::now();
+    let mut hub = Hub::welcome(&mut dials).await;
+    assert_eq!(hub.receive().await, Some(Packet::Disconnect));
+    assert_eq!(hub.receive().await, None);
+    assert_eq!(began.elapsed().as_secs(), 3060);
+    let mut hub = Hub::welcome(&mut dials).await;
+    assert_eq!(began.elapsed().as_secs(), 3060, "no wait before a renewal");
+    let receipt = client.enqueue(Message::new("x")).await.unwrap();
+    let publish = hub.publish().await;
+    hub.send(Packet::PubAck(publish.packet_id.unwrap())).await;
+    receipt.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_waits_for_acknowledgements_that_are_due() {
+    let (client, mut dials) =
+        start(|b| b.token_lifetime(Duration::from_secs(100)).keep_alive(Duration::from_secs(600)));
+    let mut hub = Hub::welcome(&mut dials).await;
+    let began = Instant::now();
+    tokio::time::sleep(Duration::from_secs(84)).await;
+    let receipt = client.enqueue(Message::new("x")).await.unwrap();
+    let publish = hub.publish().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    hub.send(Packet::PubAck(publish.packet_id.unwrap())).await;
+    receipt.await.unwrap();
+    assert_eq!(hub.receive().await, Some(Packet::Disconnect));
+    assert_eq!(began.elapsed().as_secs(), 87);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_credential_is_final_unless_configured() {
+    let (client, mut dials) = start(|b| b);
+    let receipt = client.enqueue(Message::new("x")).await.unwrap();
+    Hub::accept(&mut dials, ConnectReturnCode::NotAuthorized).await;
+    assert!(matches!(client.first_connection().await, Err(Error::Unauthorized(_))));
+    assert!(matches!(receipt.await, Err(Error::Unauthorized(_))));
+    assert!(matches!(client.send(Message::new("y")).await, Err(Error::Unauthorized(_))));
+    assert!(dials.recv().await.is_none(), "nothing is dialled any more");
+
+    let (client, mut dials) = start(|b| b.retry_unauthorized(true));
+    Hub::accept(&mut dials, ConnectReturnCode::NotAuthorized).await;
+    let _hub = Hub::welcome(&mut dials).await;
+    client.state().wait_for(|s| matches!(s, ConnectionState::Connected)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_retried_with_growing_waits() {
+    let policy = RetryPolicy { first: Duration::from_secs(1), longest: Duration::from_secs(8) };
+    let (_client, mut dials) = start(|b| b.retry(policy));
+    let mut last = Instant::now();
+    for longest in [0_u64, 1, 2, 4, 8, 8] {
+        drop(dials.recv().await.unwrap());
+        let waited = last.elapsed().as_secs_f64();
+        let longest = longest as f64;
+        assert!(
+            (longest / 2.0 - 0.01..=longest + 0.01).contains(&waited),
+            "{waited} s instead of {longest} s"
+        );
+        last = Instant::now();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_falls_silent_is_left() {
+    let (_client, mut dials) = start(|b| b.keep_alive(Duration::from_secs(60)));
+    let silent = Hub::welcome(&mut dials).await;
+    let began = Instant::now();
+    let _again = Hub::welcome(&mut dials).await;
+    assert!((60..62).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    drop(silent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_of_the_hub_is_completed_on_its_own_connection_only() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    // A kept session may deliver before anything is subscribed.
+    hub.say("devices/d1/messages/devicebound/%24.mid=m1&%24.to=x&color=red%20ish", "hello", Some(7)).await;
+    let subscribing = beside({
+        let client = client.clone();
+        async move { client.messages().await }
+    });
+    assert_eq!(hub.grant().await, "devices/d1/messages/devicebound/#");
+    let mut messages = subscribing.await.unwrap().unwrap();
+    let received = messages.next().await.unwrap();
+    assert_eq!(&received.message.body[..], b"hello");
+    assert_eq!(received.message.system.get(SystemProperty::MessageId).map(|v| &**v), Some("m1"));
+    assert_eq!(received.message.properties.get("color").map(|v| &**v), Some("red ish"));
+    received.complete().await.unwrap();
+    assert_eq!(hub.receive().await, Some(Packet::PubAck(7.try_into().unwrap())));
+
+    hub.say("devices/d1/messages/devicebound/%24.to=x", "late", Some(8)).await;
+    let late = messages.next().await.unwrap();
+    drop(hub);
+    let mut hub = Hub::welcome(&mut dials).await;
+    hub.grant().await;
+    assert!(matches!(late.complete().await, Err(Error::LockLost)));
+    assert!(matches!(client.messages().await, Err(Error::Configuration(_))), "a feed is taken once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn twin_requests_survive_a_lost_connection() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let reporting = beside({
+        let client = client.clone();
+        async move { client.report(&json!({"a": 1})).await }
+    });
+    assert_eq!(hub.grant().await, "$iothub/twin/res/#");
+    assert_eq!(hub.publish().await.topic, "$iothub/twin/PATCH/properties/reported/?$rid=1");
+    drop(hub);
+    let mut hub = Hub::welcome(&mut dials).await;
+    hub.grant().await;
+    let again = hub.publish().await;
+    assert_eq!(
+        (&*again.topic, &again.payload[..]),
+        ("$iothub/twin/PATCH/properties/reported/?$rid=1", &br#"{"a":1}"#[..])
+    );
+    hub.say("$iothub/twin/res/204/?$rid=1&$version=5", "", None).await;
+    assert_eq!(reporting.await.unwrap().unwrap(), 5);
+
+    let reading = beside(async move { client.twin().await });
+    assert_eq!(hub.publish().await.topic, "$iothub/twin/GET/?$rid=2");
+    hub.say("$iothub/twin/res/429/?$rid=2", r#"{"message":"slow down"}"#, None).await;
+    let refused = reading.await.unwrap();
+    assert!(
+        matches!(&refused, Err(e @ Error::Refused { status: 429, .. }) if e.is_transient()),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn desired_properties_come_whole_and_then_as_changes() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let subscribing = beside(async move { (client.desired_updates().await, client) });
+    let mut filters = [hub.grant().await, hub.grant().await];
+    filters.sort();
+    assert_eq!(filters, ["$iothub/twin/PATCH/properties/desired/#", "$iothub/twin/res/#"]);
+    let (updates, _client) = subscribing.await.unwrap();
+    let mut updates = updates.unwrap();
+    assert_eq!(hub.publish().await.topic, "$iothub/twin/GET/?$rid=1");
+    hub.say("$iothub/twin/res/200/?$rid=1", r#"{"desired":{"a":1,"$version":4},"reported":{}}"#, None).await;
+    let first = updates.next().await.unwrap();
+    assert_eq!((first.version, first.complete, Value::Object(first.properties)), (4, true, json!({"a": 1})));
+    hub.say("$iothub/twin/PATCH/properties/desired/?$version=5", r#"{"a":null,"$version":5}"#, None).await;
+    let change = updates.next().await.unwrap();
+    assert_eq!(
+        (change.version, change.complete, Value::Object(change.properties)),
+        (5, false, json!({"a": null}))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn methods_are_answered_and_refused_when_nobody_listens() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let serving = beside({
+        let client = client.clone();
+        async move { client.serve_methods(|name, payload| async move { (200, json!([name, payload])) }).await }
+    });
+    assert_eq!(hub.grant().await, "$iothub/methods/POST/#");
+    hub.say("$iothub/methods/POST/echo/?$rid=a1", r#"{"x":1}"#, None).await;
+    let answer = hub.publish().await;
+    assert_eq!(
+        (&*answer.topic, &answer.payload[..]),
+        ("$iothub/methods/res/200/?$rid=a1", &br#"["echo",{"x":1}]"#[..])
+    );
+    hub.say("$iothub/methods/POST/echo/?$rid=a2", "not json", None).await;
+    assert_eq!(hub.publish().await.topic, "$iothub/methods/res/400/?$rid=a2");
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    hub.say("$iothub/methods/POST/echo/?$rid=a3", "", None).await;
+    assert_eq!(hub.publish().await.topic, "$iothub/methods/res/501/?$rid=a3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_waits_for_what_is_under_way_and_ends_every_clone() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let receipt = client.enqueue(Message::new("last")).await.unwrap();
+    let publish = hub.publish().await;
+    let closing = beside({
+        let client = client.clone();
+        async move { client.close().await }
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    hub.send(Packet::PubAck(publish.packet_id.unwrap())).await;
+    assert_eq!(hub.receive().await, Some(Packet::Disconnect));
+    closing.await.unwrap().unwrap();
+    receipt.await.unwrap();
+    assert!(matches!(client.send(Message::new("x")).await, Err(Error::Closed)));
+    client.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_tells_when_messages_may_be_lost() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let receipt = client.enqueue(Message::new("last")).await.unwrap();
+    hub.publish().await;
+    assert!(matches!(client.close().await, Err(Error::Timeout(_))));
+    assert!(receipt.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_every_handle_says_goodbye() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    client.first_connection().await.unwrap();
+    drop(client);
+    assert_eq!(hub.receive().await, Some(Packet::Disconnect));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_over_the_limit_is_refused_here() {
+    let (client, _dials) = start(|b| b);
+    let refused = client.send(Message::new(vec![0; 256 * 1024 + 1])).await;
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+}
