@@ -183,7 +183,7 @@ impl<'a> Decoder<'a> {
         let value = match code {
             0xc0 | 0xd0 => Value::List(self.items(count, end, depth)?),
             0xc1 | 0xd1 => {
-                if count % 2 != 0 {
+                if !count.is_multiple_of(2) {
                     return Err(DecodeError::OddMap);
                 }
                 let mut items = self.items(count, end, depth)?.into_iter();

@@ -23,9 +23,13 @@ pub(super) fn value(out: &mut BytesMut, value: &Value) {
             self::value(out, &parts.0);
             self::value(out, &parts.1);
         }
-        Value::Array(items) if !is_uniform(items) => {
-            list(out, items);
+        // An empty array becomes an empty list too: azure-eventhub's reader leaves the constructor of an empty array unread.
+        Value::Array(items) if items.is_empty() => out.put_u8(0x45),
+        Value::Array(items) if is_uniform(items) => {
+            compound(out, 0xe0, 0xf0, items.len(), |out| elements(out, items));
         }
+        Value::List(items) | Value::Array(items) => list(out, items),
+        Value::Map(entries) => compound(out, 0xc1, 0xd1, entries.len() * 2, |out| pairs(out, entries)),
         other => {
             let code = constructor(std::slice::from_ref(other));
             out.put_u8(code);
@@ -117,19 +121,23 @@ fn content(out: &mut BytesMut, code: u8, value: &Value) {
         Value::List(items) => {
             wide_compound(out, items.len(), |out| items.iter().for_each(|i| self::value(out, i)));
         }
-        Value::Map(entries) => wide_compound(out, entries.len() * 2, |out| {
-            for (key, value) in entries {
-                self::value(out, key);
-                self::value(out, value);
-            }
-        }),
-        Value::Array(items) if !is_uniform(items) => wide_compound(out, 0, |out| out.put_u8(0x40)),
-        Value::Array(items) => wide_compound(out, items.len(), |out| {
-            let code = constructor(items);
-            out.put_u8(code);
-            items.iter().for_each(|i| content(out, code, i));
-        }),
+        Value::Map(entries) => wide_compound(out, entries.len() * 2, |out| pairs(out, entries)),
+        Value::Array(items) => wide_compound(out, items.len(), |out| elements(out, items)),
     }
+}
+
+fn pairs(out: &mut BytesMut, entries: &[(Value, Value)]) {
+    for (key, value) in entries {
+        self::value(out, key);
+        self::value(out, value);
+    }
+}
+
+/// The content of an array: the constructor once, then the elements without theirs.
+fn elements(out: &mut BytesMut, items: &[Value]) {
+    let code = constructor(items);
+    out.put_u8(code);
+    items.iter().for_each(|i| content(out, code, i));
 }
 
 fn variable(out: &mut BytesMut, code: u8, bytes: &[u8]) {
