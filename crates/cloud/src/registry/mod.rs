@@ -1,1 +1,215 @@
-//! Identities, policies, twins and waiting messages, in one embedded database.
+//! Identities, policies, twins, waiting messages and events to publish, in one embedded database.
+//!
+//! Start with [`Registry`]: it implements the core's seams `Identities`, `Twins` and `Inbox`, and has the calls of the
+//! service API. Every change is one job of the one writer in [`store`], which syncs many of them at once; a change and the
+//! event that tells of it are in the same transaction (the outbox). What is *not* here: HTTP, and who may ask for what.
+
+mod cache;
+mod error;
+mod identities;
+mod inbox;
+mod outbox;
+mod policies;
+mod scan;
+mod seed;
+mod store;
+mod stored;
+mod tables;
+mod twins;
+mod view;
+
+pub use error::Error;
+pub use identities::{Counts, IfMatch};
+pub use policies::{parse_permissions, permissions_text};
+pub use scan::{Page, Source};
+pub use seed::{SeedError, SeedFile, SeedRoute, SeedSummary};
+pub use stored::{Kind, Stored, StoredAuthentication, Wish};
+pub use twins::TwinChange;
+
+use ironbrook_hub::seams::{Clock, DesiredChange};
+use ironbrook_log::{QueueId, Storage};
+use ironbrook_model::{Identity, MessageSource, SharedAccessPolicy};
+use redb::ReadableTable;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use store::Store;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Settings of the registry.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The hub's short name, for events.
+    pub hub_name: String,
+    /// Modules a device may have.
+    pub modules_per_device: usize,
+    /// Modules an edge device may have.
+    pub modules_per_edge_device: usize,
+    /// Largest cloud-to-device message in metered bytes.
+    pub inbox_message_bytes: usize,
+    /// Messages that may wait for a device.
+    pub inbox_depth: usize,
+    /// Life of a waiting message that names no expiry, and the longest life of one that does.
+    pub inbox_ttl: std::time::Duration,
+    /// Explicit refusals after which a message is given up.
+    pub inbox_max_delivery_count: u8,
+    /// Life of feedback that nobody fetches.
+    pub feedback_ttl: std::time::Duration,
+}
+
+impl Config {
+    /// The documented limits of an Azure hub.
+    pub fn azure(hub_name: impl Into<String>) -> Self {
+        Self {
+            hub_name: hub_name.into(),
+            modules_per_device: 20,
+            modules_per_edge_device: 50,
+            inbox_message_bytes: 64 * 1024,
+            inbox_depth: 50,
+            inbox_ttl: std::time::Duration::from_secs(3600),
+            inbox_max_delivery_count: 10,
+            feedback_ttl: std::time::Duration::from_secs(3600),
+        }
+    }
+
+    /// Raised limits.
+    pub fn native(hub_name: impl Into<String>) -> Self {
+        Self {
+            modules_per_device: 200,
+            modules_per_edge_device: 200,
+            inbox_message_bytes: 256 * 1024,
+            inbox_depth: 1000,
+            ..Self::azure(hub_name)
+        }
+    }
+}
+
+type IdentityListener = Box<dyn Fn(&Identity) + Send + Sync>;
+type DesiredListener = Box<dyn Fn(&DesiredChange) + Send + Sync>;
+type ConnectionProbe = Box<dyn Fn(&Identity) -> bool + Send + Sync>;
+
+/// The registry. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    config: Config,
+    cache: cache::Cache,
+    policies: RwLock<HashMap<String, Arc<SharedAccessPolicy>>>,
+    identity_listeners: RwLock<Vec<IdentityListener>>,
+    desired_listeners: RwLock<Vec<DesiredListener>>,
+    inbox: inbox::State,
+    /// Bit n: some route wants events of the source numbered n.
+    wanted_sources: AtomicU8,
+    outbox_filled: Notify,
+    /// Whether an identity is connected; the core knows, and it is built after the registry.
+    is_connected: OnceLock<ConnectionProbe>,
+}
+
+impl Registry {
+    /// Opens or creates the registry's database `registry.redb` in `folder`. Blocks.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        folder: &Path,
+        clock: Arc<dyn Clock>,
+        config: Config,
+    ) -> Result<Self, Error> {
+        let store = Store::open(storage, &folder.join("registry.redb"))?;
+        let policies = policies::load_or_create(&store)?;
+        let inbox = inbox::State::load(&store)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                config,
+                cache: cache::Cache::default(),
+                policies: RwLock::new(policies),
+                identity_listeners: RwLock::default(),
+                desired_listeners: RwLock::default(),
+                inbox,
+                wanted_sources: AtomicU8::new(0),
+                outbox_filled: Notify::new(),
+                is_connected: OnceLock::new(),
+            }),
+        })
+    }
+
+    /// Ends locks, messages and feedback whose time has come, until cancelled.
+    pub async fn run(&self, cancel: CancellationToken) {
+        tokio::select! {
+            () = self.expire_forever() => {}
+            () = cancel.cancelled() => {}
+        }
+    }
+
+    /// Finishes what was begun and closes the database; later calls are refused.
+    pub async fn close(&self) {
+        let inner = self.inner.clone();
+        // The writer ends on its own thread; joining it may wait for a sync.
+        if tokio::task::spawn_blocking(move || inner.store.close()).await.is_err() {
+            tracing::error!("closing the registry was interrupted");
+        }
+    }
+
+    /// The persistent number of an endpoint's queue; a new name gets the next number. `events` is number 0. Blocks.
+    pub fn queue_id(&self, endpoint: &str) -> Result<QueueId, Error> {
+        if endpoint == "events" {
+            return Ok(QueueId::EVENTS);
+        }
+        self.inner.store.write_now(|changes| {
+            let mut queues = changes.tx.open_table(tables::QUEUES)?;
+            if let Some(number) = queues.get(endpoint)? {
+                return Ok(QueueId(number.value()));
+            }
+            // A number is never given twice, not even when its endpoint is gone: the log may still hold its records.
+            let last = queues.iter()?.try_fold(0, |last, row| row.map(|(_, n)| last.max(n.value())))?;
+            let number = last.checked_add(1).ok_or(Error::Stored {
+                what: "queue number",
+                why: "all 65535 numbers were given".to_owned(),
+            })?;
+            queues.insert(endpoint, number)?;
+            Ok(QueueId(number))
+        })
+    }
+
+    /// Tells which events some route wants; no others are written.
+    pub fn set_wanted_sources(&self, sources: &[MessageSource]) {
+        let bits = sources.iter().fold(0, |bits, source| bits | 1 << source.number());
+        self.inner.wanted_sources.store(bits, Ordering::Relaxed);
+    }
+
+    /// Tells how to learn whether an identity is connected. Set once.
+    pub fn set_connection_probe(&self, probe: impl Fn(&Identity) -> bool + Send + Sync + 'static) {
+        // A second probe is a mistake of the assembly; the first one stays.
+        let _ = self.inner.is_connected.set(Box::new(probe));
+    }
+
+    /// All shared access policies, by name.
+    pub fn policies(&self) -> Vec<Arc<SharedAccessPolicy>> {
+        let policies = self.inner.policies.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = policies.values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// The hub's short name.
+    pub fn hub_name(&self) -> &str {
+        &self.inner.config.hub_name
+    }
+}
+
+impl Inner {
+    fn wants(&self, source: MessageSource) -> bool {
+        self.wanted_sources.load(Ordering::Relaxed) & (1 << source.number()) != 0
+    }
+
+    fn connected(&self, identity: &Identity) -> bool {
+        self.is_connected.get().is_some_and(|probe| probe(identity))
+    }
+}

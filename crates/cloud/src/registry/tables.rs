@@ -1,0 +1,91 @@
+//! The tables of the database and their keys.
+//!
+//! Values are JSON, so that a field can be added without a migration; a message is a JSON head and raw body.
+
+use super::error::Error;
+use ironbrook_model::{DeviceId, Identity, ModuleId};
+use redb::TableDefinition;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Identities: [`key`] → [`Stored`](super::Stored).
+pub(super) const IDENTITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
+/// Twins: [`key`] → [`Twin`](ironbrook_model::twin::Twin).
+pub(super) const TWINS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("twins");
+/// Shared access policies: name → policy.
+pub(super) const POLICIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("policies");
+/// Queue numbers of endpoints: name → number.
+pub(super) const QUEUES: TableDefinition<'_, &str, u16> = TableDefinition::new("queues");
+/// Waiting messages: ([`key`], sequence number) → message.
+pub(super) const INBOX: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("inbox");
+/// Identities with a persistent cloud-to-device subscription.
+pub(super) const SUBSCRIBED: TableDefinition<'_, &str, ()> = TableDefinition::new("subscribed");
+/// Feedback not yet handed to a service: number → record.
+pub(super) const FEEDBACK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feedback");
+/// Events not yet published: number → event.
+pub(super) const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
+/// Last numbers given out, by name of the series; and the format version.
+pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
+
+/// Version of the layout of all tables.
+pub(super) const FORMAT: u64 = 1;
+
+/// The key of an identity: `device`, NUL, module or nothing. NUL cannot stand in an id, so a device's modules follow it
+/// and no other device's key lies between.
+pub(super) fn key(identity: &Identity) -> String {
+    format!("{}\0{}", identity.device, identity.module.as_ref().map_or("", |m| m.as_str()))
+}
+
+/// All keys of a device and its modules, as a half-open range.
+pub(super) fn device_range(device: &DeviceId) -> (String, String) {
+    (format!("{device}\0"), format!("{device}\u{1}"))
+}
+
+/// The identity of a key.
+pub(super) fn identity(key: &str) -> Result<Identity, Error> {
+    let damaged = |why: String| Error::Stored { what: "identity key", why };
+    let (device, module) = key.split_once('\0').ok_or_else(|| damaged("no separator".to_owned()))?;
+    let device = DeviceId::new(device).map_err(|e| damaged(e.to_string()))?;
+    let module = match module {
+        "" => None,
+        text => Some(ModuleId::new(text).map_err(|e| damaged(e.to_string()))?),
+    };
+    Ok(Identity { device, module })
+}
+
+/// JSON bytes of a value.
+pub(super) fn encode<T: Serialize>(what: &'static str, value: &T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|e| Error::Stored { what, why: e.to_string() })
+}
+
+/// A value of JSON bytes.
+pub(super) fn decode<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Error> {
+    // The parser's text may quote a value, and a value may be a key.
+    serde_json::from_slice(bytes)
+        .map_err(|e| Error::Stored { what, why: format!("line {} column {}", e.line(), e.column()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_device_and_its_modules_are_neighbours() {
+        let device = |d: &str| DeviceId::new(d).unwrap();
+        let module = |d: &str, m: &str| Identity::module(device(d), ModuleId::new(m).unwrap());
+        let mut keys = vec![
+            key(&Identity::device(device("ab"))),
+            key(&module("a", "z")),
+            key(&Identity::device(device("a!"))),
+            key(&Identity::device(device("a"))),
+            key(&module("a", "$edgeHub")),
+        ];
+        keys.sort();
+        let (from, to) = device_range(&device("a"));
+        let inside: Vec<_> = keys.iter().filter(|k| **k >= from && **k < to).collect();
+        assert_eq!(inside, ["a\0", "a\0$edgeHub", "a\0z"]);
+        for k in &keys {
+            assert_eq!(&key(&identity(k).unwrap()), k);
+        }
+    }
+}

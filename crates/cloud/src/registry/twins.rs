@@ -1,0 +1,173 @@
+//! Twins: what devices report, what services change, and who is told.
+
+use super::error::Error;
+use super::identities::{get, not_found, read_both, stored};
+use super::outbox::{self, TwinOperation};
+use super::store::Changes;
+use super::{IfMatch, Inner, Registry, tables, view};
+use async_trait::async_trait;
+use bytes::Bytes;
+use ironbrook_hub::seams::{DesiredChange, Twins};
+use ironbrook_model::twin::{Object, SectionKind, Twin, change_view, device_patch, replacement_patch};
+use ironbrook_model::{Identity, Refusal, Timestamp};
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, PoisonError};
+
+/// What a service wants of a twin.
+#[derive(Debug, Clone)]
+pub enum TwinChange {
+    /// Merge into these sections; those left out stay.
+    Patch {
+        /// Tags.
+        tags: Option<Object>,
+        /// Desired properties.
+        desired: Option<Object>,
+    },
+    /// Replace both sections as a whole.
+    Replace {
+        /// Tags.
+        tags: Object,
+        /// Desired properties.
+        desired: Object,
+    },
+}
+
+impl Registry {
+    /// The whole twin as services see it. 404001 or 404010.
+    pub async fn twin_view(&self, identity: Identity) -> Result<Value, Refusal> {
+        let inner = self.inner.clone();
+        let read = move |tx: &_| {
+            let (stored, twin) = read_both(tx, &identity)?;
+            Ok(view::twin(&inner, &identity, &stored, &twin))
+        };
+        self.inner.store.read(read).await
+    }
+
+    /// Changes tags and desired properties and returns the whole twin. 412001 if the precondition fails; 400004 or 413001
+    /// where a rule of twins is broken, and nothing is changed then.
+    pub async fn change_twin(
+        &self,
+        identity: Identity,
+        change: TwinChange,
+        if_match: IfMatch,
+    ) -> Result<Value, Refusal> {
+        let inner = self.inner.clone();
+        self.inner.store.write(move |changes| apply(&inner, changes, &identity, change, &if_match)).await
+    }
+
+    /// An identity as the service API shows it, with its keys.
+    pub fn identity_view(&self, identity: &Identity, stored: &super::Stored) -> Value {
+        view::identity(&self.inner, identity, stored)
+    }
+}
+
+fn load(changes: &Changes<'_>, identity: &Identity) -> Result<Twin, Error> {
+    get(&changes.tx.open_table(tables::TWINS)?, "twin", &tables::key(identity))?
+        .ok_or_else(|| not_found(identity))
+}
+
+fn save(changes: &Changes<'_>, identity: &Identity, twin: &Twin) -> Result<(), Error> {
+    let mut table = changes.tx.open_table(tables::TWINS)?;
+    table.insert(tables::key(identity).as_str(), tables::encode("twin", twin)?.as_slice())?;
+    Ok(())
+}
+
+fn apply(
+    inner: &Arc<Inner>,
+    changes: &Changes<'_>,
+    identity: &Identity,
+    change: TwinChange,
+    if_match: &IfMatch,
+) -> Result<Value, Error> {
+    let stored = stored(changes, identity)?.ok_or_else(|| not_found(identity))?;
+    let mut twin = load(changes, identity)?;
+    if_match.check(&twin.etag())?;
+    let now = inner.clock.now();
+    let told = match change {
+        TwinChange::Patch { tags, desired } => {
+            twin.patch(tags.as_ref(), desired.as_ref(), now)?;
+            let body = patch_event(&twin, tags.as_ref(), desired.as_ref(), now);
+            outbox::twin(inner, changes, identity, TwinOperation::Update, body)?;
+            desired
+        }
+        TwinChange::Replace { tags, desired } => {
+            let before = twin.desired.values.clone();
+            twin.replace(&tags, &desired, now)?;
+            outbox::twin(inner, changes, identity, TwinOperation::Replace, replace_event(&twin))?;
+            // rule TWIN-09: a connected device hears of a replacement as a patch, with null for what is gone.
+            Some(replacement_patch(&before, &twin.desired.values))
+        }
+    };
+    save(changes, identity, &twin)?;
+    if let Some(patch) = told {
+        tell(inner, changes, identity, twin.desired.version, &patch);
+    }
+    Ok(view::twin(inner, identity, &stored, &twin))
+}
+
+fn patch_event(twin: &Twin, tags: Option<&Object>, desired: Option<&Object>, now: Timestamp) -> Value {
+    let mut body = Map::from_iter([("version".to_owned(), twin.version.into())]);
+    if let Some(tags) = tags {
+        body.insert("tags".to_owned(), Value::Object(tags.clone()));
+    }
+    if let Some(desired) = desired {
+        let section = change_view(SectionKind::Desired, desired, twin.desired.version, now);
+        body.insert("properties".to_owned(), json!({ "desired": section }));
+    }
+    Value::Object(body)
+}
+
+fn replace_event(twin: &Twin) -> Value {
+    json!({
+        "version": twin.version,
+        "tags": twin.tags,
+        "properties": { "desired": twin.desired.service_view() },
+    })
+}
+
+/// After the commit: tells the listeners of new desired properties.
+fn tell(inner: &Arc<Inner>, changes: &Changes<'_>, identity: &Identity, version: u64, patch: &Object) {
+    let patch = Bytes::from(Value::Object(device_patch(patch, version)).to_string());
+    let change = DesiredChange { identity: identity.clone(), version, patch };
+    let inner = inner.clone();
+    changes.after(move || {
+        let listeners = inner.desired_listeners.read().unwrap_or_else(PoisonError::into_inner);
+        listeners.iter().for_each(|listener| listener(&change));
+    });
+}
+
+#[async_trait]
+impl Twins for Registry {
+    async fn device_view(&self, identity: &Identity) -> Result<Bytes, Refusal> {
+        let identity = identity.clone();
+        let read = move |tx: &_| {
+            let (_, twin) = read_both(tx, &identity)?;
+            Ok(Bytes::from(twin.device_view().to_string()))
+        };
+        self.inner.store.read(read).await
+    }
+
+    async fn patch_reported(&self, identity: &Identity, patch: &[u8]) -> Result<u64, Refusal> {
+        let (inner, identity, patch) = (self.inner.clone(), identity.clone(), Bytes::copy_from_slice(patch));
+        let change = move |changes: &Changes<'_>| {
+            let mut twin = load(changes, &identity)?;
+            let now = inner.clock.now();
+            let patch = twin.patch_reported(&patch, now)?;
+            save(changes, &identity, &twin)?;
+            let version = twin.reported.version;
+            let section = change_view(SectionKind::Reported, &patch, version, now);
+            let body = json!({ "version": twin.version, "properties": { "reported": section } });
+            outbox::twin(&inner, changes, &identity, TwinOperation::Update, body)?;
+            Ok(version)
+        };
+        self.inner.store.write(change).await
+    }
+
+    async fn service_view(&self, identity: &Identity) -> Result<Arc<Value>, Refusal> {
+        self.twin_view(identity.clone()).await.map(Arc::new)
+    }
+
+    fn listen(&self, changed: Box<dyn Fn(&DesiredChange) + Send + Sync>) {
+        self.inner.desired_listeners.write().unwrap_or_else(PoisonError::into_inner).push(changed);
+    }
+}
