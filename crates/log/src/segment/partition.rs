@@ -1,0 +1,207 @@
+//! A partition in memory: what is gathered, and what is durable.
+
+use super::cursor::Cursor;
+use super::file::{MARK_BYTES, Mark, Segment};
+use super::record;
+use super::recovery::Recovered;
+use crate::{Append, QueueId};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// What an idle buffer keeps allocated at most; larger ones go with their group.
+const IDLE_BUFFER_BYTES: usize = 256 << 10;
+/// Groups up to this size are copied out, so that the buffer stays where it is.
+const COPIED_GROUP_BYTES: usize = 64 << 10;
+/// What a cached chunk costs beside its bytes.
+const CHUNK_OVERHEAD: usize = 128;
+
+/// A partition.
+pub(super) struct Partition {
+    pub salt: u32,
+    pub buffer: Mutex<Buffer>,
+    pub view: Mutex<View>,
+    /// Tells of new durable records, of new room and of the end. Sent after `view` shows them.
+    pub published: watch::Sender<Published>,
+    /// Held while segments are removed, so that removals come in order.
+    pub trimming: Mutex<()>,
+}
+
+/// What waiting tasks look at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Published {
+    pub end: Cursor,
+    pub status: Status,
+}
+
+/// Whether the log works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Status {
+    Open = 0,
+    Poisoned = 1,
+    Closed = 2,
+}
+
+/// Records that are gathered and not yet handed to the writer.
+pub(super) struct Buffer {
+    bytes: BytesMut,
+    /// Positions in `bytes`; the first record has one.
+    marks: Vec<Mark>,
+    first: Cursor,
+    pub cursor: Cursor,
+    /// Bytes the writer has taken that are not yet durable.
+    pub in_flight: usize,
+}
+
+/// Records that become durable together.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub bytes: Bytes,
+    pub marks: Vec<Mark>,
+    pub first: Cursor,
+    pub end: Cursor,
+}
+
+/// What readers may see, and where it is.
+pub(super) struct View {
+    /// In order, never empty; the last one grows.
+    pub segments: VecDeque<Arc<Segment>>,
+    cache: VecDeque<Chunk>,
+    cached_bytes: usize,
+}
+
+/// Some of the newest records, without a gap between chunks.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    pub first: u64,
+    pub bytes: Bytes,
+}
+
+impl Partition {
+    pub(super) fn new(found: Recovered) -> Self {
+        let cursor = found.cursor;
+        let buffer =
+            Buffer { bytes: BytesMut::new(), marks: Vec::new(), first: cursor, cursor, in_flight: 0 };
+        let salt = found.segments.last().map_or(0, |segment| segment.header.salt);
+        let view = View { segments: found.segments.into(), cache: VecDeque::new(), cached_bytes: 0 };
+        Self {
+            salt,
+            buffer: Mutex::new(buffer),
+            view: Mutex::new(view),
+            published: watch::Sender::new(Published { end: cursor, status: Status::Open }),
+            trimming: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn buffer(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn view(&self) -> MutexGuard<'_, View> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Buffer {
+    /// Bytes that are not yet durable.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.len() + self.in_flight
+    }
+
+    /// Takes a record in and returns its offset.
+    pub(super) fn append(&mut self, salt: u32, append: &Append<'_>) -> u64 {
+        let Cursor { offset, events, enqueued, .. } = self.cursor;
+        let enqueued = append.enqueued.as_millis().max(enqueued);
+        let position = self.bytes.len() as u64;
+        if self.marks.last().is_none_or(|last| position - last.position >= MARK_BYTES) {
+            self.marks.push(Mark { offset, events, enqueued, position });
+        }
+        record::encode(&mut self.bytes, salt, (offset, events, enqueued), append);
+        let is_event = append.queues.contains(&QueueId::EVENTS);
+        let last_event = if is_event { Some((offset, enqueued)) } else { self.cursor.last_event };
+        self.cursor =
+            Cursor { offset: offset + 1, events: events + u64::from(is_event), enqueued, last_event };
+        offset
+    }
+
+    /// Hands over what is gathered.
+    pub(super) fn take(&mut self) -> Option<Group> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let bytes = if self.bytes.len() <= COPIED_GROUP_BYTES && self.bytes.capacity() <= IDLE_BUFFER_BYTES {
+            let bytes = Bytes::copy_from_slice(&self.bytes);
+            self.bytes.clear();
+            bytes
+        } else {
+            let next = BytesMut::with_capacity(self.bytes.len().min(IDLE_BUFFER_BYTES));
+            std::mem::replace(&mut self.bytes, next).freeze()
+        };
+        self.in_flight = bytes.len();
+        let group =
+            Group { bytes, marks: std::mem::take(&mut self.marks), first: self.first, end: self.cursor };
+        self.first = self.cursor;
+        Some(group)
+    }
+}
+
+impl View {
+    /// The segment that has or would have a record, and the first one where the record was trimmed.
+    pub(super) fn segment_of(&self, offset: u64) -> Option<&Arc<Segment>> {
+        let behind = self.segments.partition_point(|segment| segment.header.base.offset <= offset);
+        self.segments.get(behind.saturating_sub(1))
+    }
+
+    /// Where the oldest segment begins.
+    pub(super) fn first(&self) -> Cursor {
+        self.segments.front().map_or(Cursor::START, |segment| segment.header.base)
+    }
+
+    /// Adds a durable group to the cache, in chunks that can be found by offset, and drops the oldest ones.
+    pub(super) fn cache(&mut self, group: &Group, limit: usize) {
+        let length = group.bytes.len() as u64;
+        let ends = group.marks.iter().skip(1).map(|mark| mark.position).chain([length]);
+        for (mark, end) in group.marks.iter().zip(ends) {
+            if length - end > limit as u64 {
+                // It would be dropped again below, and so is all before it.
+                self.cache.clear();
+                self.cached_bytes = 0;
+                continue;
+            }
+            let at = |position| usize::try_from(position).unwrap_or(usize::MAX);
+            let bytes = group.bytes.slice(at(mark.position)..at(end));
+            // A chunk of a large group is copied: it would hold the whole group in memory.
+            let bytes = if bytes.len() < group.bytes.len() { Bytes::copy_from_slice(&bytes) } else { bytes };
+            self.cached_bytes += bytes.len() + CHUNK_OVERHEAD;
+            self.cache.push_back(Chunk { first: mark.offset, bytes });
+        }
+        while self.cached_bytes > limit
+            && let Some(oldest) = self.cache.pop_front()
+        {
+            self.cached_bytes -= oldest.bytes.len() + CHUNK_OVERHEAD;
+        }
+    }
+
+    /// Forgets cached records before an offset.
+    pub(super) fn drop_cached(&mut self, before: u64) {
+        while self.cache.get(1).is_some_and(|next| next.first <= before)
+            && let Some(oldest) = self.cache.pop_front()
+        {
+            self.cached_bytes -= oldest.bytes.len() + CHUNK_OVERHEAD;
+        }
+    }
+
+    /// The chunks from a record on, up to about `bytes`; `None` if the record is older than the cache.
+    pub(super) fn cached(&self, offset: u64, bytes: usize, count: usize) -> Option<Vec<Chunk>> {
+        let from = self.cache.partition_point(|chunk| chunk.first <= offset).checked_sub(1)?;
+        let mut taken = 0;
+        let chunks = self.cache.range(from..).take(count).take_while(|chunk| {
+            let more = taken < bytes;
+            taken += chunk.bytes.len();
+            more
+        });
+        Some(chunks.cloned().collect())
+    }
+}

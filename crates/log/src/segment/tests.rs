@@ -1,0 +1,63 @@
+//! Tests of the whole log.
+
+use super::*;
+use crate::{Memory, Record};
+use bytes::Bytes;
+use std::time::Duration;
+
+mod crash;
+mod damage;
+mod faults;
+mod reading;
+
+const EVENTS: QueueId = QueueId::EVENTS;
+const OTHER: QueueId = QueueId(1);
+const P0: PartitionId = PartitionId(0);
+
+/// Small segments, so that tests roll them.
+fn config() -> Config {
+    let retention = Retention { max_age: None, max_bytes: None };
+    Config { partitions: 1, segment_bytes: 4096, cache_bytes: 0, retention, ..Config::default() }
+}
+
+fn open_with(memory: &Memory, config: Config) -> SegmentLog {
+    SegmentLog::open(Arc::new(memory.clone()), Path::new("log"), config).unwrap()
+}
+
+fn open(memory: &Memory) -> SegmentLog {
+    open_with(memory, config())
+}
+
+fn append(log: &SegmentLog, queues: &[QueueId], time: i64, body: &str) -> Result<Ticket, Error> {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    log.append(P0, Append { enqueued: Timestamp::from_millis(time), queues, header: b"head", body: &body })
+}
+
+/// Appends `count` events with bodies "0", "1", … and enqueued times 0, 10, …, each durable before the next.
+async fn append_events(log: &SegmentLog, count: u64) {
+    for number in 0..count {
+        let ticket =
+            append(log, &[EVENTS], i64::try_from(number).unwrap() * 10, &number.to_string()).unwrap();
+        log.durable(ticket).await.unwrap();
+    }
+}
+
+/// All records of a queue, read in small batches.
+async fn read_all(log: &SegmentLog, queue: QueueId) -> Vec<Record> {
+    let (mut records, mut next) = (Vec::new(), Offset(0));
+    while next < log.bounds(P0).end {
+        let batch = log.read(P0, queue, next, 7, 1000).await.unwrap();
+        assert!(batch.next > next, "a batch moves on");
+        next = batch.next;
+        records.extend(batch.records);
+    }
+    records
+}
+
+fn texts(records: &[Record]) -> Vec<String> {
+    records.iter().map(|record| String::from_utf8(record.body.to_vec()).unwrap()).collect()
+}
+
+fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}

@@ -1,0 +1,183 @@
+//! Real files below a root folder.
+
+use super::{File, Storage, check_inside};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The name of the lock file in the root.
+const LOCK: &str = ".lock";
+
+/// Real files below a root folder, which one process at a time may use.
+///
+/// The root is locked as long as this value, a clone of it or a file opened through it lives: two processes that write
+/// the same log would destroy it. Symbolic links inside the root are followed: the names in it are ours.
+#[derive(Debug, Clone)]
+pub struct Files {
+    root: PathBuf,
+    lock: Arc<std::fs::File>,
+}
+
+impl Files {
+    /// Opens a root folder and makes it if absent.
+    ///
+    /// # Errors
+    /// `ResourceBusy` if another process, or another `Files` of this one, has it open.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        std::fs::create_dir_all(&root)?;
+        let lock =
+            std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(root.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root, lock: Arc::new(lock) }),
+            Err(std::fs::TryLockError::WouldBlock) => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("{} is in use by another process; stop it first", root.display()),
+            )),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// The root folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, path: &Path) -> io::Result<PathBuf> {
+        check_inside(path)?;
+        Ok(self.root.join(path))
+    }
+}
+
+impl Storage for Files {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>> {
+        let path = self.path(path)?;
+        let file =
+            std::fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
+        Ok(Arc::new(RealFile { file, _lock: self.lock.clone() }))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.path(folder)?)? {
+            // Names that are not UTF-8 are not ours.
+            if let Ok(name) = entry?.file_name().into_string()
+                && name != LOCK
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create_folder(&self, folder: &Path) -> io::Result<()> {
+        check_inside(folder)?;
+        let mut path = self.root.clone();
+        for part in folder.components() {
+            let parent = path.clone();
+            path.push(part);
+            match std::fs::create_dir(&path) {
+                Ok(()) => sync_real_folder(&parent)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(self.path(path)?)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(self.path(from)?, self.path(to)?)
+    }
+
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        sync_real_folder(&self.path(folder)?)
+    }
+}
+
+/// A folder is synced through a descriptor of its own.
+fn sync_real_folder(path: &Path) -> io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}
+
+struct RealFile {
+    file: std::fs::File,
+    /// A writer that outlives its `Files` still keeps others out.
+    _lock: Arc<std::fs::File>,
+}
+
+impl File for RealFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        loop {
+            match self.file.read_at(buffer, position) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, position)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_leave_the_root_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path().join("root")).unwrap();
+        for path in ["../x", "/etc/passwd", "a/../../x"] {
+            let error = files.open(Path::new(path), true).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{path}");
+        }
+        assert!(files.rename(Path::new("a"), Path::new("../a")).is_err());
+    }
+
+    #[test]
+    fn a_second_user_is_kept_out_until_the_last_file_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path()).unwrap();
+        let file = files.open(Path::new("x"), true).unwrap();
+        drop(files);
+        assert_eq!(Files::open(folder.path()).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
+        drop(file);
+        Files::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn files_are_made_listed_renamed_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path()).unwrap();
+        files.create_folder(Path::new("a/b")).unwrap();
+        let file = files.open(Path::new("a/b/x"), true).unwrap();
+        file.write_at(b"hello", 2).unwrap();
+        file.sync_data().unwrap();
+        files.rename(Path::new("a/b/x"), Path::new("a/b/y")).unwrap();
+        files.sync_folder(Path::new("a/b")).unwrap();
+        assert_eq!(files.list(Path::new("a/b")).unwrap(), ["y"]);
+        let mut buffer = [9; 8];
+        assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 7);
+        assert_eq!(&buffer[..7], b"\0\0hello");
+        files.remove(Path::new("a/b/y")).unwrap();
+        assert_eq!(files.open(Path::new("a/b/y"), false).err().unwrap().kind(), io::ErrorKind::NotFound);
+    }
+}
