@@ -1,18 +1,14 @@
 // Runs pure.py under the real MicroPython interpreter (compiled to wasm), one test per function.
 
 import { readdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import test from "node:test";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
+
+import { loadMicroPython } from "@micropython/micropython-webassembly-pyscript/micropython.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const program = join(here, "..", "..", "device", "pico-w");
-// The packages stand in a cache folder outside the tree, so the name is resolved from the working folder.
-const require = createRequire(join(process.cwd(), "package.json"));
-const { loadMicroPython } = await import(
-  pathToFileURL(require.resolve("@micropython/micropython-webassembly-pyscript/micropython.mjs"))
-);
 
 const lines = [];
 const python = await loadMicroPython({ stdout: (line) => lines.push(line), linebuffer: true });

@@ -1,0 +1,52 @@
+// What the tests share: the running hub's ready line, devices of their own, and readers of the events endpoint.
+
+import { randomUUID } from "node:crypto";
+
+import { EventHubConsumerClient, earliestEventPosition } from "@azure/event-hubs";
+import iothub from "azure-iothub";
+
+const text = process.env.IRONBROOK_READY;
+if (!text) throw new Error("IRONBROOK_READY is not set: run `cargo xtask test --only node`");
+
+/** The ready line of `ironbrook dev`. */
+export const ready = JSON.parse(text);
+export const hostName = /HostName=([^;]+)/.exec(ready.hub_connection_string)[1];
+export const registry = iothub.Registry.fromConnectionString(ready.hub_connection_string);
+
+/** Makes a device with keys of the hub's choice; gives its id and connection string. */
+export async function newDevice(prefix) {
+  const deviceId = `${prefix}-${randomUUID().slice(0, 8)}`;
+  const { responseBody } = await registry.create({ deviceId });
+  const key = responseBody.authentication.symmetricKey.primaryKey;
+  return { deviceId, connectionString: `HostName=${hostName};DeviceId=${deviceId};SharedAccessKey=${key}` };
+}
+
+/** Reads from the beginning until a device has sent `count` events; gives these. */
+export async function eventsOf(deviceId, count, options = {}) {
+  const client = new EventHubConsumerClient("$Default", options.connectionString ?? ready.events_connection_string);
+  const found = [];
+  try {
+    await new Promise((resolve, reject) => {
+      client.subscribe(
+        {
+          async processEvents(events) {
+            found.push(...events.filter((event) => event.systemProperties["iothub-connection-device-id"] === deviceId));
+            if (found.length >= count) resolve();
+          },
+          async processError(error) {
+            reject(error);
+          },
+        },
+        { startPosition: earliestEventPosition, maxWaitTimeInSeconds: 1 },
+      );
+    });
+  } finally {
+    await client.close();
+  }
+  return found;
+}
+
+/** The first value of an event emitter. */
+export function once(emitter, name) {
+  return new Promise((resolve) => emitter.once(name, resolve));
+}
