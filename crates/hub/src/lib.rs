@@ -21,6 +21,7 @@ pub mod operation;
 mod perform;
 mod telemetry;
 
+pub mod executor;
 pub mod record;
 pub mod router;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// What a device or module may ask of the hub.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made and taken apart at once, never stored")]
 pub enum Operation {
     /// Send a message to the hub. Doors on the hot path use [`Hub::telemetry`](crate::Hub::telemetry), which does the same
     /// without waiting for the disk.

@@ -1,40 +1,31 @@
-//! ironbrook query.
-use std::borrow::Cow;
-/// e
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("x")]
-pub struct Error;
-/// c
-#[derive(Debug, Clone)]
-pub struct Condition(());
-impl Condition {
-    /// p
-    pub fn parse(_: &str) -> Result<Self, Error> {
-        Ok(Self(()))
-    }
-    /// t
-    pub fn reads_twin(&self) -> bool {
-        false
-    }
-    /// t
-    pub fn is_always(&self) -> bool {
-        true
-    }
-    /// t
-    pub fn matches(&self, _operands: &dyn Operands) -> bool {
-        true
-    }
-}
-/// o
-pub trait Operands {
-    /// o
-    fn property(&self, name: &str) -> Option<&str>;
-    /// o
-    fn system(&self, name: &str) -> Option<Cow<'_, str>>;
-    /// o
-    fn body(&self) -> Option<&serde_json::Value>;
-    /// o
-    fn twin(&self) -> Option<&serde_json::Value> {
-        None
-    }
+//! The hub's two languages: route conditions and twin queries.
+//!
+//! Start with [`Condition`] (is this message for that endpoint?) and [`twin::TwinQuery`] (which twins, and what of them?).
+//! Both are compiled once by one lexer, parser and evaluator; [`Error`] tells line and column. What is *not* here: where
+//! messages and twins come from. Conditions ask a message through [`Operands`], queries get JSON documents.
+
+mod error;
+
+mod lexer;
+mod parser;
+
+mod expr;
+mod functions;
+mod value;
+
+mod eval;
+
+mod condition;
+pub mod twin;
+
+pub use condition::{Condition, Operands};
+pub use error::Error;
+
+/// Which of the languages a text is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// Bare names are application properties, `$` names belong to the platform.
+    Condition,
+    /// Names are members of a document.
+    Twin,
 }

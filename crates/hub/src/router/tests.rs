@@ -1,6 +1,8 @@
 use super::*;
 use ironbrook_model::{DeviceId, Identity, Message, SystemProperty, Timestamp};
 
+const NONE: [u16; 0] = [];
+
 fn queues() -> HashMap<String, QueueId> {
     HashMap::from([("cold".to_owned(), QueueId(1)), ("hot".to_owned(), QueueId(2))])
 }
@@ -44,7 +46,7 @@ fn several_routes_to_one_endpoint_deliver_once_rule_route_02() {
 fn fallback_takes_unmatched_telemetry_only_rule_route_03() {
     let router = Router::new(&[route("a", "level = 'hot'", &["hot"])], true, &queues()).unwrap();
     assert_eq!(telemetry(&router, &Message::new("x")), [0]);
-    assert_eq!(choose(&router, MessageSource::TwinChangeEvents, &Message::new("x")), []);
+    assert_eq!(choose(&router, MessageSource::TwinChangeEvents, &Message::new("x")), NONE);
     let mut hot = Message::new("x");
     hot.properties.set("Level", "hot");
     assert_eq!(telemetry(&router, &hot), [2]);
@@ -53,7 +55,7 @@ fn fallback_takes_unmatched_telemetry_only_rule_route_03() {
 #[test]
 fn without_fallback_unmatched_telemetry_is_wanted_by_none() {
     let router = Router::new(&[route("a", "level = 'hot'", &["hot"])], false, &queues()).unwrap();
-    assert_eq!(telemetry(&router, &Message::new("x")), []);
+    assert_eq!(telemetry(&router, &Message::new("x")), NONE);
 }
 
 #[test]
@@ -70,7 +72,7 @@ fn disabled_routes_take_no_part_but_are_checked() {
 fn bodies_are_read_only_where_declared_json_rule_route_05() {
     let router = Router::new(&[route("a", "$body.t = 5", &["hot"])], false, &queues()).unwrap();
     assert_eq!(telemetry(&router, &json(r#"{"t":5}"#)), [2]);
-    assert_eq!(telemetry(&router, &Message::new(r#"{"t":5}"#)), []);
+    assert_eq!(telemetry(&router, &Message::new(r#"{"t":5}"#)), NONE);
     let mut wide = json("");
     wide.body = "{\"t\":5}".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>().into();
     wide.system.set(SystemProperty::ContentEncoding, "utf-16");

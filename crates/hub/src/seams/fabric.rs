@@ -12,6 +12,7 @@ pub struct Epoch(pub u64);
 /// How the fabric reaches a session; bounded, never blocks.
 pub trait Mailbox: Send + Sync + 'static {
     /// Hands something to the session. `Err` gives it back where the session is gone or too far behind.
+    #[expect(clippy::result_large_err, reason = "the delivery goes back to who has it")]
     fn deliver(&self, delivery: Delivery) -> Result<(), Delivery>;
 
     /// Ends the session.

@@ -1,0 +1,88 @@
+//! Route conditions.
+//!
+//! Source: Azure docs "IoT Hub message routing query syntax". A condition is compiled once; evaluating it never fails,
+//! and only the value `true` matches.
+
+use crate::eval::{Scope, eval};
+use crate::expr::{Expr, Root};
+use crate::parser::Parser;
+use crate::value::Value;
+use crate::{Dialect, Error};
+use std::borrow::Cow;
+
+/// What a condition can ask about a message.
+pub trait Operands {
+    /// An application property; names are compared without case.
+    fn property(&self, name: &str) -> Option<&str>;
+
+    /// A system property by its routing name without `$`, any case.
+    fn system(&self, name: &str) -> Option<Cow<'_, str>>;
+
+    /// The body, if it is JSON and says so. Asked for once per path: keep it.
+    fn body(&self) -> Option<&serde_json::Value>;
+
+    /// The sender's twin.
+    fn twin(&self) -> Option<&serde_json::Value> {
+        None
+    }
+}
+
+/// A compiled condition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    expr: Expr,
+}
+
+impl Condition {
+    /// Compiles a condition; an empty one takes all.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.trim().is_empty() {
+            return Ok(Self { expr: Expr::Bool(true) });
+        }
+        let mut parser = Parser::new(text, Dialect::Condition)?;
+        let expr = parser.expression()?;
+        parser.end()?;
+        Ok(Self { expr })
+    }
+
+    /// Whether it takes all messages without looking.
+    pub fn is_always(&self) -> bool {
+        self.expr == Expr::Bool(true)
+    }
+
+    /// Whether it looks into bodies.
+    pub fn reads_body(&self) -> bool {
+        self.expr.any_path(&|path| path.root == Root::Body)
+    }
+
+    /// Whether it looks into twins.
+    pub fn reads_twin(&self) -> bool {
+        self.expr.any_path(&|path| path.root == Root::Twin)
+    }
+
+    /// Whether a message fulfils it.
+    pub fn matches(&self, message: &dyn Operands) -> bool {
+        eval(&self.expr, &MessageScope(message)) == Value::Bool(true)
+    }
+}
+
+struct MessageScope<'m>(&'m dyn Operands);
+
+impl Scope for MessageScope<'_> {
+    fn root(&self, root: &Root) -> Value<'_> {
+        match root {
+            Root::Property(name) => Value::of_text(self.0.property(name).map(Cow::Borrowed)),
+            Root::System(name) => Value::of_text(self.0.system(name)),
+            Root::Body => self.0.body().map_or(Value::Undefined, Value::of_json),
+            Root::Twin => self.0.twin().map_or(Value::Undefined, Value::of_json),
+            Root::Document => Value::Undefined,
+        }
+    }
+
+    fn nulls_equal(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;
