@@ -1,1 +1,116 @@
-//! Event Hubs semantics over the log.
+//! The service side of the AMQP door: the events endpoint (Event Hubs semantics over the log), sending messages to devices, feedback.
+//!
+//! Start with [`ServiceLinks`]. What is *not* here: the protocol (the gateway speaks it) and the log itself.
+
+mod address;
+mod annotations;
+mod feedback;
+mod management;
+mod outgoing;
+mod owners;
+mod receiver;
+mod selector;
+
+use address::Address;
+use async_trait::async_trait;
+use ironbrook_gateway::{AmqpService, Attach, ServiceSink, ServiceSource};
+use ironbrook_hub::Hub;
+use ironbrook_model::{ErrorCode, Permissions, Refusal, SasToken, Timestamp};
+use ironbrook_wire::amqp::Message;
+use owners::Owners;
+use std::sync::Arc;
+
+/// Settings of the service links.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Consumer groups besides `$Default`.
+    pub consumer_groups: Vec<String>,
+    /// When the hub was made, for `$management`.
+    pub created_at: Timestamp,
+}
+
+/// Links that are not a device's own. Cheap to clone.
+#[derive(Clone)]
+pub struct ServiceLinks {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    hub: Hub,
+    config: Config,
+    owners: Owners,
+}
+
+impl ServiceLinks {
+    /// The service links of a hub.
+    pub fn new(hub: Hub, config: Config) -> Self {
+        Self { shared: Arc::new(Shared { hub, config, owners: Owners::default() }) }
+    }
+
+    /// Any one token with the right to serve is enough: a connection may hold tokens for several entities.
+    async fn require_service(&self, tokens: &[SasToken]) -> Result<(), Refusal> {
+        let mut refused = Refusal::new(
+            ErrorCode::IotHubUnauthorizedAccess,
+            "no token was put on this connection; put one on $cbs before the link is attached",
+        );
+        for token in tokens {
+            match self.shared.hub.auth().require(token, Permissions::SERVICE_CONNECT).await {
+                Ok(_) => return Ok(()),
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    fn has_group(&self, group: &str) -> bool {
+        let named = |name: &str| name.eq_ignore_ascii_case(group);
+        named("$Default") || self.shared.config.consumer_groups.iter().any(|name| named(name))
+    }
+}
+
+#[async_trait]
+impl AmqpService for ServiceLinks {
+    async fn authorize(&self, token: &SasToken) -> Result<(), Refusal> {
+        self.shared.hub.auth().service(token).await.map(drop)
+    }
+
+    async fn attach_source(&self, attach: Attach) -> Result<Box<dyn ServiceSource>, Refusal> {
+        self.require_service(&attach.tokens).await?;
+        match Address::parse(&attach.address, self.shared.hub.auth().hub_name())? {
+            Address::Events { group, partition } => {
+                if !self.has_group(&group) {
+                    return Err(not_found(format!(
+                        "there is no consumer group {group}; add it to the configuration"
+                    )));
+                }
+                let receiver =
+                    receiver::Receiver::open(self.shared.clone(), &group, partition, &attach).await?;
+                Ok(Box::new(receiver))
+            }
+            Address::Feedback => Ok(Box::new(feedback::Receiver::new(self.shared.hub.clone()))),
+            Address::ToDevices | Address::Management => {
+                Err(not_found(format!("nothing can be received from {}", attach.address)))
+            }
+        }
+    }
+
+    async fn attach_sink(&self, attach: Attach) -> Result<Box<dyn ServiceSink>, Refusal> {
+        self.require_service(&attach.tokens).await?;
+        match Address::parse(&attach.address, self.shared.hub.auth().hub_name())? {
+            Address::ToDevices => Ok(Box::new(outgoing::Sender::new(self.shared.hub.clone()))),
+            _ => Err(Refusal::new(
+                ErrorCode::OperationNotAllowedInCurrentState,
+                format!("nothing can be sent to {}; events come from devices only", attach.address),
+            )),
+        }
+    }
+
+    async fn request(&self, tokens: &[SasToken], request: Message) -> Result<Message, Refusal> {
+        self.require_service(tokens).await?;
+        management::answer(&self.shared, &request)
+    }
+}
+
+fn not_found(why: String) -> Refusal {
+    Refusal::new(ErrorCode::AmqpAddressNotFound, why)
+}

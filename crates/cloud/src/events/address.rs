@@ -1,0 +1,100 @@
+//! Link addresses of the service side.
+
+use super::not_found;
+use ironbrook_log::PartitionId;
+use ironbrook_model::Refusal;
+
+/// What an address means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Address {
+    /// A partition of the events endpoint, read in a consumer group.
+    Events { group: String, partition: PartitionId },
+    /// Sending messages to devices.
+    ToDevices,
+    /// Feedback about them.
+    Feedback,
+    /// Requests about the events endpoint.
+    Management,
+}
+
+impl Address {
+    /// Reads an address, any case. The entity of the events endpoint is the hub's short name, or `messages/events` on the hub's own
+    /// host; a client that writes another name is told the right one.
+    pub(super) fn parse(text: &str, hub_name: &str) -> Result<Self, Refusal> {
+        let path = text.trim_matches('/');
+        let is = |wanted: &str| path.eq_ignore_ascii_case(wanted);
+        if is("messages/devicebound") {
+            return Ok(Self::ToDevices);
+        }
+        if is("messages/servicebound/feedback") {
+            return Ok(Self::Feedback);
+        }
+        if is("$management") {
+            return Ok(Self::Management);
+        }
+        let rest = ["messages/events", hub_name]
+            .iter()
+            .find_map(|entity| strip_prefix(path, entity))
+            .ok_or_else(|| not_found(format!("there is no {text}; the events endpoint is {hub_name}/ConsumerGroups/<group>/Partitions/<n>")))?;
+        if rest.eq_ignore_ascii_case("$management") {
+            return Ok(Self::Management);
+        }
+        let mut parts = rest.split('/');
+        let (groups, group, partitions, number) = (parts.next(), parts.next(), parts.next(), parts.next());
+        let named = |part: Option<&str>, wanted: &str| part.is_some_and(|p| p.eq_ignore_ascii_case(wanted));
+        match (group, number.and_then(|n| n.parse().ok()), parts.next()) {
+            (Some(group), Some(number), None)
+                if named(groups, "ConsumerGroups") && named(partitions, "Partitions") =>
+            {
+                Ok(Self::Events { group: group.to_owned(), partition: PartitionId(number) })
+            }
+            _ => Err(not_found(format!(
+                "{text} names no partition; the form is {hub_name}/ConsumerGroups/<group>/Partitions/<n>"
+            ))),
+        }
+    }
+}
+
+/// The rest of a path after a leading entity, without the slash between them.
+fn strip_prefix<'a>(path: &'a str, entity: &str) -> Option<&'a str> {
+    let (head, rest) = path.split_at_checked(entity.len())?;
+    head.eq_ignore_ascii_case(entity).then_some(rest)?.strip_prefix('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_the_events_endpoint_are_one() {
+        let wanted = Address::Events { group: "$Default".into(), partition: PartitionId(3) };
+        for text in [
+            "hub/ConsumerGroups/$Default/Partitions/3",
+            "/messages/events/consumergroups/$Default/partitions/3",
+        ] {
+            assert_eq!(Address::parse(text, "Hub").unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn service_addresses_have_any_case() {
+        assert_eq!(Address::parse("/messages/deviceBound", "h").unwrap(), Address::ToDevices);
+        assert_eq!(Address::parse("messages/serviceBound/Feedback", "h").unwrap(), Address::Feedback);
+        assert_eq!(Address::parse("h/$management", "h").unwrap(), Address::Management);
+    }
+
+    #[test]
+    fn anything_else_is_not_found_and_the_right_form_is_named() {
+        for text in [
+            "",
+            "other/ConsumerGroups/g/Partitions/0",
+            "h/ConsumerGroups/g/Partitions/x",
+            "h/ConsumerGroups/g",
+            "é",
+        ] {
+            let refusal = Address::parse(text, "h").unwrap_err();
+            assert_eq!(refusal.code.http_status(), 404, "{text}");
+            assert!(refusal.message.contains("h/ConsumerGroups/"), "{refusal}");
+        }
+    }
+}
