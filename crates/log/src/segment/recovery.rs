@@ -94,10 +94,11 @@ fn read_full(file: &dyn File, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(count)
 }
 
-/// A last segment without a sound header that is not longer than one never took a record: the header is synced before.
+/// A last segment whose header is not whole on disk never took a record: the header is synced before the first one.
 fn drop_unborn(storage: &dyn Storage, folder: &Path, candidates: &mut Vec<Candidate>) -> Result<(), Error> {
-    while let Some(last) = candidates.pop_if(|last| last.header.is_none() && last.len <= HEADER_BYTES as u64)
-    {
+    let whole = HEADER_BYTES as u64;
+    let is_unborn = |last: &mut Candidate| last.len < whole || (last.header.is_none() && last.len == whole);
+    while let Some(last) = candidates.pop_if(is_unborn) {
         tracing::warn!(folder = %folder.display(), offset = last.base, "an unfinished new segment is removed");
         storage.remove(&folder.join(file_name(last.base)))?;
         storage.sync_folder(folder)?;

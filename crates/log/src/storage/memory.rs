@@ -111,6 +111,12 @@ impl Memory {
         self.lock().capacity = bytes;
     }
 
+    /// Takes back all faults that were asked for and have not come yet, and the capacity.
+    pub fn heal(&self) {
+        let mut state = self.lock();
+        (state.failing_sync, state.last_operation, state.capacity) = (None, None, None);
+    }
+
     /// Sum of the lengths of all files.
     pub fn used(&self) -> u64 {
         self.lock().used()
