@@ -4,14 +4,33 @@
 //! clients speaks first. What is *not* here: rules of the hub, and anything of the service side; the assembly hands those in
 //! as an HTTP router and as [`AmqpService`].
 
-mod amqp;
-pub mod authority;
-mod metrics;
+mod error;
+mod gateway;
 mod peer;
-mod service;
 mod services;
 
+pub mod authority;
+mod stream;
+pub mod tls;
+
+mod connection;
+
+mod amqp;
+pub mod http;
+mod metrics;
+mod mqtt;
+mod service;
+mod websocket;
+
+#[cfg(test)]
+mod fakes;
+
+pub use error::Error;
+pub use gateway::{Gateway, Listener, Tls};
 pub use metrics::{ConnectionGuard, Metrics, Protocol};
 pub use peer::Peer;
 pub use service::{AmqpService, Attach, ServiceSink, ServiceSource};
 pub use services::Services;
+
+/// Application properties a message may come with; a bound of ours.
+const PROPERTIES_MAX: usize = 256;

@@ -1,0 +1,189 @@
+//! Small stand-ins for the seams below the hub, for this crate's tests.
+
+mod inbox;
+mod log;
+
+pub(crate) use inbox::FakeInbox;
+pub(crate) use log::FakeLog;
+
+use crate::{Metrics, Services};
+use async_trait::async_trait;
+use bytes::Bytes;
+use ironbrook_hub::fabric::InProcess;
+use ironbrook_hub::router::Route;
+use ironbrook_hub::seams::{Clock, DesiredChange, Identities, Seams, SystemClock, Twins};
+use ironbrook_hub::{Config, Hub, Limits, Router};
+use ironbrook_log::{Checkpoints, Error, Offset, PartitionId};
+use ironbrook_model::{
+    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, MessageSource,
+    Refusal, SharedAccessKey, SharedAccessPolicy, SymmetricKeys,
+};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The host name that the hub of the tests answers to.
+pub(crate) const HOST: &str = "localhost";
+/// The key of every identity of the tests.
+pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// A hub on stand-ins, with handles to them.
+pub(crate) struct World {
+    pub(crate) hub: Hub,
+    pub(crate) log: Arc<FakeLog>,
+    pub(crate) inbox: Arc<FakeInbox>,
+    pub(crate) twins: Arc<FakeTwins>,
+}
+
+impl World {
+    /// A hub that knows devices and modules by the given names (`d1`, `d1/m1`).
+    pub(crate) fn new(identities: &[&str]) -> Self {
+        let log = Arc::new(FakeLog::default());
+        let inbox = Arc::new(FakeInbox::default());
+        let twins = Arc::new(FakeTwins::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let seams = Seams {
+            identities: Arc::new(FakeIdentities::new(identities)),
+            twins: twins.clone(),
+            inbox: inbox.clone(),
+            log: log.clone(),
+            checkpoints: Arc::new(NoCheckpoints),
+            fabric: Arc::new(InProcess::new(clock.clone(), 10)),
+            clock,
+        };
+        let config = Config { name: "test".into(), hosts: vec![HOST.into()], limits: Limits::azure() };
+        let routes = [Route {
+            name: "all".into(),
+            source: MessageSource::DeviceMessages,
+            condition: "true".into(),
+            endpoints: vec!["events".into()],
+            enabled: true,
+        }];
+        let router = Router::new(&routes, true, &HashMap::new()).unwrap();
+        let hub = Hub::new(config, seams, router, ironbrook_hub::Metrics::default());
+        Self { hub, log, inbox, twins }
+    }
+
+    /// What a listener with this hub leads to.
+    pub(crate) fn services(&self) -> Arc<Services> {
+        Arc::new(Services {
+            hub: Some(self.hub.clone()),
+            http: axum::Router::new(),
+            amqp: None,
+            websocket: true,
+            metrics: Metrics::default(),
+        })
+    }
+}
+
+pub(crate) fn identity(name: &str) -> Identity {
+    match name.split_once('/') {
+        None => Identity::device(DeviceId::new(name.to_owned()).unwrap()),
+        Some((device, module)) => {
+            Identity::module(DeviceId::new(device.to_owned()).unwrap(), module.parse().unwrap())
+        }
+    }
+}
+
+/// A token of an identity, valid for the given while from now.
+pub(crate) fn token(name: &str, lives: Duration) -> String {
+    let resource = format!("{HOST}/{}", identity(name).resource());
+    let key = SharedAccessKey::from_base64(KEY).unwrap();
+    key.sign(&resource, SystemClock.now().plus(lives), None)
+}
+
+struct FakeIdentities(HashMap<Identity, Arc<IdentityRecord>>);
+
+impl FakeIdentities {
+    fn new(names: &[&str]) -> Self {
+        let key = SharedAccessKey::from_base64(KEY).unwrap();
+        let record = |name: &&str| {
+            let identity = identity(name);
+            let record = IdentityRecord {
+                identity: identity.clone(),
+                generation_id: "1".into(),
+                status: IdentityStatus::Enabled,
+                authentication: AuthenticationType::Sas(SymmetricKeys {
+                    primary: key.clone(),
+                    secondary: key.clone(),
+                }),
+                is_gateway: false,
+                status_updated: None,
+            };
+            (identity, Arc::new(record))
+        };
+        Self(names.iter().map(record).collect())
+    }
+}
+
+#[async_trait]
+impl Identities for FakeIdentities {
+    async fn find(&self, identity: &Identity) -> Result<Option<Arc<IdentityRecord>>, Refusal> {
+        Ok(self.0.get(identity).cloned())
+    }
+
+    async fn policy(&self, _name: &str) -> Result<Option<Arc<SharedAccessPolicy>>, Refusal> {
+        Ok(None)
+    }
+
+    fn listen(&self, _changed: Box<dyn Fn(&Identity) + Send + Sync>) {}
+}
+
+/// Twins that remember the patches in the order they were applied.
+#[derive(Default)]
+pub(crate) struct FakeTwins {
+    patches: Mutex<Vec<Bytes>>,
+    listeners: Mutex<Vec<Box<dyn Fn(&DesiredChange) + Send + Sync>>>,
+}
+
+impl FakeTwins {
+    pub(crate) fn change_desired(&self, change: &DesiredChange) {
+        for listener in &*self.listeners.lock().unwrap() {
+            listener(change);
+        }
+    }
+}
+
+#[async_trait]
+impl Twins for FakeTwins {
+    async fn device_view(&self, _identity: &Identity) -> Result<Bytes, Refusal> {
+        let version = self.patches.lock().unwrap().len();
+        Ok(format!("{{\"desired\":{{\"$version\":1}},\"reported\":{{\"$version\":{version}}}}}").into())
+    }
+
+    async fn patch_reported(&self, _identity: &Identity, patch: &[u8]) -> Result<u64, Refusal> {
+        // Gives others a turn, so that an order kept by chance alone would not be.
+        tokio::task::yield_now().await;
+        if !patch.starts_with(b"{") {
+            return Err(Refusal::new(ErrorCode::ArgumentInvalid, "the patch is not a JSON object"));
+        }
+        let mut patches = self.patches.lock().unwrap();
+        patches.push(Bytes::copy_from_slice(patch));
+        Ok(patches.len() as u64)
+    }
+
+    async fn service_view(&self, _identity: &Identity) -> Result<Arc<serde_json::Value>, Refusal> {
+        Ok(Arc::new(serde_json::Value::Null))
+    }
+
+    fn listen(&self, changed: Box<dyn Fn(&DesiredChange) + Send + Sync>) {
+        self.listeners.lock().unwrap().push(changed);
+    }
+}
+
+struct NoCheckpoints;
+
+#[async_trait]
+impl Checkpoints for NoCheckpoints {
+    async fn load(&self, _: &str, _: PartitionId) -> Result<Option<Offset>, Error> {
+        Ok(None)
+    }
+
+    async fn store(&self, _: &str, _: PartitionId, _: Offset) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn lowest(&self, _: &[&str], _: PartitionId) -> Result<Option<Offset>, Error> {
+        Ok(None)
+    }
+}

@@ -1,0 +1,240 @@
+//! The MQTT door: MQTT 3.1.1 with the platform's topics, nothing of a general broker.
+//!
+//! Start with [`connection`], then [`address`] for what topics mean. [`login`] is CONNECT, [`bag`] the properties in topics.
+
+mod address;
+mod bag;
+mod connection;
+mod io;
+mod login;
+mod operations;
+mod outgoing;
+#[cfg(test)]
+mod tests;
+mod unacknowledged;
+
+use crate::{Peer, Protocol, Services};
+use connection::Connection;
+use io::{Event, Io};
+use ironbrook_hub::Hub;
+use ironbrook_model::{ErrorCode, Message, MqttAction, Refusal};
+use ironbrook_wire::mqtt::v4::{ConnAck, Connect, ConnectReturnCode, Packet, Unencodable, Violation};
+use login::Login;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+/// Largest CONNECT, in bytes: a will of 64 KiB, user name, password.
+const CONNECT_LEN_MAX: usize = 128 * 1024;
+/// What topic and fixed header add to a payload at most, in bytes.
+const OVERHEAD_MAX: usize = 65_535 + 16;
+/// How long a refused client may take to read that it is.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
+
+/// Why a connection ends.
+#[derive(Debug)]
+enum End {
+    /// The client said DISCONNECT.
+    Disconnected,
+    /// The stream ended or failed.
+    Lost(Option<std::io::Error>),
+    /// Nothing was heard for so long.
+    Silent(Duration),
+    /// The client takes nothing.
+    Stuck,
+    /// A packet breaks the standard.
+    Violation(Violation),
+    /// A packet that may not come, or not now.
+    Unexpected(&'static str),
+    /// The hub or the door refused something that has no answer.
+    Refused(Refusal),
+    /// The hub ended the session.
+    Closed(Refusal),
+    /// The process stops.
+    Shutdown,
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<std::io::Error> for End {
+    fn from(error: std::io::Error) -> Self {
+        Self::Lost(Some(error))
+    }
+}
+
+impl From<Unencodable> for End {
+    fn from(error: Unencodable) -> Self {
+        Self::Refused(Refusal::new(ErrorCode::ServerError, format!("an answer cannot be written: {error}")))
+    }
+}
+
+/// Serves one connection to its end. CONNECT must have arrived by `deadline`.
+pub(crate) async fn serve<S>(
+    stream: S,
+    services: Arc<Services>,
+    peer: Peer,
+    deadline: Instant,
+    cancel: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let _counted = services.metrics.connection(Protocol::mqtt);
+    let mut io = Io::new(stream, CONNECT_LEN_MAX);
+    let connect = tokio::select! {
+        () = cancel.cancelled() => return,
+        connect = timeout_at(deadline, first_packet(&mut io)) => connect,
+    };
+    let refused = match connect {
+        Ok(Ok(connect)) => {
+            let client_id = connect.client_id.clone();
+            match enter(connect, &services, &peer).await {
+                Ok((login, hub, session)) => {
+                    return stay(io, login, hub, session, &services, &peer, &cancel).await;
+                }
+                Err((code, refusal)) => (code, refusal, client_id),
+            }
+        }
+        Ok(Err(End::Violation(violation @ Violation::ProtocolLevel(_)))) => {
+            let refusal = Refusal::new(ErrorCode::InvalidProtocolVersion, violation.to_string());
+            (ConnectReturnCode::UnacceptableProtocolVersion, refusal, "".into())
+        }
+        Ok(Err(End::Lost(_))) => return,
+        Ok(Err(end)) => {
+            tracing::warn!(peer = %peer.addr, reason = %describe(&end), "client refused before CONNECT");
+            return;
+        }
+        Err(_) => {
+            tracing::debug!(peer = %peer.addr, "no CONNECT in time");
+            return;
+        }
+    };
+    let (code, refusal, client_id) = refused;
+    services.metrics.refused(Protocol::mqtt, refusal.code);
+    tracing::warn!(peer = %peer.addr, %client_id, code = refusal.code.number(), return_code = code as u8,
+        reason = %refusal.message, "client refused");
+    farewell(io, code).await;
+}
+
+async fn first_packet<S: AsyncRead + AsyncWrite + Unpin>(io: &mut Io<S>) -> Result<Connect, End> {
+    loop {
+        match io.packet()? {
+            Some(Packet::Connect(connect)) => return Ok(*connect),
+            Some(_) => return Err(End::Unexpected("another packet before CONNECT")),
+            None => {}
+        }
+        if io.drive(true).await? == Event::Read(0) {
+            return Err(End::Lost(None));
+        }
+    }
+}
+
+/// Checks a CONNECT and opens a session.
+async fn enter(
+    connect: Connect,
+    services: &Services,
+    peer: &Peer,
+) -> Result<(Login, Hub, ironbrook_hub::Session), (ConnectReturnCode, Refusal)> {
+    let hub = services.hub.clone().ok_or_else(|| {
+        refusal(Refusal::new(ErrorCode::ServiceUnavailable, "this port takes no devices; use the hub's"))
+    })?;
+    let login = Login::read(connect, peer).map_err(refusal)?;
+    let session = hub.connect(login.request.clone()).await.map_err(refusal)?;
+    Ok((login, hub, session))
+}
+
+/// rule MQTT-16: malformed credentials 4, bad ids 2, busy 3, all else 5.
+fn refusal(refusal: Refusal) -> (ConnectReturnCode, Refusal) {
+    let code = match refusal.code.mqtt_action(true) {
+        MqttAction::Refuse(code) => ConnectReturnCode::from_number(code),
+        MqttAction::Close | MqttAction::Answer => None,
+    };
+    (code.unwrap_or(ConnectReturnCode::NotAuthorized), refusal)
+}
+
+/// Serves a client that was let in.
+async fn stay<S: AsyncRead + AsyncWrite + Unpin>(
+    mut io: Io<S>,
+    login: Login,
+    hub: Hub,
+    session: ironbrook_hub::Session,
+    services: &Services,
+    peer: &Peer,
+    cancel: &CancellationToken,
+) {
+    let Login { request, addresses, will, silence } = login;
+    let identity = request.identity;
+    tracing::debug!(%identity, peer = %peer.addr, clean_session = request.clean_session, "connected by MQTT");
+    let limits = hub.limits();
+    io.set_packet_max(OVERHEAD_MAX + limits.telemetry_bytes.max(limits.method_payload_bytes));
+    // rule MQTT-27: session-present is always 0; the clients subscribe anew in any case.
+    let accepted = ConnAck { session_present: false, code: ConnectReturnCode::Accepted };
+    if io.put(&Packet::ConnAck(accepted)).is_err() {
+        return;
+    }
+    let mut connection =
+        Connection::new(io, hub, session, addresses, request.clean_session, silence, &services.metrics);
+    let end = connection.run(cancel).await;
+    match &end {
+        End::Disconnected | End::Shutdown | End::Lost(_) | End::Closed(_) => {
+            tracing::debug!(%identity, peer = %peer.addr, reason = %describe(&end), "disconnected");
+        }
+        End::Refused(refusal) => {
+            services.metrics.refused(Protocol::mqtt, refusal.code);
+            tracing::warn!(%identity, peer = %peer.addr, code = refusal.code.number(), reason = %refusal.message,
+                "client refused and disconnected");
+        }
+        End::Violation(_) | End::Unexpected(_) | End::Silent(_) | End::Stuck => {
+            tracing::warn!(%identity, peer = %peer.addr, reason = %describe(&end), "client disconnected");
+        }
+    }
+    // rule MQTT-28: the will is for ungraceful ends; a session that the hub ended, or another took over, leaves none.
+    let is_graceful = matches!(end, End::Disconnected | End::Shutdown | End::Closed(_));
+    let will = will.filter(|_| !is_graceful).and_then(|(bag, payload)| {
+        let mut message = Message::new(payload);
+        bag::read(&bag, &mut message).ok()?;
+        message.properties.set("iothub-MessageType", "Will");
+        Some(message)
+    });
+    connection.close(will).await;
+}
+
+fn describe(end: &End) -> String {
+    match end {
+        End::Disconnected => "the client said goodbye".to_owned(),
+        End::Lost(None) => "the connection was closed without DISCONNECT".to_owned(),
+        End::Lost(Some(error)) => format!("the connection failed: {error}"),
+        End::Silent(silence) => {
+            format!(
+                "nothing was heard for {} s, which is one and a half keep-alive intervals",
+                silence.as_secs()
+            )
+        }
+        End::Stuck => "it takes nothing of what is sent to it".to_owned(),
+        End::Violation(violation) => violation.to_string(),
+        End::Unexpected(what) => format!("it sent {what}"),
+        End::Refused(refusal) | End::Closed(refusal) => refusal.to_string(),
+        End::Shutdown => "the hub stops".to_owned(),
+    }
+}
+
+/// Tells a client that it is refused, and closes.
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(mut io: Io<S>, code: ConnectReturnCode) {
+    if io.put(&Packet::ConnAck(ConnAck { session_present: false, code })).is_err() {
+        return;
+    }
+    let saying = async {
+        while !io.is_flushed() {
+            if io.drive(false).await.is_err() {
+                return;
+            }
+        }
+        io.shutdown().await;
+    };
+    let _ = tokio::time::timeout(FAREWELL_TIME, saying).await;
+}

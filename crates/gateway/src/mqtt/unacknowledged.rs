@@ -1,0 +1,96 @@
+//! Messages taken and not yet acknowledged, in the order they came.
+//!
+//! rule MQTT-17: PUBACKs go out in the order of the PUBLISHes [MQTT-4.6.0-2], each only after its message is durable.
+
+use ironbrook_log::{Offset, Ticket};
+use ironbrook_wire::mqtt::v4::PacketId;
+use std::collections::VecDeque;
+
+/// Messages of one connection that may wait for the disk.
+pub(super) const UNACKNOWLEDGED_MAX: usize = 1024;
+/// Capacity an empty queue may keep.
+const KEPT: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Unacknowledged {
+    queue: VecDeque<(PacketId, Option<Ticket>)>,
+    /// The newest ticket in the queue.
+    last: Option<Ticket>,
+    /// All before and with this offset are durable.
+    durable: Option<Offset>,
+}
+
+impl Unacknowledged {
+    /// A message was taken; without a ticket it needs no wait of its own.
+    pub(super) fn push(&mut self, id: PacketId, ticket: Option<Ticket>) {
+        self.last = ticket.or(self.last);
+        self.queue.push_back((id, ticket));
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.len() >= UNACKNOWLEDGED_MAX
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// The ticket to wait for next: one wait covers all before it.
+    pub(super) fn awaited(&self) -> Option<Ticket> {
+        self.last.filter(|ticket| !self.is_durable(Some(*ticket)))
+    }
+
+    /// A ticket became durable, and with it all before.
+    pub(super) fn became_durable(&mut self, ticket: Ticket) {
+        self.durable = self.durable.max(Some(ticket.offset));
+    }
+
+    /// The next message that may be acknowledged.
+    pub(super) fn pop(&mut self) -> Option<PacketId> {
+        let (id, ticket) = *self.queue.front()?;
+        if !self.is_durable(ticket) {
+            return None;
+        }
+        self.queue.pop_front();
+        if self.queue.is_empty() {
+            self.queue.shrink_to(KEPT);
+        }
+        Some(id)
+    }
+
+    fn is_durable(&self, ticket: Option<Ticket>) -> bool {
+        ticket.is_none_or(|ticket| self.durable.is_some_and(|durable| ticket.offset <= durable))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ironbrook_log::PartitionId;
+
+    fn ticket(offset: u64) -> Option<Ticket> {
+        Some(Ticket { partition: PartitionId(0), offset: Offset(offset) })
+    }
+
+    fn id(n: u16) -> PacketId {
+        PacketId::new(n).unwrap()
+    }
+
+    #[test]
+    fn mqtt_17_acknowledged_in_order_and_only_when_durable() {
+        let mut waiting = Unacknowledged::default();
+        waiting.push(id(1), None);
+        waiting.push(id(2), ticket(10));
+        waiting.push(id(3), None);
+        waiting.push(id(4), ticket(12));
+        assert_eq!(waiting.pop(), Some(id(1)));
+        assert_eq!(waiting.pop(), None);
+        assert_eq!(waiting.awaited(), ticket(12));
+        waiting.became_durable(ticket(10).unwrap());
+        assert_eq!((waiting.pop(), waiting.pop(), waiting.pop()), (Some(id(2)), Some(id(3)), None));
+        assert_eq!(waiting.awaited(), ticket(12));
+        waiting.became_durable(ticket(12).unwrap());
+        assert_eq!((waiting.pop(), waiting.awaited()), (Some(id(4)), None));
+        assert!(waiting.is_empty());
+    }
+}
