@@ -6,6 +6,7 @@ the next `ready()` opens it again, after a pause that doubles each time.
 """
 
 import binascii
+import gc
 import json
 import random
 import ssl
@@ -28,6 +29,9 @@ RENEW_AT = 0.85
 # umqtt.simple counts packet ids up without end, but they have 16 bits.
 LAST_PACKET_ID = 60000
 CONTENT = "$.ct=application%2Fjson&$.ce=utf-8"
+# What a broken connection raises. Besides OSError: ValueError from TLS, MemoryError where its buffers do not
+# fit, and what umqtt.simple raises when the hub closes in the middle of an answer.
+BROKEN = (OSError, ValueError, MemoryError, AssertionError, IndexError, TypeError)
 
 
 def pem_to_der(data):
@@ -92,8 +96,7 @@ class Hub:
             self.clock_set = False
             self.lost("hub refused the connection, code %s: check key, device and clock" % error)
             return False
-        except (OSError, ValueError, AssertionError, IndexError, TypeError) as error:
-            # Besides OSError: what umqtt.simple raises when the hub closes in the middle of an answer.
+        except BROKEN as error:
             self.lost("no connection: %r" % error)
             return False
         self.pause_ms = FIRST_PAUSE_MS
@@ -111,6 +114,8 @@ class Hub:
             ca = pem_to_der(file.read())
         now = self.board.now()
         expiry = now + config["token_lifetime"]
+        # TLS wants some tens of kilobytes in one piece.
+        gc.collect()
         self.tls = Tls(ca, host)
         client = MQTTClient(
             device,
@@ -149,7 +154,7 @@ class Hub:
             self.client.publish(topic, json.dumps(telemetry).encode(), qos=1)
             self.last_sent = time.ticks_ms()
             return True
-        except (OSError, AssertionError, IndexError, TypeError) as error:
+        except BROKEN as error:
             self.lost("connection lost: %r" % error)
             return False
 
@@ -162,7 +167,7 @@ class Hub:
             if time.ticks_diff(time.ticks_ms(), self.last_sent) > PING_AFTER_MS:
                 self.client.ping()
                 self.last_sent = time.ticks_ms()
-        except (OSError, AssertionError, IndexError, TypeError) as error:
+        except BROKEN as error:
             self.lost("connection lost: %r" % error)
 
     def received(self, topic, body):

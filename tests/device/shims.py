@@ -33,6 +33,8 @@ class Stream:
         return data
 
     def write(self, data, length=None):
+        if isinstance(data, str):
+            data = data.encode()
         self.sock.sendall(data if length is None else data[:length])
 
     def connect(self, address):

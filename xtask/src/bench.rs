@@ -88,7 +88,7 @@ fn start(binary: &Path, folder: &Path) -> Result<(Duration, Hub)> {
     let log: PathBuf = folder.join("bench.log");
     let begin = Instant::now();
     let mut child = command::isolated(binary)
-        .args(["--output", "json", "dev", "--data-dir"])
+        .args(["dev", "--output", "json", "--data-dir"])
         .arg(folder.join("data"))
         .stdout(Stdio::piped())
         .stderr(fs::File::create(&log)?)

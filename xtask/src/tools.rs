@@ -6,35 +6,40 @@ use crate::{command, paths};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-/// A Debian package and a file or program that shows it is there.
+/// A Debian package and a shell test that shows it is there.
 pub struct Package {
     name: &'static str,
     shown_by: &'static str,
 }
 
-/// Network namespaces, and Python's own environments.
+/// Network namespaces, Python's own environments, npm and certificates.
 pub const NETWORK: &[Package] = &[
-    Package { name: "iproute2", shown_by: "ip" },
-    Package { name: "util-linux", shown_by: "unshare" },
-    Package { name: "python3-venv", shown_by: "python3" },
-    Package { name: "npm", shown_by: "npm" },
+    Package { name: "iproute2", shown_by: "command -v ip" },
+    Package { name: "util-linux", shown_by: "command -v unshare" },
+    Package { name: "python3-venv", shown_by: "python3 -c 'import ensurepip, venv'" },
+    Package { name: "npm", shown_by: "command -v npm" },
+    Package { name: "openssl", shown_by: "command -v openssl" },
 ];
 
 /// A browser without a screen, and letters for it.
 pub const BROWSER: &[Package] = &[
-    Package { name: "chromium", shown_by: "chromium" },
-    Package { name: "fonts-dejavu-core", shown_by: "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf" },
+    Package { name: "chromium", shown_by: "command -v chromium" },
+    Package {
+        name: "fonts-dejavu-core",
+        shown_by: "test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
+    },
 ];
 
 const CARGO_DENY: &str = "0.20.2";
 
 /// Installs what is missing, as root or through sudo; without either it fails with the command to type.
 pub fn system_packages(wanted: &[Package]) -> Result<()> {
-    let present = |package: &Package| match package.shown_by {
-        file if file.starts_with('/') => Path::new(file).exists(),
-        program => command::exists(program),
+    let present = |package: &Package| {
+        let mut test = Command::new("sh");
+        test.args(["-c", package.shown_by]).stdout(Stdio::null()).stderr(Stdio::null());
+        test.status().is_ok_and(|status| status.success())
     };
     let missing: Vec<_> =
         wanted.iter().filter(|package| !present(package)).map(|package| package.name).collect();
