@@ -1,1 +1,0 @@
-//! Puts the parts of a hub together.

@@ -1,0 +1,116 @@
+//! What a hub is made of.
+
+pub use crate::storage::endpoint::Encoding;
+
+use crate::storage::endpoint;
+use ironbrook_hub::{Limits, Route};
+use std::time::Duration;
+
+/// Which limits hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// The documented limits of Azure IoT Hub.
+    Azure,
+    /// Raised limits.
+    Native,
+}
+
+impl Profile {
+    /// The core's limits.
+    pub fn limits(self) -> Limits {
+        match self {
+            Self::Azure => Limits::azure(),
+            Self::Native => Limits::native(),
+        }
+    }
+}
+
+/// Settings of a hub.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Short name: in storage names, in events, as the entity of the events endpoint.
+    pub hub_name: String,
+    /// All host names and addresses that tokens may name.
+    pub hosts: Vec<String>,
+    /// Which limits hold.
+    pub profile: Profile,
+    /// Partitions of the log; may grow between starts, never shrink.
+    pub partitions: u16,
+    /// Routes; those of a seed file come on top.
+    pub routes: Vec<Route>,
+    /// Whether telemetry that matches no route goes to `events`.
+    pub fallback_route: bool,
+    /// Storage endpoints.
+    pub storage_endpoints: Vec<StorageEndpointConfig>,
+    /// Consumer groups besides `$Default`.
+    pub consumer_groups: Vec<String>,
+    /// The message log.
+    pub log: LogConfig,
+    /// Name of the built-in storage account: 3 to 24 lower-case letters and digits.
+    pub account_name: String,
+}
+
+/// Settings of the message log.
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// How long messages are kept for readers.
+    pub retention: Duration,
+    /// Bytes kept at most per partition.
+    pub retention_bytes: u64,
+}
+
+impl LogConfig {
+    pub(super) fn to_segments(&self, partitions: u16) -> ironbrook_log::Config {
+        ironbrook_log::Config {
+            partitions,
+            segment_bytes: self.segment_bytes,
+            retention: ironbrook_log::Retention {
+                max_age: Some(self.retention),
+                max_bytes: Some(self.retention_bytes),
+            },
+            ..ironbrook_log::Config::default()
+        }
+    }
+}
+
+/// Where a storage endpoint writes.
+#[derive(Debug, Clone)]
+pub enum StorageTarget {
+    /// The account in this process.
+    BuiltIn,
+    /// Any other Azure Blob account.
+    ConnectionString(String),
+}
+
+/// Settings of a storage endpoint.
+#[derive(Debug, Clone)]
+pub struct StorageEndpointConfig {
+    /// Its name in routes.
+    pub name: String,
+    /// The container.
+    pub container: String,
+    /// How messages are written.
+    pub encoding: Encoding,
+    /// Names of blobs with all seven tokens.
+    pub file_name_format: String,
+    /// How long the first message of a blob waits for others.
+    pub batch_frequency: Duration,
+    /// Bytes of a blob at most.
+    pub max_chunk_bytes: u64,
+    /// Where it writes.
+    pub target: StorageTarget,
+}
+
+impl StorageEndpointConfig {
+    pub(super) fn to_endpoint(&self, hub: &str) -> endpoint::Config {
+        endpoint::Config {
+            encoding: self.encoding,
+            file_name_format: self.file_name_format.clone(),
+            batch_frequency: self.batch_frequency,
+            max_chunk_bytes: self.max_chunk_bytes,
+            ..endpoint::Config::new(self.name.clone(), hub, self.container.clone())
+        }
+    }
+}
