@@ -2,7 +2,7 @@
 //!
 //! - [`DeviceClient`]: a device or module over MQTT 3.1.1 and TLS: telemetry, messages from the hub, twin, direct methods. It signs
 //!   and renews its tokens and reconnects by itself. Start here when you write a device.
-//! - `EventsClient`: reads telemetry from the Event-Hubs-compatible endpoint.
+//! - [`EventsClient`]: reads telemetry from the Event-Hubs-compatible endpoint.
 //! - `ServiceClient`: identities, twins, methods and queries over HTTPS.
 //!
 //! ```no_run
@@ -25,8 +25,10 @@
 //! What is *not* here: the hub, and offline storage. Messages live in memory until they are acknowledged; a program that must
 //! not lose any over its own restart keeps them itself until [`Receipt`] resolves.
 
+mod amqp;
 mod device;
 mod error;
+mod events;
 mod transport;
 
 pub use device::{
@@ -34,5 +36,6 @@ pub use device::{
     MethodCalls, Receipt, ReceivedMessage, RetryPolicy, Twin,
 };
 pub use error::{Error, Result};
+pub use events::{Event, EventStream, EventsBuilder, EventsClient, PartitionInfo, Position};
 pub use ironbrook_model::{DeviceId, Identity, Message, ModuleId, SystemProperty};
 pub use transport::Trust;

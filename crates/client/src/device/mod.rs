@@ -24,6 +24,7 @@ pub use handle::{ConnectionState, DeviceClient, Receipt};
 pub use received::{DesiredUpdates, Messages, MethodCall, MethodCalls, ReceivedMessage};
 pub use twin::{DesiredUpdate, Twin};
 
+pub(crate) use backoff::Backoff;
 pub(crate) use credentials::Credentials;
 
 use crate::error::Result;
