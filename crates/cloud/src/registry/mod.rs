@@ -15,13 +15,15 @@ mod seed;
 mod store;
 mod stored;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod twins;
 mod view;
 
 pub use error::Error;
 pub use identities::{Counts, IfMatch};
 pub use policies::{parse_permissions, permissions_text};
-pub use scan::{Page, Source};
+pub use scan::{Page, Place};
 pub use seed::{SeedError, SeedFile, SeedRoute, SeedSummary};
 pub use stored::{Kind, Stored, StoredAuthentication, Wish};
 pub use twins::TwinChange;
@@ -120,7 +122,7 @@ impl Registry {
         clock: Arc<dyn Clock>,
         config: Config,
     ) -> Result<Self, Error> {
-        let store = Store::open(storage, &folder.join("registry.redb"))?;
+        let store = Store::open(&storage, &folder.join("registry.redb"))?;
         let policies = policies::load_or_create(&store)?;
         let inbox = inbox::State::load(&store)?;
         Ok(Self {

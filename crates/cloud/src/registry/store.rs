@@ -56,7 +56,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens or creates the database. Blocks.
-    pub fn open(storage: Arc<dyn Storage>, path: &Path) -> Result<Self, Error> {
+    pub fn open(storage: &Arc<dyn Storage>, path: &Path) -> Result<Self, Error> {
         let database = Arc::new(open_database(storage, path)?);
         prepare(&database)?;
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
@@ -119,9 +119,9 @@ impl Store {
     }
 }
 
-fn open_database(storage: Arc<dyn Storage>, path: &Path) -> Result<Database, Error> {
-    let _ = (storage, path);
-    let backend = redb::backends::InMemoryBackend::new();
+fn open_database(storage: &Arc<dyn Storage>, path: &Path) -> Result<Database, Error> {
+    let backend = ironbrook_log::redb_backend(storage, path)
+        .map_err(|e| Error::Database(format!("{} cannot be opened: {e}", path.display())))?;
     Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
 }
 

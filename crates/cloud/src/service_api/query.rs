@@ -1,0 +1,74 @@
+//! Queries over twins, paged by headers.
+
+use super::Api;
+use super::input::{answer, identity_json, ok};
+use crate::registry::Place;
+use axum::extract::State;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use ironbrook_model::{ErrorCode, Permissions, Refusal};
+use ironbrook_query::twin::TwinQuery;
+use serde::Deserialize;
+use serde_json::Value;
+
+const MAX_ITEM_COUNT: HeaderName = HeaderName::from_static("x-ms-max-item-count");
+const CONTINUATION: HeaderName = HeaderName::from_static("x-ms-continuation");
+const ITEM_TYPE: HeaderName = HeaderName::from_static("x-ms-item-type");
+/// Items of a page where the caller does not say.
+const PAGE: usize = 100;
+/// Items of a page at most.
+const PAGE_MAX: usize = 1000;
+
+#[derive(Deserialize)]
+struct QueryBody {
+    query: String,
+}
+
+/// `POST /devices/query` with `{"query":"SELECT …"}`: an array. `x-ms-max-item-count` asks for a page size,
+/// `x-ms-continuation` brings the next page and is absent at the last one, `x-ms-item-type` tells what the items are.
+/// 400004 for a query that cannot be read, with line and column.
+pub(super) async fn run(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Response {
+    let run = async {
+        api.require(&headers, Permissions::SERVICE_CONNECT).await?;
+        let QueryBody { query } = identity_json(&body)?;
+        let query = TwinQuery::parse(&query).map_err(|error| invalid(error.to_string()))?;
+        let item_type = query.item_type().name();
+        let page = api.registry.query(query, place(&headers)?, page_size(&headers)).await?;
+        let mut response = ok(&Value::Array(page.items));
+        response.headers_mut().insert(ITEM_TYPE, HeaderValue::from_static(item_type));
+        if let Some(next) = page.next {
+            response.headers_mut().insert(CONTINUATION, token(&next)?);
+        }
+        Ok(response)
+    };
+    answer(run.await)
+}
+
+fn invalid(text: String) -> Refusal {
+    Refusal::new(ErrorCode::ArgumentInvalid, text)
+}
+
+fn page_size(headers: &HeaderMap) -> usize {
+    let asked = headers.get(MAX_ITEM_COUNT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    asked.filter(|count| *count > 0).unwrap_or(PAGE).min(PAGE_MAX)
+}
+
+fn place(headers: &HeaderMap) -> Result<Place, Refusal> {
+    let Some(text) = headers.get(CONTINUATION).filter(|text| !text.is_empty()) else {
+        return Ok(Place::default());
+    };
+    let bytes = URL_SAFE_NO_PAD.decode(text.as_bytes()).ok();
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or_else(|| invalid("x-ms-continuation is not one this hub gave out".to_owned()))
+}
+
+fn token(place: &Place) -> Result<HeaderValue, Refusal> {
+    let text = serde_json::to_vec(place).map(|json| URL_SAFE_NO_PAD.encode(json));
+    text.ok().and_then(|text| HeaderValue::from_str(&text).ok()).ok_or_else(|| {
+        Refusal::new(ErrorCode::ServerError, "the place of the next page cannot be written")
+    })
+}
