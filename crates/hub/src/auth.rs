@@ -336,3 +336,6 @@ pub(crate) fn not_found(identity: &Identity) -> Refusal {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

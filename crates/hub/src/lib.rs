@@ -29,6 +29,9 @@ pub mod fabric;
 pub mod metrics;
 pub mod seams;
 
+#[cfg(test)]
+mod testing;
+
 pub use hub::{Config, ConnectRequest, Credential, Hub};
 pub use limits::Limits;
 pub use metrics::Metrics;

@@ -66,3 +66,6 @@ fn check(core: &Core, call: &MethodCall) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

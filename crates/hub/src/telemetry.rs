@@ -143,24 +143,4 @@ impl Core {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions_are_stable_and_even() {
-        // Fixed values: a change of the hash moves devices between partitions of existing logs.
-        assert_eq!(stable_hash("thermistor-1"), 2_733_216_748_573_237_113);
-        let mut counts = [0_u32; 4];
-        for n in 0..4000 {
-            let device = ironbrook_model::DeviceId::new(format!("device-{n}")).unwrap();
-            counts[usize::from(partition_of(&Identity::device(device), 4).0)] += 1;
-        }
-        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
-    }
-
-    #[test]
-    fn a_full_log_is_back_pressure_and_a_poisoned_one_is_not() {
-        assert_eq!(log_refusal(LogError::Full).code, ErrorCode::ServerBusy);
-        assert_eq!(log_refusal(LogError::Poisoned).code, ErrorCode::ServerError);
-    }
-}
+mod tests;

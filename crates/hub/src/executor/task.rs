@@ -94,7 +94,7 @@ impl Task {
         let mut stored = self.checkpoints.load(&self.consumer, self.partition).await?.unwrap_or_default();
         let mut next = stored;
         self.shared.set_position(self.index, self.partition, next);
-        while !cancel.is_cancelled() {
+        loop {
             let first = self.log.bounds(self.partition).first;
             if first > next {
                 // Retention took what the endpoint had not taken in time; where nothing was for it, nothing is lost.
@@ -118,6 +118,9 @@ impl Task {
                 stored = next;
             }
             self.shared.set_position(self.index, self.partition, next);
+            if cancel.is_cancelled() {
+                break;
+            }
         }
         Ok(())
     }
@@ -150,7 +153,7 @@ impl Task {
             };
             tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Ok(gathering),
+                () = cancel.cancelled() => {}
                 end = self.more(gathering.next, pause) => end?,
                 () = deadline => return Ok(gathering),
             }

@@ -1,1 +1,236 @@
+use super::*;
+use crate::seams::{Batching, Routed, Sent};
+use crate::testing::{Bench, COLD, START, settle};
+use crate::{Operation, Session};
+use async_trait::async_trait;
+use ironbrook_log::Offset;
+use ironbrook_model::Message;
+use std::sync::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
+/// An endpoint that answers as told, `Done` once nothing is told any more.
+struct FakeEndpoint {
+    batching: Batching,
+    answers: Mutex<Vec<Sent>>,
+    batches: Mutex<Vec<Vec<String>>>,
+    called: Notify,
+}
+
+impl FakeEndpoint {
+    fn new(max_messages: usize, max_delay: Duration, answers: &[Sent]) -> Arc<Self> {
+        Arc::new(Self {
+            batching: Batching { max_messages, max_bytes: 1 << 20, max_delay },
+            answers: Mutex::new(answers.iter().rev().cloned().collect()),
+            batches: Mutex::default(),
+            called: Notify::new(),
+        })
+    }
+
+    fn batches(&self) -> Vec<Vec<String>> {
+        self.batches.lock().unwrap().clone()
+    }
+
+    /// Waits until so many batches were offered.
+    async fn offered(&self, count: usize) -> Vec<Vec<String>> {
+        loop {
+            let called = self.called.notified();
+            let batches = self.batches();
+            if batches.len() >= count {
+                return batches;
+            }
+            called.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Endpoint for FakeEndpoint {
+    fn name(&self) -> &str {
+        "cold"
+    }
+
+    fn batching(&self) -> Batching {
+        self.batching
+    }
+
+    async fn send(&self, _: PartitionId, batch: &[Routed]) -> Sent {
+        let texts = batch.iter().map(|m| String::from_utf8(m.message.body.to_vec()).unwrap());
+        self.batches.lock().unwrap().push(texts.collect());
+        self.called.notify_waiters();
+        self.called.notify_one();
+        let answer = self.answers.lock().unwrap().pop();
+        match answer {
+            Some(Sent::RetryAfter(_, why)) if why == "panic" => panic!("an endpoint with a bug"),
+            answer => answer.unwrap_or(Sent::Done),
+        }
+    }
+}
+
+struct Running {
+    handle: Handle,
+    cancel: CancellationToken,
+    task: JoinHandle<Result<(), LogError>>,
+}
+
+fn start(bench: &Bench, endpoint: &Arc<FakeEndpoint>) -> Running {
+    let endpoints = [(COLD, Arc::clone(endpoint) as Arc<dyn Endpoint>)];
+    let executors = Executors::new(bench.hub.seams(), &endpoints, Config::default(), &bench.metrics);
+    let (handle, cancel) = (executors.handle(), CancellationToken::new());
+    let task = tokio::spawn(executors.run(cancel.clone()));
+    Running { handle, cancel, task }
+}
+
+async fn stop(running: Running) {
+    running.cancel.cancel();
+    running.task.await.unwrap().unwrap();
+}
+
+async fn send(bench: &Bench, session: &Session, text: &str, cold: bool) {
+    let mut message = Message::new(text.to_owned());
+    if cold {
+        message.properties.set("cold", "yes");
+    }
+    bench.hub.perform(session, Operation::SendTelemetry(message)).await.unwrap();
+}
+
+fn retry(why: &str) -> Sent {
+    Sent::RetryAfter(Duration::from_secs(1), why.to_owned())
+}
+
+#[tokio::test]
+async fn sends_what_is_routed_in_order_and_goes_on_after_a_restart() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(2, Duration::ZERO, &[]);
+    for text in ["a", "b", "c"] {
+        send(&bench, &session, text, true).await;
+        send(&bench, &session, "of others", false).await;
+    }
+    let running = start(&bench, &endpoint);
+    assert_eq!(endpoint.offered(2).await, [vec!["a", "b"], vec!["c"]]);
+    send(&bench, &session, "d", true).await;
+    endpoint.offered(3).await;
+    stop(running).await;
+    let running = start(&bench, &endpoint);
+    send(&bench, &session, "e", true).await;
+    assert_eq!(endpoint.offered(4).await[2..], [vec!["d"], vec!["e"]], "nothing twice");
+    stop(running).await;
+    let labels = vec![("endpoint", "cold".to_owned())];
+    assert_eq!(bench.metrics.endpoint_sent.get_or_create(&labels).get(), 5);
+}
+
+#[tokio::test]
+async fn a_batch_waits_for_its_delay_counted_from_its_first_message() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(100, Duration::from_secs(5), &[]);
+    let running = start(&bench, &endpoint);
+    send(&bench, &session, "a", true).await;
+    bench.clock.advance(Duration::from_secs(4));
+    send(&bench, &session, "b", true).await;
+    settle().await;
+    assert!(endpoint.batches().is_empty());
+    bench.clock.advance(Duration::from_secs(1));
+    // Enqueued one second too late for the first batch, however late that is read.
+    bench.clock.advance(Duration::from_secs(1));
+    send(&bench, &session, "c", true).await;
+    assert_eq!(endpoint.offered(1).await, [vec!["a", "b"]]);
+    bench.clock.advance(Duration::from_secs(5));
+    assert_eq!(endpoint.offered(2).await[1], ["c"]);
+    stop(running).await;
+}
+
+#[tokio::test]
+async fn a_failing_endpoint_gets_the_same_batch_again_and_holds_the_log() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let partition = session.partition();
+    let endpoint = FakeEndpoint::new(1, Duration::ZERO, &[Sent::Done, retry("down"), retry("down")]);
+    for text in ["a", "b", "c"] {
+        send(&bench, &session, text, true).await;
+    }
+    let running = start(&bench, &endpoint);
+    endpoint.offered(2).await;
+    settle().await;
+    assert_eq!(running.handle.lowest(partition), Some(Offset(1)));
+    assert_eq!(running.handle.health()[0].failing.as_deref(), Some("down"));
+    for _ in 0..2 {
+        bench.clock.advance(Duration::from_secs(1));
+        settle().await;
+    }
+    assert_eq!(endpoint.offered(5).await, [["a"], ["b"], ["b"], ["b"], ["c"]]);
+    send(&bench, &session, "d", true).await;
+    endpoint.offered(6).await;
+    stop(running).await;
+    let reader = bench.hub.seams().checkpoints.load("endpoint:cold", partition).await.unwrap();
+    assert_eq!(reader, Some(Offset(4)));
+}
+
+#[tokio::test]
+async fn rejected_and_expired_messages_are_dead_lettered_and_counted() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let reject = Sent::Reject(vec![(0, "too large".to_owned())]);
+    let endpoint = FakeEndpoint::new(2, Duration::ZERO, &[reject, retry("down"), retry("down")]);
+    for text in ["a", "b", "c"] {
+        send(&bench, &session, text, true).await;
+    }
+    let running = start(&bench, &endpoint);
+    endpoint.offered(2).await;
+    settle().await;
+    bench.clock.advance(Config::default().time_to_live + Duration::from_secs(1));
+    endpoint.offered(3).await;
+    send(&bench, &session, "d", true).await;
+    assert_eq!(endpoint.offered(4).await, [vec!["a", "b"], vec!["c"], vec!["c"], vec!["d"]]);
+    stop(running).await;
+    let labels = vec![("endpoint", "cold".to_owned())];
+    assert_eq!(bench.metrics.endpoint_dropped.get_or_create(&labels).get(), 2);
+    assert_eq!(bench.metrics.endpoint_sent.get_or_create(&labels).get(), 2);
+}
+
+#[tokio::test]
+async fn a_drain_sends_what_is_gathered() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(100, Duration::from_secs(300), &[]);
+    let running = start(&bench, &endpoint);
+    send(&bench, &session, "a", true).await;
+    settle().await;
+    let handle = running.handle.clone();
+    stop(running).await;
+    assert_eq!(endpoint.batches(), [["a"]]);
+    assert_eq!(handle.health()[0].sent, 1);
+    assert_eq!(handle.health()[0].last_sent, Some(START));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_panics_is_tried_again() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(1, Duration::ZERO, &[retry("panic")]);
+    let running = start(&bench, &endpoint);
+    send(&bench, &session, "a", true).await;
+    endpoint.offered(1).await;
+    while endpoint.batches().len() < 2 {
+        bench.clock.advance(RESTART_PAUSE);
+        settle().await;
+    }
+    assert_eq!(endpoint.batches(), [["a"], ["a"]]);
+    stop(running).await;
+}
+
+#[tokio::test]
+async fn records_of_others_do_not_hold_the_log() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let partition = session.partition();
+    let running = start(&bench, &FakeEndpoint::new(1, Duration::ZERO, &[]));
+    for _ in 0..3 {
+        send(&bench, &session, "of others", false).await;
+    }
+    while running.handle.lowest(partition) != Some(Offset(3)) {
+        tokio::task::yield_now().await;
+    }
+    stop(running).await;
+}

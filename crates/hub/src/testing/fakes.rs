@@ -1,0 +1,236 @@
+//! Seams in memory, as small as the tests allow.
+
+use crate::operation::{LockToken, LockedMessage, Settlement};
+use crate::seams::{Clock, DesiredChange, Feedback, Identities, Inbox, Twins};
+use async_trait::async_trait;
+use bytes::Bytes;
+use ironbrook_model::{
+    ErrorCode, Identity, IdentityRecord, Message, Permissions, Refusal, SharedAccessPolicy, Timestamp,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, watch};
+
+/// A clock that stands until a test turns it.
+pub(crate) struct ManualClock(watch::Sender<Timestamp>);
+
+impl ManualClock {
+    pub(crate) fn new(start: Timestamp) -> Self {
+        Self(watch::Sender::new(start))
+    }
+
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.0.send_modify(|now| *now = now.plus(duration));
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.0.borrow()
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        self.0.subscribe().wait_for(|now| *now >= deadline).await.unwrap();
+    }
+}
+
+type Listener<T> = Box<dyn Fn(&T) + Send + Sync>;
+
+#[derive(Default)]
+pub(crate) struct FakeIdentities {
+    records: Mutex<HashMap<Identity, Arc<IdentityRecord>>>,
+    listeners: Mutex<Vec<Listener<Identity>>>,
+}
+
+impl FakeIdentities {
+    pub(crate) fn put(&self, record: IdentityRecord) {
+        let identity = record.identity.clone();
+        self.records.lock().unwrap().insert(identity.clone(), Arc::new(record));
+        self.tell(&identity);
+    }
+
+    pub(crate) fn remove(&self, identity: &Identity) {
+        self.records.lock().unwrap().remove(identity);
+        self.tell(identity);
+    }
+
+    fn tell(&self, identity: &Identity) {
+        self.listeners.lock().unwrap().iter().for_each(|listener| listener(identity));
+    }
+}
+
+#[async_trait]
+impl Identities for FakeIdentities {
+    async fn find(&self, identity: &Identity) -> Result<Option<Arc<IdentityRecord>>, Refusal> {
+        Ok(self.records.lock().unwrap().get(identity).cloned())
+    }
+
+    async fn policy(&self, name: &str) -> Result<Option<Arc<SharedAccessPolicy>>, Refusal> {
+        let permissions: HashMap<&str, Permissions> = SharedAccessPolicy::DEFAULTS.into();
+        Ok(permissions.get(name).map(|permissions| {
+            Arc::new(SharedAccessPolicy {
+                name: name.to_owned(),
+                primary_key: super::key(name),
+                secondary_key: super::key("secondary"),
+                permissions: *permissions,
+            })
+        }))
+    }
+
+    fn listen(&self, changed: Listener<Identity>) {
+        self.listeners.lock().unwrap().push(changed);
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct FakeTwins {
+    listeners: Mutex<Vec<Listener<DesiredChange>>>,
+    pub(crate) models: Mutex<Vec<String>>,
+}
+
+impl FakeTwins {
+    pub(crate) fn change(&self, identity: &Identity, version: u64) {
+        let patch = Bytes::from(format!(r#"{{"$version":{version}}}"#));
+        let change = DesiredChange { identity: identity.clone(), version, patch };
+        self.listeners.lock().unwrap().iter().for_each(|listener| listener(&change));
+    }
+}
+
+#[async_trait]
+impl Twins for FakeTwins {
+    async fn device_view(&self, _: &Identity) -> Result<Bytes, Refusal> {
+        Ok(Bytes::from_static(b"{}"))
+    }
+
+    async fn patch_reported(&self, _: &Identity, patch: &[u8]) -> Result<u64, Refusal> {
+        if patch.starts_with(b"{") {
+            return Ok(2);
+        }
+        Err(Refusal::new(ErrorCode::ArgumentInvalid, "not an object"))
+    }
+
+    async fn announce_model(&self, _: &Identity, model_id: &str) -> Result<(), Refusal> {
+        self.models.lock().unwrap().push(model_id.to_owned());
+        Ok(())
+    }
+
+    async fn service_view(&self, _: &Identity) -> Result<Arc<serde_json::Value>, Refusal> {
+        Ok(Arc::default())
+    }
+
+    fn listen(&self, changed: Listener<DesiredChange>) {
+        self.listeners.lock().unwrap().push(changed);
+    }
+}
+
+/// Queues of one identity only: the tests need no more.
+pub(crate) struct FakeInbox {
+    queue: Mutex<BTreeMap<u64, (Message, Option<LockToken>)>>,
+    changed: Notify,
+    pub(crate) subscribed: AtomicBool,
+    pub(crate) locks: AtomicUsize,
+    /// A lock takes a permit, so that a test can hold one up.
+    pub(crate) gate: Semaphore,
+}
+
+impl Default for FakeInbox {
+    fn default() -> Self {
+        Self {
+            queue: Mutex::default(),
+            changed: Notify::new(),
+            subscribed: AtomicBool::new(false),
+            locks: AtomicUsize::new(0),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        }
+    }
+}
+
+impl FakeInbox {
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.lock().unwrap().values().filter(|(_, lock)| lock.is_none()).count()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queue.lock().unwrap().len()
+    }
+}
+
+#[async_trait]
+impl Inbox for FakeInbox {
+    async fn enqueue(&self, _: &Identity, message: Message) -> Result<(), Refusal> {
+        let mut queue = self.queue.lock().unwrap();
+        let number = queue.keys().next_back().map_or(0, |last| last + 1);
+        queue.insert(number, (message, None));
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn lock(&self, _: &Identity, max: usize, _: Duration) -> Result<Vec<LockedMessage>, Refusal> {
+        self.locks.fetch_add(1, Ordering::Relaxed);
+        let _permit = self.gate.acquire().await.unwrap();
+        let mut queue = self.queue.lock().unwrap();
+        let free = queue.iter_mut().filter(|(_, (_, lock))| lock.is_none()).take(max);
+        Ok(free
+            .map(|(number, (message, held))| {
+                let lock = LockToken(uuid::Uuid::new_v4());
+                *held = Some(lock);
+                LockedMessage {
+                    lock,
+                    sequence_number: *number,
+                    enqueued: Timestamp::default(),
+                    delivery_count: 0,
+                    message: message.clone(),
+                }
+            })
+            .collect())
+    }
+
+    async fn settle(&self, _: &Identity, lock: LockToken, settlement: Settlement) -> Result<(), Refusal> {
+        let mut queue = self.queue.lock().unwrap();
+        let found = queue.iter().find(|(_, (_, held))| *held == Some(lock)).map(|(number, _)| *number);
+        let lost = || Refusal::new(ErrorCode::DeviceMessageLockLost, "lost");
+        let number = found.ok_or_else(lost)?;
+        match settlement {
+            Settlement::Complete | Settlement::Reject => _ = queue.remove(&number),
+            Settlement::Abandon | Settlement::Release => queue.get_mut(&number).unwrap().1 = None,
+        }
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn available(&self, _: &Identity) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.waiting() > 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    async fn purge(&self, _: &Identity) -> Result<u64, Refusal> {
+        Ok(0)
+    }
+
+    async fn is_subscribed(&self, _: &Identity) -> Result<bool, Refusal> {
+        Ok(self.subscribed.load(Ordering::Relaxed))
+    }
+
+    async fn set_subscribed(&self, _: &Identity, subscribed: bool) -> Result<(), Refusal> {
+        self.subscribed.store(subscribed, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn lock_feedback(&self, _: Duration) -> Result<Feedback, Refusal> {
+        std::future::pending().await
+    }
+
+    async fn settle_feedback(&self, _: LockToken, _: Settlement) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
