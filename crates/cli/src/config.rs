@@ -71,7 +71,12 @@ pub enum Profile {
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { name: "ironbrook".into(), hosts: vec!["localhost".into()], profile: Profile::Native, partitions: 4 }
+        Self {
+            name: "ironbrook".into(),
+            hosts: vec!["localhost".into()],
+            profile: Profile::Native,
+            partitions: 4,
+        }
     }
 }
 
@@ -183,8 +188,15 @@ impl Config {
         Self::parse(&text, &path.display().to_string(), std::env::vars())
     }
 
-    fn parse(text: &str, origin: &str, environment: impl Iterator<Item = (String, String)>) -> Result<Self, Error> {
-        let fail = |origin: &str, error: toml::de::Error| Error::Text { origin: origin.into(), message: error.to_string().trim_end().into() };
+    fn parse(
+        text: &str,
+        origin: &str,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, Error> {
+        let fail = |origin: &str, error: toml::de::Error| Error::Text {
+            origin: origin.into(),
+            message: error.to_string().trim_end().into(),
+        };
         // Checked alone first, so that line and column are the file's own.
         toml::from_str::<Self>(text).map_err(|e| fail(origin, e))?;
         let mut table: toml::Table = toml::from_str(text).map_err(|e| fail(origin, e))?;
@@ -231,7 +243,10 @@ mod tests {
     fn an_unknown_key_is_an_error_with_line_and_column() {
         let error = Config::parse("[hub]\nname = 'h'\nnaem = 'x'\n", "f.toml", no_environment()).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("f.toml") && text.contains("line 3, column 1") && text.contains("naem"), "{text}");
+        assert!(
+            text.contains("f.toml") && text.contains("line 3, column 1") && text.contains("naem"),
+            "{text}"
+        );
     }
 
     #[test]

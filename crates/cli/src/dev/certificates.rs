@@ -52,7 +52,9 @@ impl Certificates {
                     self.server.store(Arc::new(config));
                     tracing::info!("server certificate renewed");
                 }
-                Err(error) => tracing::error!(error = %format!("{error:#}"), "server certificate not renewed"),
+                Err(error) => {
+                    tracing::error!(error = %format!("{error:#}"), "server certificate not renewed")
+                }
             }
         }
     }

@@ -29,7 +29,8 @@ impl DataDir {
 
     /// A folder of its own that is gone with the process.
     pub fn ephemeral() -> anyhow::Result<Self> {
-        let temporary = tempfile::Builder::new().prefix("ironbrook-").tempdir().context("a temporary folder")?;
+        let temporary =
+            tempfile::Builder::new().prefix("ironbrook-").tempdir().context("a temporary folder")?;
         let path = temporary.path().to_owned();
         Ok(Self { _lock: lock(&path)?, path, _temporary: Some(temporary) })
     }
@@ -43,25 +44,40 @@ impl DataDir {
     pub fn write_connection(&self, ready: &impl serde::Serialize) -> anyhow::Result<()> {
         let path = self.path.join(CONNECTION_FILE);
         let part = path.with_extension("part");
-        let mut file = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
         file.write_all(&serde_json::to_vec_pretty(ready)?)?;
         fs::rename(&part, &path).with_context(|| path.display().to_string())
     }
 }
 
 fn make_private(path: &Path) -> anyhow::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(|| format!("cannot make {}", path.display()))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .with_context(|| format!("cannot make {}", path.display()))
 }
 
 fn lock(folder: &Path) -> anyhow::Result<fs::File> {
     let path = folder.join(LOCK_FILE);
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).with_context(|| path.display().to_string())?;
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| path.display().to_string())?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
-            bail!("{} is in use by another ironbrook; stop it, or choose another folder with --data-dir", folder.display())
+            bail!(
+                "{} is in use by another ironbrook; stop it, or choose another folder with --data-dir",
+                folder.display()
+            )
         }
-        Err(fs::TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
     }
 }
 

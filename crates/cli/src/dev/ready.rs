@@ -75,7 +75,11 @@ impl Ready {
             line(&mut out, "note", note);
         }
         if let Some(first) = &self.first_token {
-            let _ = write!(out, "\nA first message (the token is good for an hour):\n\n{}", self.first_message(first));
+            let _ = write!(
+                out,
+                "\nA first message (the token is good for an hour):\n\n{}",
+                self.first_message(first)
+            );
         }
         out.push_str("\nCtrl-C stops.\n");
         out
@@ -84,7 +88,8 @@ impl Ready {
     /// Three lines to copy into a shell.
     fn first_message(&self, first: &FirstToken) -> String {
         let FirstToken { device, authority, token, program } = first;
-        let (ca, data) = (quoted(&self.ca_file.display().to_string()), quoted(&self.data_dir.display().to_string()));
+        let (ca, data) =
+            (quoted(&self.ca_file.display().to_string()), quoted(&self.data_dir.display().to_string()));
         format!(
             "TOKEN={}\n\
              curl --cacert {ca} -H \"Authorization: $TOKEN\" -H 'iothub-contenttype: application/json' -H 'iothub-contentencoding: utf-8' \

@@ -1,0 +1,111 @@
+//! Which ports are opened and what each leads to.
+
+use super::ready::Ready;
+use crate::config::Listen;
+use arc_swap::ArcSwap;
+use ironbrook_gateway::{Listener, Services, Tls};
+use rustls::ServerConfig;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+/// The ports of `dev`, as far as this machine allows them.
+pub struct Ports {
+    listen: Listen,
+    /// HTTPS after a look at what may be bound.
+    pub https: SocketAddr,
+    notes: Vec<String>,
+}
+
+impl Ports {
+    /// Looks whether the usual HTTPS port may be bound.
+    pub fn choose(listen: &Listen) -> Self {
+        let mut notes = Vec::new();
+        let mut https = listen.https;
+        if TcpListener::bind(https).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+            https = listen.https_fallback;
+            notes.push(format!(
+                "port {} needs a right this process has not: HTTPS and WebSocket are on {}; for SDKs that know no other port run \
+                 'sudo sysctl net.ipv4.ip_unprivileged_port_start={}'",
+                listen.https.port(),
+                https.port(),
+                listen.https.port()
+            ));
+        }
+        Self { listen: listen.clone(), https, notes }
+    }
+
+    /// `localhost`, with the port where it is not the one every client assumes.
+    pub fn http_authority(&self, host: &str) -> String {
+        if self.https.port() == 443 { host.to_owned() } else { format!("{host}:{}", self.https.port()) }
+    }
+
+    /// The address of the web page.
+    pub fn portal(&self) -> SocketAddr {
+        self.listen.portal
+    }
+
+    /// The address of the storage account.
+    pub fn blob(&self) -> SocketAddr {
+        self.listen.blob
+    }
+
+    /// The plain AMQP port.
+    pub fn amqp_plain(&self) -> SocketAddr {
+        self.listen.amqp_plain
+    }
+
+    /// All listeners. A port on 127.0.0.1 is opened on ::1 as well where there is one: some clients try that first.
+    pub fn listeners(
+        &mut self,
+        tls: &Arc<ArcSwap<ServerConfig>>,
+        main: &Arc<Services>,
+        blob: &Arc<Services>,
+        portal: &Arc<Services>,
+    ) -> Vec<Listener> {
+        let (on, either) = (Tls::On(tls.clone()), Tls::Either(tls.clone()));
+        [
+            (self.listen.mqtt, &on, main),
+            (self.https, &on, main),
+            (self.listen.amqp, &on, main),
+            (self.listen.amqp_plain, &Tls::Off, main),
+            (self.listen.blob, &either, blob),
+            (self.listen.portal, &either, portal),
+        ]
+        .into_iter()
+        .flat_map(|(addr, tls, services)| {
+            let listener = |addr| Listener { addr, tls: tls.clone(), services: services.clone() };
+            std::iter::once(addr).chain(on_ipv6(addr)).map(listener).collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    /// Adds addresses and notes to what is announced.
+    pub fn complete(self, mut ready: Ready) -> Ready {
+        let Self { listen, https, notes } = self;
+        let rows = [
+            ("mqtt", listen.mqtt),
+            ("https", https),
+            ("amqp", listen.amqp),
+            ("amqp_plain", listen.amqp_plain),
+            ("blob", listen.blob),
+            ("portal", listen.portal),
+        ];
+        for (purpose, addr) in rows {
+            let all = std::iter::once(addr).chain(on_ipv6(addr)).map(|a| a.to_string()).collect();
+            ready.listeners.insert(purpose, all);
+        }
+        ready.notes.extend(notes);
+        ready
+    }
+}
+
+/// The same port on ::1, if the address is 127.0.0.1 and the port can be had there.
+fn on_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
+    if addr.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) || addr.port() == 0 {
+        return None;
+    }
+    // Not a bind of the port itself: ours may hold it by now.
+    let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
+    has_ipv6.then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, addr.port())))
+}

@@ -1,0 +1,181 @@
+//! `ironbrook dev`: a whole hub on this machine.
+
+mod certificates;
+mod data_dir;
+mod health;
+mod hub;
+mod listen;
+mod ready;
+mod sensor;
+
+use crate::commands::{Global, OutputFormat};
+use crate::config::{Config, Profile};
+use anyhow::Context as _;
+use certificates::Certificates;
+use clap::Subcommand;
+use data_dir::DataDir;
+use ironbrook_cloud::assembly::Cloud;
+use ironbrook_cloud::registry::SeedFile;
+use ironbrook_gateway::{Gateway, Services};
+use ironbrook_hub::seams::SystemClock;
+use ironbrook_log::Files;
+use ironbrook_portal::Portal;
+use prometheus_client::registry::Registry as Metrics;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Run a whole hub on this machine.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Where everything is kept.
+    #[arg(long, global = true, value_name = "FOLDER", default_value = "ironbrook-data")]
+    data_dir: PathBuf,
+    /// Keep nothing: use a temporary folder, removed at the end.
+    #[arg(long, conflicts_with = "data_dir")]
+    ephemeral: bool,
+    /// Devices, keys, twins and routes to prepare, JSON (docs/seed-file.md).
+    #[arg(long, value_name = "FILE")]
+    seed: Option<PathBuf>,
+    /// The configuration; `ironbrook.toml` if there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Which limits hold.
+    #[arg(long, value_enum)]
+    profile: Option<Profile>,
+    /// Start no simulated thermistor.
+    #[arg(long)]
+    no_thermistor: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Remove the data folder, after asking.
+    Reset {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Runs the command until Ctrl-C or SIGTERM.
+pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
+    if let Some(Action::Reset { yes }) = args.action {
+        return data_dir::reset(&args.data_dir, yes);
+    }
+    let mut config = Config::load(args.config.as_deref())?;
+    if let Some(profile) = args.profile {
+        config.hub.profile = profile;
+    }
+    config.thermistor.enabled &= !args.no_thermistor;
+    let seed = args.seed.as_deref().map(read_seed).transpose()?;
+    // Before anything is opened, so that no signal is missed.
+    let stop = stop_signal()?;
+    let data = if args.ephemeral { DataDir::ephemeral()? } else { DataDir::open(&args.data_dir)? };
+    serve(&config, seed.as_ref(), &data, global, stop).await
+}
+
+fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    SeedFile::parse(&text).with_context(|| path.display().to_string())
+}
+
+fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    })
+}
+
+async fn serve(
+    config: &Config,
+    seed: Option<&SeedFile>,
+    data: &DataDir,
+    global: &Global,
+    stop: impl Future<Output = &'static str>,
+) -> anyhow::Result<()> {
+    let mut metrics = Metrics::default();
+    let storage = Arc::new(Files::open(data.path()).with_context(|| data.path().display().to_string())?);
+    let hosts = certificates::subject_names(&config.hub.hosts);
+    let certificates = Certificates::open(&data.path().join("ca"), hosts.clone())?;
+    let settings = hub::settings(config, hosts)?;
+    let cloud = Cloud::open(storage, Arc::new(SystemClock), settings, seed, &mut metrics).await?;
+    sensor::ensure_device(cloud.registry(), &config.thermistor).await?;
+
+    let doors = ironbrook_gateway::Metrics::new(&mut metrics);
+    let health = health::router(Arc::new(metrics), probe(&cloud));
+    let mut ports = listen::Ports::choose(&config.listen);
+    let main = Arc::new(Services {
+        hub: Some(cloud.hub().clone()),
+        http: cloud.http().merge(health.clone()),
+        amqp: Some(cloud.amqp()),
+        websocket: true,
+        metrics: doors.clone(),
+    });
+    let only_http =
+        |http| Arc::new(Services { hub: None, http, amqp: None, websocket: false, metrics: doors.clone() });
+    let fingerprint = certificates.fingerprint();
+    let tls = certificates.server();
+    let cancel_portal = CancellationToken::new();
+    let ready = hub::ready(config, &cloud, data, &ports, fingerprint).await?;
+    let portal = Portal::new(hub::portal(config, &ready), cancel_portal.clone())?;
+    let router = portal.router().merge(health);
+    let listeners = ports.listeners(&tls, &main, &only_http(cloud.account().router()), &only_http(router));
+    let gateway = Gateway::bind(listeners)?;
+    let ready = ports.complete(ready);
+
+    let (doors_stop, hub_stop) = (CancellationToken::new(), CancellationToken::new());
+    let tasks = TaskTracker::new();
+    tasks.spawn(certificates.run(cancel_portal.clone()));
+    let served = tokio::spawn(gateway.run(doors_stop.clone()));
+    let mut hub_run = tokio::spawn(cloud.run(hub_stop.clone()));
+    tasks.spawn(portal.run());
+    sensor::start(config, &ready, &cancel_portal, &tasks)?;
+    data.write_connection(&ready)?;
+    announce(&ready, global)?;
+
+    let outcome = tokio::select! {
+        signal = stop => {
+            tracing::info!(signal, "stopping: draining connections, then endpoints");
+            None
+        }
+        ended = &mut hub_run => Some(ended),
+    };
+    cancel_portal.cancel();
+    doors_stop.cancel();
+    served.await?;
+    hub_stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    match outcome {
+        // The hub never ends by itself but for a poisoned log.
+        Some(ended) => ended??,
+        None => hub_run.await??,
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Whether telemetry can be taken now.
+fn probe(cloud: &Cloud) -> health::Probe {
+    let log = cloud.log().clone();
+    Arc::new(move || log.check().map_err(|error| error.to_string()))
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "what the command is asked for")]
+fn announce(ready: &ready::Ready, global: &Global) -> anyhow::Result<()> {
+    match global.output {
+        OutputFormat::Json => println!("{}", serde_json::to_string(ready)?),
+        OutputFormat::Table => print!("{}", ready.screen()),
+    }
+    std::io::stdout().flush()?;
+    Ok(())
+}
