@@ -127,6 +127,11 @@ impl Hub {
         telemetry::accept(&self.core, session, message)
     }
 
+    /// Takes an MQTT will in as telemetry of a session that may be over already: superseded, or ended by its token.
+    pub fn will(&self, session: &Session, message: &Message) -> Result<Option<Ticket>, Refusal> {
+        telemetry::accept_will(&self.core, session, message)
+    }
+
     /// Waits until a ticket's record and all before it in its partition are on disk. Cancel-safe.
     pub async fn durable(&self, ticket: Ticket) -> Result<(), Refusal> {
         self.core.seams.log.durable(ticket).await.map_err(telemetry::log_refusal)

@@ -18,8 +18,21 @@ thread_local! {
 
 /// Takes a message of a session in; `None` if no queue wanted it.
 pub(crate) fn accept(core: &Core, session: &Session, message: &Message) -> Result<Option<Ticket>, Refusal> {
+    // A session that lost its claim must not write behind the one that has it.
+    if let Some(why) = session.closed() {
+        return Err(why);
+    }
+    accept_will(core, session, message)
+}
+
+/// Takes a message in without asking whether the session still stands.
+pub(crate) fn accept_will(
+    core: &Core,
+    session: &Session,
+    message: &Message,
+) -> Result<Option<Ticket>, Refusal> {
     core.metrics.telemetry_received.inc();
-    let result = check(core, session, message).and_then(|()| {
+    let result = check(core, message).and_then(|()| {
         let identity = session.identity();
         let facts =
             Facts::new(identity, session.auth_method(), MessageSource::DeviceMessages, message, core.now());
@@ -60,11 +73,7 @@ pub(crate) fn stamp_identity(stamps: &mut Stamps, identity: &Identity) {
     }
 }
 
-fn check(core: &Core, session: &Session, message: &Message) -> Result<(), Refusal> {
-    // A session that lost its claim must not write behind the one that has it.
-    if let Some(why) = session.closed() {
-        return Err(why);
-    }
+fn check(core: &Core, message: &Message) -> Result<(), Refusal> {
     // rule HUB-05: body, system property values and application property names and values count.
     let (len, most) = (message.metered_len(), core.limits.telemetry_bytes);
     if len > most {

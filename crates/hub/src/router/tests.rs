@@ -44,6 +44,7 @@ fn several_routes_to_one_endpoint_deliver_once_rule_route_02() {
 
 #[test]
 fn fallback_takes_unmatched_telemetry_only_rule_route_03() {
+    // Name and property differ in case: rule ROUTE-04.
     let router = Router::new(&[route("a", "level = 'hot'", &["hot"])], true, &queues()).unwrap();
     assert_eq!(telemetry(&router, &Message::new("x")), [0]);
     assert_eq!(choose(&router, MessageSource::TwinChangeEvents, &Message::new("x")), NONE);

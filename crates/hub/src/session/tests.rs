@@ -47,6 +47,7 @@ async fn the_newest_connection_wins_rule_hub_01() {
     assert!(is_silent(&new).await && is_silent(&other).await);
     let refused = bench.hub.telemetry(&old, &Message::new("late")).unwrap_err();
     assert_eq!(refused.code, ErrorCode::ConnectionForcefullyClosedOnNewConnection);
+    assert!(bench.hub.will(&old, &Message::new("will")).unwrap().is_some(), "but its will is heard");
     drop(old);
     assert!(bench.hub.is_connected(&device("d1")), "the old one's end takes nothing from the new one");
     drop(new);
