@@ -33,6 +33,8 @@ use writer::Writer;
 const TICKS_PER_TIMEOUT: u32 = 4;
 /// The shortest time between ticks, whatever a peer asks for.
 const TICK_MIN: Duration = Duration::from_millis(250);
+/// The longest.
+const TICK_MAX: Duration = Duration::from_secs(30);
 
 /// One end of an AMQP 1.0 connection.
 pub struct Connection {
@@ -172,7 +174,7 @@ impl Connection {
     pub fn tick_interval(&self) -> Duration {
         let ours = self.config.idle_timeout;
         let shorter = self.remote_idle.map_or(ours, |theirs| theirs.min(ours));
-        (shorter / TICKS_PER_TIMEOUT).max(TICK_MIN)
+        (shorter / TICKS_PER_TIMEOUT).clamp(TICK_MIN, TICK_MAX)
     }
 
     /// Time passed: sends a heartbeat where we were silent, and finds out whether the peer was.
@@ -197,6 +199,17 @@ impl Connection {
             return Err(Violation::Idle);
         }
         Ok(())
+    }
+
+    /// The peer's silence until now does not count: we did not listen.
+    pub fn excuse_silence(&mut self) {
+        self.heard = true;
+    }
+
+    /// Stops at once; only what is in the output is still to be written.
+    pub fn abort(&mut self) {
+        self.phase = Phase::Closed;
+        self.events.clear();
     }
 
     fn session_mut(&mut self, id: SessionId) -> Option<&mut Session> {

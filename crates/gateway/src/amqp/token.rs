@@ -1,0 +1,152 @@
+//! The tokens of a connection, put there by CBS or SASL PLAIN.
+
+use super::address;
+use crate::Services;
+use ironbrook_hub::Credential;
+use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal, SasToken, Timestamp};
+
+/// Tokens of a connection: one per identity where many devices share it.
+const TOKENS_MAX: usize = 1024;
+
+/// Tokens that were checked, newest first.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Vec<SasToken>);
+
+impl Tokens {
+    /// Takes a checked token in; an older one for the same resource and policy goes. 403005 where there are too many.
+    pub(super) fn insert(&mut self, token: SasToken, now: Timestamp) -> Result<(), Refusal> {
+        self.0.retain(|old| {
+            let replaced = old.resource() == token.resource() && old.policy() == token.policy();
+            !replaced && old.refused_from() > now
+        });
+        if self.0.len() >= TOKENS_MAX {
+            let text = format!("more than {TOKENS_MAX} tokens on one connection; open another connection");
+            return Err(Refusal::new(ErrorCode::IotHubMaxCbsTokenExceeded, text));
+        }
+        self.0.insert(0, token);
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them, newest first.
+    pub(super) fn all(&self) -> Vec<SasToken> {
+        self.0.clone()
+    }
+
+    /// The token to act as an identity with: its own before a policy's.
+    pub(super) fn covering(&self, identity: &Identity, hosts: &[String]) -> Option<&SasToken> {
+        let resource = identity.resource();
+        let covers = |token: &&SasToken| token.check_scope(hosts, &resource).is_ok();
+        let own = self.0.iter().filter(covers).find(|t| t.policy().is_none());
+        own.or_else(|| self.0.iter().find(covers))
+    }
+
+    /// When the last policy's token ends: until then links of the service side stay.
+    pub(super) fn service_until(&self) -> Option<Timestamp> {
+        self.0.iter().filter(|t| t.policy().is_some()).map(SasToken::refused_from).max()
+    }
+}
+
+/// Checks a token where it arrives. What it allows is checked again where it is used.
+pub(super) async fn check(services: &Services, token: &SasToken) -> Result<(), Refusal> {
+    let Some(hub) = &services.hub else {
+        return match &services.amqp {
+            Some(service) => service.authorize(token).await,
+            None => Err(nowhere()),
+        };
+    };
+    let devices = devices_of(token);
+    if token.policy().is_none() || !devices.is_empty() {
+        let mut refusal = Refusal::new(
+            ErrorCode::IotHubUnauthorized,
+            "the token names neither a policy nor a device; sign it for <hub>/devices/<id>, or give the policy's name (skn)",
+        );
+        for identity in devices {
+            match hub.auth().device(&identity, &Credential::Sas(token.clone())).await {
+                Ok(_) => return Ok(()),
+                Err(error) => refusal = error,
+            }
+        }
+        return Err(refusal);
+    }
+    let grant = hub.auth().service(token).await?;
+    match &services.amqp {
+        // A policy of devices is none of the service side's business.
+        Some(service) if !grant.permissions.contains(Permissions::DEVICE_CONNECT) => {
+            service.authorize(token).await
+        }
+        _ => Ok(()),
+    }
+}
+
+fn nowhere() -> Refusal {
+    Refusal::new(ErrorCode::IotHubNotFound, "this port serves neither devices nor services over AMQP")
+}
+
+/// The identities a token's resource may name: `host/devices/d[/modules/m]`.
+fn devices_of(token: &SasToken) -> Vec<Identity> {
+    let mut segments = token.resource().split('/').skip(1);
+    match (segments.next(), segments.next(), segments.next(), segments.next()) {
+        (Some(devices), Some(d), None, None) if devices.eq_ignore_ascii_case("devices") => {
+            address::identities(d, None)
+        }
+        (Some(devices), Some(d), Some(modules), Some(m))
+            if devices.eq_ignore_ascii_case("devices") && modules.eq_ignore_ascii_case("modules") =>
+        {
+            address::identities(d, Some(m))
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ironbrook_model::{DeviceId, SharedAccessKey};
+
+    fn token(resource: &str, expires: i64, policy: Option<&str>) -> SasToken {
+        let key = SharedAccessKey::from_bytes(&[1; 32]);
+        SasToken::parse(&key.sign(resource, Timestamp::from_secs(expires), policy)).unwrap()
+    }
+
+    #[test]
+    fn an_own_token_comes_before_a_policy_and_a_new_one_replaces_the_old() {
+        let now = Timestamp::from_secs(1000);
+        let mut tokens = Tokens::default();
+        tokens.insert(token("hub/devices/d", 2000, None), now).unwrap();
+        tokens.insert(token("hub", 2000, Some("device")), now).unwrap();
+        tokens.insert(token("hub/devices/d", 3000, None), now).unwrap();
+        assert_eq!(tokens.all().len(), 2);
+        let identity = Identity::device(DeviceId::new("d").unwrap());
+        let hosts = ["hub".to_owned()];
+        assert_eq!(tokens.covering(&identity, &hosts).unwrap().expires(), Timestamp::from_secs(3000));
+        let other = Identity::device(DeviceId::new("e").unwrap());
+        assert_eq!(tokens.covering(&other, &hosts).unwrap().policy(), Some("device"));
+        assert_eq!(tokens.service_until(), Some(Timestamp::from_secs(2300)));
+    }
+
+    #[test]
+    fn expired_tokens_make_room() {
+        let mut tokens = Tokens::default();
+        for n in 0..TOKENS_MAX {
+            let token = token(&format!("hub/devices/d{n}"), 1000, None);
+            tokens.insert(token, Timestamp::from_secs(1000)).unwrap();
+        }
+        let one_more = || token("hub/devices/x", 9000, None);
+        let refused = tokens.insert(one_more(), Timestamp::from_secs(1000)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::IotHubMaxCbsTokenExceeded);
+        tokens.insert(one_more(), Timestamp::from_secs(2000)).unwrap();
+    }
+
+    #[test]
+    fn a_token_names_its_device() {
+        let names = |resource| devices_of(&token(resource, 1, None));
+        assert_eq!(names("hub/devices/d")[0].to_string(), "d");
+        assert_eq!(names("hub/devices/d/modules/m")[0].to_string(), "d/m");
+        assert!(names("hub").is_empty());
+        assert!(names("hub/entity/ConsumerGroups/g").is_empty());
+    }
+}
