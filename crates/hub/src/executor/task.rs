@@ -92,6 +92,18 @@ impl Task {
 
     pub(super) async fn run(self, cancel: CancellationToken) -> Result<(), LogError> {
         let mut stored = self.checkpoints.load(&self.consumer, self.partition).await?.unwrap_or_default();
+        let end = self.log.bounds(self.partition).end;
+        if stored > end {
+            // A log without syncs lost its tail, or it was removed and the checkpoints were not: what comes now is new.
+            tracing::warn!(
+                endpoint = self.name(),
+                partition = self.partition.0,
+                checkpoint = stored.0,
+                end = end.0,
+                "the log ends before the checkpoint; reading on at its end"
+            );
+            stored = end;
+        }
         let mut next = stored;
         self.shared.set_position(self.index, self.partition, next);
         loop {
@@ -113,7 +125,7 @@ impl Task {
                 break;
             }
             next = gathered.next;
-            if !is_empty || cancel.is_cancelled() || next.0 - stored.0 > SKIPPED_MAX {
+            if !is_empty || cancel.is_cancelled() || next.0.saturating_sub(stored.0) > SKIPPED_MAX {
                 self.checkpoints.store(&self.consumer, self.partition, next).await?;
                 stored = next;
             }

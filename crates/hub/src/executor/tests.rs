@@ -234,3 +234,17 @@ async fn records_of_others_do_not_hold_the_log() {
     }
     stop(running).await;
 }
+
+#[tokio::test]
+async fn a_checkpoint_beyond_the_log_loses_nothing_new() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let checkpoints = &bench.hub.seams().checkpoints;
+    checkpoints.store("endpoint:cold", session.partition(), Offset(100)).await.unwrap();
+    let endpoint = FakeEndpoint::new(1, Duration::ZERO, &[]);
+    let running = start(&bench, &endpoint);
+    settle().await;
+    send(&bench, &session, "new", true).await;
+    assert_eq!(endpoint.offered(1).await, [["new"]]);
+    stop(running).await;
+}

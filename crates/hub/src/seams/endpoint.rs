@@ -46,6 +46,7 @@ pub enum Sent {
 ///
 /// Contract: batches of one partition come in order, one at a time, each at least once; after a crash the first batch may start
 /// with messages already stored, from the same first offset. `Done` means stored durably at the endpoint.
+/// When the program stops, a `send` that outlasts the drain time is dropped; its batch comes again after the restart.
 #[async_trait]
 pub trait Endpoint: Send + Sync + 'static {
     /// Its name in routes.
