@@ -167,7 +167,7 @@ async fn serve(
 /// Whether telemetry can be taken now.
 fn probe(cloud: &Cloud) -> health::Probe {
     let log = cloud.log().clone();
-    Arc::new(move || log.check().map_err(|error| error.to_string()))
+    Arc::new(move || log.health().map_err(|error| error.to_string()))
 }
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "what the command is asked for")]

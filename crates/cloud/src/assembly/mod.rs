@@ -212,7 +212,7 @@ fn open_stores(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: &Config
         &folder("log")?,
         config.log.to_segments(config.partitions),
     )?);
-    let checkpoints = Arc::new(FileCheckpoints::open(storage.clone(), &folder("checkpoints")?)?);
+    let checkpoints = Arc::new(FileCheckpoints::open(storage.clone(), Path::new("checkpoints"))?);
     let birth = birth::load_or_create(&*storage, Path::new(""), clock.now())?;
     let account_config = account::Config { name: config.account_name.clone(), keys: birth.account_keys };
     let account = Account::open(storage.clone(), &folder("account")?, account_config, clock)?;

@@ -89,6 +89,12 @@ impl SegmentLog {
         }
     }
 
+    /// Whether an append would be taken now: [`Error::Poisoned`], [`Error::Closed`] or, with a full disk, [`Error::Full`].
+    pub fn health(&self) -> Result<(), Error> {
+        self.shared.check()?;
+        if self.shared.is_full() { Err(Error::Full) } else { Ok(()) }
+    }
+
     /// How many records and segment headers were found damaged since the log was opened.
     pub fn damaged(&self) -> u64 {
         self.shared.damaged.load(Ordering::Relaxed)
@@ -189,7 +195,7 @@ impl Log for SegmentLog {
     fn append(&self, partition: PartitionId, record: Append<'_>) -> Result<Ticket, Error> {
         let part = self.shared.partition(partition)?;
         let length = record::length(&record);
-        if length > record::MAX_RECORD_BYTES {
+        if length > record::MAX_RECORD_BYTES || record.queues.len() > record::MAX_QUEUES {
             return Err(Error::TooLarge(length));
         }
         let mut buffer = part.buffer();
