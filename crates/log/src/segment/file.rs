@@ -46,6 +46,16 @@ pub(super) struct State {
     damage: Vec<Damage>,
 }
 
+/// What reading a whole segment told.
+pub(super) struct Whole {
+    /// Where the partition stands behind it.
+    pub cursor: Cursor,
+    /// The damage it ends with, if it does.
+    pub torn: Option<Damage>,
+    /// Where the last group of records begins: all before it was synced when it was written.
+    pub last_group: u64,
+}
+
 /// The name of the segment whose first record has this offset.
 pub(super) fn file_name(base: u64) -> String {
     format!("{base:020}.log")
@@ -103,10 +113,10 @@ impl Segment {
         before: impl Fn(&Mark) -> bool,
     ) -> Result<Option<Mark>, Error> {
         if self.state().index.is_none() {
-            let (behind, damage) = self.read_whole(counter)?;
-            if let Some(damage) = damage {
+            let whole = self.read_whole(counter)?;
+            if let Some(damage) = whole.torn {
                 let end = self.state().end;
-                self.note(damage, end.saturating_sub(behind.offset), counter);
+                self.note(damage, end.saturating_sub(whole.cursor.offset), counter);
             }
         }
         let state = self.state();
@@ -114,28 +124,33 @@ impl Segment {
         Ok(index.partition_point(before).checked_sub(1).and_then(|at| index.get(at)).copied())
     }
 
-    /// Reads and verifies the whole segment to make its index. Returns where the partition stands behind it, and the
-    /// damage it ends with, if it does.
-    pub(super) fn read_whole(&self, counter: &AtomicU64) -> Result<(Cursor, Option<Damage>), Error> {
-        let (mut cursor, mut index, mut pending) = (self.header.base, Vec::<Mark>::new(), None);
+    /// Reads and verifies the whole segment to make its index.
+    pub(super) fn read_whole(&self, counter: &AtomicU64) -> Result<Whole, Error> {
+        let mut index = Vec::<Mark>::new();
+        let mut whole = Whole { cursor: self.header.base, torn: None, last_group: 0 };
         let mut scanner = self.scanner(None, SCAN_CHUNK);
         while let Some(item) = scanner.next()? {
-            match item {
-                Item::Record { head, bytes, position } => {
-                    if let Some(damage) = pending.take() {
-                        self.note(damage, head.offset.saturating_sub(cursor.offset), counter);
-                    }
-                    if index.last().is_none_or(|last| position - last.position >= MARK_BYTES) {
-                        let (offset, events, enqueued) = (head.offset, head.events, head.enqueued);
-                        index.push(Mark { offset, events, enqueued, position });
-                    }
-                    cursor = cursor.behind(&head, head.is_in(&bytes, QueueId::EVENTS));
+            let (head, bytes, position) = match item {
+                Item::Record { head, bytes, position } => (head, bytes, position),
+                Item::Damage(damage) => {
+                    whole.torn = Some(damage);
+                    continue;
                 }
-                Item::Damage(damage) => pending = Some(damage),
+            };
+            if let Some(damage) = whole.torn.take() {
+                self.note(damage, head.offset.saturating_sub(whole.cursor.offset), counter);
             }
+            if index.last().is_none_or(|last| position - last.position >= MARK_BYTES) {
+                let (offset, events, enqueued) = (head.offset, head.events, head.enqueued);
+                index.push(Mark { offset, events, enqueued, position });
+            }
+            if head.is_first_of_group() {
+                whole.last_group = position;
+            }
+            whole.cursor = whole.cursor.behind(&head, head.is_in(&bytes, QueueId::EVENTS));
         }
         self.state().index = Some(index);
-        Ok((cursor, pending))
+        Ok(whole)
     }
 
     /// Counts and reports damage, once.

@@ -118,7 +118,8 @@ impl Buffer {
         if self.marks.last().is_none_or(|last| position - last.position >= MARK_BYTES) {
             self.marks.push(Mark { offset, events, enqueued, position });
         }
-        record::encode(&mut self.bytes, salt, (offset, events, enqueued), append);
+        let flags = if position == 0 { record::FIRST_OF_GROUP } else { 0 };
+        record::encode(&mut self.bytes, salt, (offset, events, enqueued, flags), append);
         let is_event = append.queues.contains(&QueueId::EVENTS);
         let last_event = if is_event { Some((offset, enqueued)) } else { self.cursor.last_event };
         self.cursor =

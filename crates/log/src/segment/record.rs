@@ -11,6 +11,9 @@ pub(super) const HEAD_BYTES: usize = 44;
 /// The largest record, all told. It bounds what recovery reads at once.
 pub(super) const MAX_RECORD_BYTES: usize = 16 << 20;
 
+/// Flag: all records of the partition before this one were synced before it was written. Recovery goes by it.
+pub(super) const FIRST_OF_GROUP: u16 = 1;
+
 /// The fixed part of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
@@ -22,19 +25,23 @@ pub(super) struct Head {
     pub enqueued: i64,
     header_length: usize,
     queue_count: usize,
+    flags: u16,
     data_crc: u32,
 }
+
+/// The most queues a record can be in.
+pub(super) const MAX_QUEUES: usize = u16::MAX as usize;
 
 /// How long a record will be.
 pub(super) fn length(append: &Append<'_>) -> usize {
     HEAD_BYTES + 2 * append.queues.len() + append.header.len() + append.body.len()
 }
 
-/// Appends the bytes of a record, whose length is within the limit.
+/// Appends the bytes of a record, whose length and number of queues are within the limits.
 pub(super) fn encode(
     into: &mut BytesMut,
     salt: u32,
-    (offset, events, enqueued): (u64, u64, i64),
+    (offset, events, enqueued, flags): (u64, u64, i64, u16),
     append: &Append<'_>,
 ) {
     let length = length(append);
@@ -53,7 +60,8 @@ pub(super) fn encode(
     head[16..24].copy_from_slice(&events.to_le_bytes());
     head[24..32].copy_from_slice(&enqueued.to_le_bytes());
     head[32..36].copy_from_slice(&low32(append.header.len()).to_le_bytes());
-    head[36..40].copy_from_slice(&low32(append.queues.len()).to_le_bytes());
+    head[36..38].copy_from_slice(&append.queues.len().to_le_bytes()[..2]);
+    head[38..40].copy_from_slice(&flags.to_le_bytes());
     head[40..44].copy_from_slice(&crc32c::crc32c(data).to_le_bytes());
     let crc = crc32c::crc32c_append(salt, &head[4..]);
     head[..4].copy_from_slice(&crc.to_le_bytes());
@@ -77,8 +85,8 @@ impl Head {
         let bytes = bytes.get(..HEAD_BYTES)?;
         let length = u32::from_le_bytes(array(bytes, 4)) as usize;
         let header_length = u32::from_le_bytes(array(bytes, 32)) as usize;
-        let queue_count = u32::from_le_bytes(array(bytes, 36)) as usize;
-        let parts = HEAD_BYTES.checked_add(queue_count.checked_mul(2)?)?.checked_add(header_length)?;
+        let queue_count = usize::from(u16::from_le_bytes(array(bytes, 36)));
+        let parts = HEAD_BYTES.checked_add(queue_count * 2)?.checked_add(header_length)?;
         (parts <= length && length <= MAX_RECORD_BYTES).then(|| Self {
             length,
             offset: u64::from_le_bytes(array(bytes, 8)),
@@ -86,6 +94,7 @@ impl Head {
             enqueued: i64::from_le_bytes(array(bytes, 24)),
             header_length,
             queue_count,
+            flags: u16::from_le_bytes(array(bytes, 38)),
             data_crc: u32::from_le_bytes(array(bytes, 40)),
         })
     }
@@ -93,6 +102,11 @@ impl Head {
     /// Whether the rest of the record is what it was; `record` is at least as long as the head says.
     pub(super) fn check_data(&self, record: &[u8]) -> bool {
         record.get(HEAD_BYTES..self.length).is_some_and(|data| crc32c::crc32c(data) == self.data_crc)
+    }
+
+    /// Whether all before was synced before this was written.
+    pub(super) fn is_first_of_group(&self) -> bool {
+        self.flags & FIRST_OF_GROUP != 0
     }
 
     /// Whether the record is in a queue.
@@ -133,7 +147,7 @@ mod tests {
         let body = Bytes::copy_from_slice(body);
         let append = Append { enqueued: Timestamp::from_millis(5), queues: &queues, header, body: &body };
         let mut bytes = BytesMut::new();
-        encode(&mut bytes, SALT, (10, 4, 5), &append);
+        encode(&mut bytes, SALT, (10, 4, 5, FIRST_OF_GROUP), &append);
         bytes
     }
 
@@ -150,6 +164,7 @@ mod tests {
             let bytes = bytes_of(&queues, &header, &body);
             let head = Head::check(&bytes, SALT).unwrap();
             prop_assert!(head.check_data(&bytes));
+            prop_assert!(head.is_first_of_group());
             let record = head.record(&bytes.clone().freeze());
             prop_assert_eq!(&record.header[..], &header[..]);
             prop_assert_eq!(&record.body[..], &body[..]);

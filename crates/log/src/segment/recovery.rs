@@ -1,7 +1,7 @@
 //! Finding a partition on disk again after any kind of end.
 
 use super::cursor::Cursor;
-use super::file::{Segment, base_of, file_name};
+use super::file::{Segment, Whole, base_of, file_name};
 use super::header::{Found, HEADER_BYTES, Header};
 use super::scan::{Item, Scanner};
 use crate::{Error, File, QueueId, Storage};
@@ -9,9 +9,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// How much of the last segment is written again at start: more than a group has.
-const WRITTEN_AGAIN_BYTES: u64 = 32 << 20;
 
 /// A partition as found.
 pub(super) struct Recovered {
@@ -161,7 +158,7 @@ fn as_segments(folder: &Path, candidates: &[Candidate]) -> Vec<Arc<Segment>> {
 /// Verifies the last segment and cuts what is not sound at its end: a write that a power cut left torn.
 fn open_last(segments: &[Arc<Segment>], damaged: &AtomicU64) -> Result<(Cursor, u64), Error> {
     let Some(last) = segments.last() else { return Ok((Cursor::START, 0)) };
-    let (cursor, torn) = last.read_whole(damaged)?;
+    let Whole { cursor, torn, last_group } = last.read_whole(damaged)?;
     let mut position = last.state().len;
     if let Some(torn) = torn {
         tracing::warn!(
@@ -171,17 +168,16 @@ fn open_last(segments: &[Arc<Segment>], damaged: &AtomicU64) -> Result<(Cursor, 
         last.file.set_len(torn.from)?;
         position = torn.from;
     }
-    write_again(&*last.file, position)?;
+    write_again(&*last.file, (last_group, position))?;
     let mut state = last.state();
     (state.len, state.end) = (position, cursor.offset);
     Ok((cursor, position))
 }
 
-/// Writes the end of a file again and syncs it. What is read at start may so far be in the operating system's cache
+/// Writes the last group of a file again and syncs it. What is read at start may so far be in the operating system's cache
 /// only: after the end of a process it is not yet synced, after a failed sync it may be marked as written and is not.
 /// Readers will take it for durable, so it has to be.
-fn write_again(file: &dyn File, len: u64) -> Result<(), Error> {
-    let mut position = len.saturating_sub(WRITTEN_AGAIN_BYTES);
+fn write_again(file: &dyn File, (mut position, len): (u64, u64)) -> Result<(), Error> {
     let mut block = vec![0; super::file::SCAN_CHUNK];
     while position < len {
         let wanted = usize::try_from(len - position).unwrap_or(usize::MAX).min(block.len());

@@ -8,12 +8,14 @@ use super::shared::Shared;
 use crate::storage::is_full;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long the writer waits before it tries a full disk again.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
+/// How many files are synced at the same time.
+const PARALLEL_SYNCS: usize = 16;
 /// How often a waiting group is looked at.
 const GATHER_LOOK: Duration = Duration::from_millis(1);
 
@@ -33,6 +35,18 @@ struct End {
     group: Option<Group>,
     /// Something was written since the last sync.
     unsynced: bool,
+}
+
+impl End {
+    fn sync(&mut self, syncs: &AtomicU64) -> io::Result<()> {
+        if self.unsynced {
+            // A failed sync is never tried again, not even for want of space: nobody knows what it left.
+            self.segment.file.sync_data().map_err(io::Error::other)?;
+            self.unsynced = false;
+            syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
 }
 
 /// Says on every way out of the thread, a panic included, that no record will become durable any more.
@@ -61,9 +75,16 @@ impl Writer {
     /// Runs until the log is closed or poisoned.
     pub(super) fn run(mut self) {
         let _last_words = LastWords(self.shared.clone());
+        let mut full = false;
         loop {
+            if full {
+                std::thread::park_timeout(FULL_RETRY);
+            } else {
+                self.shared.wait_for_records();
+                self.gather();
+            }
             let closing = self.shared.closing.load(Ordering::SeqCst);
-            let full = match self.round() {
+            full = match self.round() {
                 Ok(full) => full,
                 Err(error) => {
                     tracing::error!(%error, "the log is poisoned: a write or sync failed, restart to recover");
@@ -73,12 +94,6 @@ impl Writer {
             self.shared.set_full(full);
             if closing {
                 return self.finish();
-            }
-            if full {
-                std::thread::park_timeout(FULL_RETRY);
-            } else {
-                self.shared.wait_for_records();
-                self.gather();
             }
         }
     }
@@ -101,9 +116,7 @@ impl Writer {
             }
         }
         if self.shared.config.sync != SyncPolicy::Never {
-            for index in &written {
-                self.sync(*index)?;
-            }
+            self.sync_all()?;
         }
         for index in written {
             self.publish(index);
@@ -131,8 +144,8 @@ impl Writer {
 
     /// Begins a new segment. The old one is synced before: recovery expects torn bytes in the last segment only.
     fn roll(&mut self, index: usize) -> io::Result<()> {
-        self.sync(index)?;
         let end = &mut self.ends[index];
+        end.sync(&self.shared.syncs)?;
         let Some(group) = &end.group else { return Ok(()) };
         let header = Header { base: group.first, ..end.segment.header };
         let folder = crate::storage::folder_of(&end.segment.path);
@@ -148,13 +161,21 @@ impl Writer {
         Ok(())
     }
 
-    fn sync(&mut self, index: usize) -> io::Result<()> {
-        let end = &mut self.ends[index];
-        if end.unsynced {
-            // A failed sync is never tried again, not even for want of space: nobody knows what it left.
-            end.segment.file.sync_data().map_err(io::Error::other)?;
-            end.unsynced = false;
-            self.shared.syncs.fetch_add(1, Ordering::Relaxed);
+    /// Syncs what was written, in parallel: a file system makes one journal entry of syncs that come together.
+    fn sync_all(&mut self) -> io::Result<()> {
+        let syncs = &self.shared.syncs;
+        let mut unsynced: Vec<&mut End> = self.ends.iter_mut().filter(|end| end.unsynced).collect();
+        for some in unsynced.chunks_mut(PARALLEL_SYNCS) {
+            let Some((first, others)) = some.split_first_mut() else { break };
+            std::thread::scope(|scope| {
+                let mut running = Vec::with_capacity(others.len());
+                for end in others {
+                    running.push(std::thread::Builder::new().spawn_scoped(scope, || end.sync(syncs))?);
+                }
+                first.sync(syncs)?;
+                let panicked = |_| Err(io::Error::other("a sync panicked"));
+                running.into_iter().try_for_each(|sync| sync.join().unwrap_or_else(panicked))
+            })?;
         }
         Ok(())
     }
@@ -198,11 +219,9 @@ impl Writer {
 
     /// The end: what could not be written for want of space was never acknowledged and is given up.
     fn finish(&mut self) {
-        for index in 0..self.ends.len() {
-            if let Err(error) = self.sync(index) {
-                tracing::error!(%error, "the last sync of the log failed");
-                return self.shared.stop(Status::Poisoned);
-            }
+        if let Err(error) = self.sync_all() {
+            tracing::error!(%error, "the last sync of the log failed");
+            return self.shared.stop(Status::Poisoned);
         }
         self.shared.stop(Status::Closed);
     }

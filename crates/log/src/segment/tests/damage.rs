@@ -108,7 +108,7 @@ async fn a_record_inside_a_damaged_body_is_not_believed() {
     let mut forged = bytes::BytesMut::new();
     let body = Bytes::from_static(b"forged");
     let inner = Append { enqueued: Timestamp::from_millis(0), queues: &[EVENTS], header: b"", body: &body };
-    record::encode(&mut forged, 0, (2, 2, 0), &inner);
+    record::encode(&mut forged, 0, (2, 2, 0, 0), &inner);
     let outer = forged.freeze();
     let log = open(&memory);
     append_events(&log, 2).await;

@@ -25,20 +25,48 @@ async fn a_failed_sync_poisons_for_ever_and_a_restart_heals() {
 
 #[tokio::test]
 async fn what_a_restart_shows_after_a_failed_sync_survives_a_power_cut() {
-    for seed in 0..20 {
+    // One of the first syncs fails: of records, of a new segment, of its folder.
+    for nth in 1..12 {
         let memory = Memory::new();
-        let log = open(&memory);
-        append_events(&log, 3).await;
-        memory.fail_sync(1);
-        let ticket = append(&log, &[EVENTS], 0, "3").unwrap();
-        assert!(matches!(log.durable(ticket).await, Err(Error::Poisoned)));
+        let log = open_with(&memory, Config { segment_bytes: 200, ..config() });
+        memory.fail_sync(nth);
+        for number in 0..12 {
+            let ticket = append(&log, &[EVENTS], 0, &number.to_string());
+            if ticket.is_err() || log.durable(ticket.unwrap()).await.is_err() {
+                break;
+            }
+        }
+        assert!(matches!(append(&log, &[EVENTS], 0, "x"), Err(Error::Poisoned)), "sync {nth}");
         drop(log);
-        // The operating system's cache still has the record, and the disk has not.
+        // The operating system's cache still has what the disk has not.
         let log = open(&memory);
+        append_events(&log, 1).await;
         let shown = texts(&read_all(&log, EVENTS).await);
-        let found = texts(&read_all(&open(&memory.power_cut(seed)), EVENTS).await);
-        assert_eq!(found, shown, "seed {seed}");
+        for seed in 0..4 {
+            let found = texts(&read_all(&open(&memory.power_cut(seed)), EVENTS).await);
+            assert_eq!(found, shown, "sync {nth} seed {seed}");
+        }
     }
+}
+
+#[tokio::test]
+async fn one_failed_sync_of_many_partitions_poisons_all() {
+    let memory = Memory::new();
+    let sync = SyncPolicy::Group { max_delay: Duration::from_secs(60), max_bytes: 40 * 47 };
+    let log = open_with(&memory, Config { partitions: 40, sync, ..config() });
+    memory.fail_sync(20);
+    let body = Bytes::from_static(b"x");
+    let tickets: Vec<_> = (0..40)
+        .map(|number| {
+            let record =
+                Append { enqueued: Timestamp::default(), queues: &[EVENTS], header: b"", body: &body };
+            log.append(PartitionId(number), record).unwrap()
+        })
+        .collect();
+    for ticket in tickets {
+        assert!(matches!(log.durable(ticket).await, Err(Error::Poisoned)));
+    }
+    assert_eq!(log.stats().syncs, 31, "sixteen at a time, and none after the failure");
 }
 
 #[tokio::test]
@@ -98,7 +126,7 @@ async fn a_full_buffer_pushes_back_until_it_is_durable() {
 #[tokio::test]
 async fn a_delayed_group_is_one_sync() {
     let memory = Memory::new();
-    let sync = SyncPolicy::Group { max_delay: Duration::from_secs(60), max_bytes: 5000 };
+    let sync = SyncPolicy::Group { max_delay: Duration::from_secs(60), max_bytes: 10 * 51 + 90 * 52 };
     let log = open_with(&memory, Config { sync, segment_bytes: 1 << 20, ..config() });
     let mut last = None;
     for number in 0..100 {
@@ -115,7 +143,12 @@ async fn without_syncs_the_end_of_a_process_loses_nothing() {
     append_events(&log, 200).await;
     let before = log.stats().syncs;
     assert!(before < 5, "only finished segments: {before}");
-    drop(log);
+    let last = log.shared.partitions[0].view().segments.back().unwrap().header.base.offset;
+    let found = texts(&read_all(&open(&memory.power_cut(1)), EVENTS).await);
+    let finished = usize::try_from(last).unwrap();
+    assert_eq!(found[..finished], numbers(0..last), "finished segments survive a power cut");
+    let memory = Memory::new();
+    append_events(&open_with(&memory, Config { sync: SyncPolicy::Never, ..config() }), 200).await;
     assert_eq!(texts(&read_all(&open(&memory), EVENTS).await), numbers(0..200));
 }
 

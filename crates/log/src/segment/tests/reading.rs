@@ -18,7 +18,7 @@ async fn a_record_comes_back_as_it_was_given_and_from_either_place() {
         assert_eq!(second.enqueued, Timestamp::from_millis(50), "raised to the one before");
         assert_eq!(second.queues.as_slice(), [OTHER, EVENTS]);
         assert_eq!((&second.header[..], &second.body[..]), (&b"head"[..], &b"second"[..]));
-        assert_eq!(read_all(&log, EVENTS).await, [second.clone()]);
+        assert_eq!(&read_all(&log, EVENTS).await[..], std::slice::from_ref(second));
         let bounds = log.bounds(P0);
         assert_eq!((bounds.end, bounds.end_event_sequence), (Offset(2), 1));
         assert_eq!(bounds.last_event, Some((Offset(1), Timestamp::from_millis(50))));
