@@ -7,7 +7,7 @@
 //! | version | 1 | `1` |
 //! | source | 1 | [`MessageSource::number`] |
 //! | system count | 1 | entries that follow |
-//! | system entry | 1 + … | [`SystemProperty::number`]; with the top bit set one byte follows, an index into [`COMMON`], otherwise a text |
+//! | system entry | 1 + … | [`SystemProperty::number`]; with the top bit set one byte follows, an index into the table of common values, otherwise a text |
 //! | application count | varint | pairs that follow |
 //! | application pair | … | two texts |
 //!
