@@ -24,6 +24,8 @@ mod websocket;
 
 #[cfg(test)]
 mod fakes;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use gateway::{Gateway, Listener, Tls};

@@ -129,11 +129,13 @@ impl Identities for FakeIdentities {
     fn listen(&self, _changed: Box<dyn Fn(&Identity) + Send + Sync>) {}
 }
 
+type Listener = Box<dyn Fn(&DesiredChange) + Send + Sync>;
+
 /// Twins that remember the patches in the order they were applied.
 #[derive(Default)]
 pub(crate) struct FakeTwins {
     patches: Mutex<Vec<Bytes>>,
-    listeners: Mutex<Vec<Box<dyn Fn(&DesiredChange) + Send + Sync>>>,
+    listeners: Mutex<Vec<Listener>>,
 }
 
 impl FakeTwins {
