@@ -177,10 +177,12 @@ impl SasToken {
 
     /// Checks the expiry and the signature against either of two keys, in constant time for each.
     pub fn check(&self, now: Timestamp, keys: [&SharedAccessKey; 2]) -> Result<(), SasError> {
-        let good = keys.iter().any(|key| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, &key.0);
+        let signed_with = |key: &[u8]| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, key);
             hmac::verify(&key, self.signed_text.as_bytes(), &self.signature).is_ok()
-        });
+        };
+        // rule AUTH-10: Event Hubs clients take the key's base64 text itself as the key, hub clients what it decodes to.
+        let good = keys.iter().any(|key| signed_with(&key.0) || signed_with(key.to_base64().as_bytes()));
         // The signature comes first: only somebody with the key is told about the clock.
         if !good {
             return Err(SasError::Signature);
@@ -272,6 +274,19 @@ mod tests {
                 token.check(before_expiry(), [&SharedAccessKey::from_bytes(b"other"), &key()]).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn auth_10_event_hubs_clients_sign_with_the_text_of_the_key() {
+        let text = SharedAccessKey::from_bytes(KEY.as_bytes()).sign(
+            "sb://h.test/hub",
+            Timestamp::from_secs(1000),
+            None,
+        );
+        let token = SasToken::parse(&text).unwrap();
+        assert_eq!(token.check(Timestamp::from_secs(900), [&key(), &key()]), Ok(()));
+        let other = SharedAccessKey::from_bytes(b"other");
+        assert_eq!(token.check(Timestamp::from_secs(900), [&other, &other]), Err(SasError::Signature));
     }
 
     #[test]
