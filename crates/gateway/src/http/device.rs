@@ -22,6 +22,7 @@ use http::{HeaderMap, StatusCode};
 use ironbrook_hub::{ConnectRequest, Credential, Hub, LockToken, Session, Settlement};
 use ironbrook_model::{DeviceId, ErrorCode, Identity, Message, ModuleId, Refusal, SasToken};
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// Seconds for which a client may ask a message to be locked.
 const LOCK_SECONDS: std::ops::RangeInclusive<u64> = 5..=300;
@@ -219,27 +220,34 @@ async fn connect(
     headers: &HeaderMap,
 ) -> Result<Session, Refusal> {
     let identity = identity?;
-    let credential = match headers.get(AUTHORIZATION) {
+    let credential = credential(peer, headers).inspect_err(|refusal| {
+        tracing::warn!(peer = %peer.addr, %identity, code = refusal.code.number(), reason = %refusal.message,
+            "request refused");
+    })?;
+    let request =
+        ConnectRequest { identity, credential, model_id: None, clean_session: true, lasting: false };
+    // The hub's line about a refusal gets the address from the span.
+    let span = tracing::info_span!("http", peer = %peer.addr);
+    api.hub.connect(request).instrument(span).await
+}
+
+fn credential(peer: &Peer, headers: &HeaderMap) -> Result<Credential, Refusal> {
+    match headers.get(AUTHORIZATION) {
         Some(value) => {
-            let token = value.to_str().ok().and_then(|text| SasToken::parse(text).ok()).ok_or_else(|| {
+            let token = value.to_str().ok().and_then(|text| SasToken::parse(text).ok());
+            token.map(Credential::Sas).ok_or_else(|| {
                 Refusal::new(
                     ErrorCode::IotHubUnauthorized,
                     "the Authorization header is not of the form 'SharedAccessSignature sr=…&sig=…&se=…'",
                 )
-            })?;
-            Credential::Sas(token)
+            })
         }
-        None if !peer.certificates.is_empty() => Credential::Certificate(peer.certificates.clone()),
-        None => {
-            return Err(Refusal::new(
-                ErrorCode::IotHubUnauthorized,
-                "no Authorization header and no client certificate; send a SAS token",
-            ));
-        }
-    };
-    let request =
-        ConnectRequest { identity, credential, model_id: None, clean_session: true, lasting: false };
-    api.hub.connect(request).await
+        None if !peer.certificates.is_empty() => Ok(Credential::Certificate(peer.certificates.clone())),
+        None => Err(Refusal::new(
+            ErrorCode::IotHubUnauthorized,
+            "no Authorization header and no client certificate; send a SAS token",
+        )),
+    }
 }
 
 fn device_identity(device: String) -> Result<Identity, Refusal> {

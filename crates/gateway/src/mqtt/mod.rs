@@ -25,6 +25,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Largest CONNECT, in bytes: a will of 64 KiB, user name, password.
 const CONNECT_LEN_MAX: usize = 128 * 1024;
@@ -97,12 +98,18 @@ pub(crate) async fn serve<S>(
                 Ok((login, hub, session)) => {
                     return stay(io, login, hub, session, &services, &peer, &cancel).await;
                 }
-                Err((code, refusal)) => (code, refusal, client_id),
+                Err(refused) => {
+                    refused.log(&peer, &client_id);
+                    refused
+                }
             }
         }
         Ok(Err(End::Violation(violation @ Violation::ProtocolLevel(_)))) => {
             let refusal = Refusal::new(ErrorCode::InvalidProtocolVersion, violation.to_string());
-            (ConnectReturnCode::UnacceptableProtocolVersion, refusal, "".into())
+            let code = ConnectReturnCode::UnacceptableProtocolVersion;
+            let refused = Refused { code, refusal, by_hub: false };
+            refused.log(&peer, "");
+            refused
         }
         Ok(Err(End::Lost(_))) => return,
         Ok(Err(end)) => {
@@ -114,11 +121,38 @@ pub(crate) async fn serve<S>(
             return;
         }
     };
-    let (code, refusal, client_id) = refused;
-    services.metrics.refused(Protocol::mqtt, refusal.code);
-    tracing::warn!(peer = %peer.addr, %client_id, code = refusal.code.number(), return_code = code as u8,
-        reason = %refusal.message, "client refused");
-    farewell(io, code).await;
+    services.metrics.refused(Protocol::mqtt, refused.refusal.code);
+    farewell(io, refused.code).await;
+}
+
+/// A client that is not let in.
+struct Refused {
+    code: ConnectReturnCode,
+    refusal: Refusal,
+    /// Whether the hub refused, which logs who and why itself.
+    by_hub: bool,
+}
+
+impl Refused {
+    /// rule MQTT-16: malformed credentials 4, bad ids 2, busy 3, all else 5.
+    fn new(refusal: Refusal, by_hub: bool) -> Self {
+        let code = match refusal.code.mqtt_action(true) {
+            MqttAction::Refuse(code) => ConnectReturnCode::from_number(code),
+            MqttAction::Close | MqttAction::Answer => None,
+        };
+        Self { code: code.unwrap_or(ConnectReturnCode::NotAuthorized), refusal, by_hub }
+    }
+
+    /// One line for each refused client.
+    fn log(&self, peer: &Peer, client_id: &str) {
+        let (code, return_code) = (self.refusal.code.number(), self.code as u8);
+        let reason = &self.refusal.message;
+        if self.by_hub {
+            tracing::debug!(peer = %peer.addr, %client_id, code, return_code, %reason, "client refused by the hub");
+        } else {
+            tracing::warn!(peer = %peer.addr, %client_id, code, return_code, %reason, "client refused");
+        }
+    }
 }
 
 async fn first_packet<S: AsyncRead + AsyncWrite + Unpin>(io: &mut Io<S>) -> Result<Connect, End> {
@@ -139,22 +173,16 @@ async fn enter(
     connect: Connect,
     services: &Services,
     peer: &Peer,
-) -> Result<(Login, Hub, ironbrook_hub::Session), (ConnectReturnCode, Refusal)> {
+) -> Result<(Login, Hub, ironbrook_hub::Session), Refused> {
     let hub = services.hub.clone().ok_or_else(|| {
-        refusal(Refusal::new(ErrorCode::ServiceUnavailable, "this port takes no devices; use the hub's"))
+        let text = "this port takes no devices; use the hub's";
+        Refused::new(Refusal::new(ErrorCode::ServiceUnavailable, text), false)
     })?;
-    let login = Login::read(connect, peer).map_err(refusal)?;
-    let session = hub.connect(login.request.clone()).await.map_err(refusal)?;
-    Ok((login, hub, session))
-}
-
-/// rule MQTT-16: malformed credentials 4, bad ids 2, busy 3, all else 5.
-fn refusal(refusal: Refusal) -> (ConnectReturnCode, Refusal) {
-    let code = match refusal.code.mqtt_action(true) {
-        MqttAction::Refuse(code) => ConnectReturnCode::from_number(code),
-        MqttAction::Close | MqttAction::Answer => None,
-    };
-    (code.unwrap_or(ConnectReturnCode::NotAuthorized), refusal)
+    let login = Login::read(connect, peer).map_err(|refusal| Refused::new(refusal, false))?;
+    // The hub's line about a refusal gets the address from the span.
+    let span = tracing::info_span!("mqtt", peer = %peer.addr);
+    let session = hub.connect(login.request.clone()).instrument(span).await;
+    Ok((login, hub, session.map_err(|refusal| Refused::new(refusal, true))?))
 }
 
 /// Serves a client that was let in.

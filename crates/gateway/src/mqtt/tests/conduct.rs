@@ -6,6 +6,7 @@ async fn return_code(world: &World, connect: Connect) -> ConnectReturnCode {
     let mut client = Client::open(world);
     client.send(Packet::Connect(Box::new(connect))).await;
     let Some(Packet::ConnAck(ack)) = client.next().await else { panic!("no CONNACK") };
+    // mqtt_27: whatever is stored.
     assert!(!ack.session_present);
     if ack.code != ConnectReturnCode::Accepted {
         client.expect_end().await;
