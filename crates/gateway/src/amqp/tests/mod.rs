@@ -1,0 +1,6 @@
+//! The door, spoken to by the engine of `wire`, on a hub with stand-ins for its seams.
+
+mod client;
+mod device;
+mod service;
+mod tokens;
