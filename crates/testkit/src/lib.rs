@@ -3,7 +3,12 @@
 //!
 //! Start with [`suites`] for a new implementation of a seam, and with [`Node`] for a test of the whole. Never a dependency of the
 //! binary; functions here panic where an assertion fails.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, reason = "assertions are what this crate is for")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "assertions are what this crate is for"
+)]
 
 mod clock;
 mod node;

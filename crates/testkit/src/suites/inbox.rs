@@ -60,7 +60,8 @@ pub async fn run(inbox: &dyn Inbox, clock: &TestClock, known: [&Identity; 2], un
 
     clock.advance(Duration::from_secs(16));
     let feedback = inbox.lock_feedback(LOCK).await.unwrap();
-    let mut ends: Vec<_> = feedback.records.iter().map(|r| (r.original_message_id.as_str(), r.status_code.as_str())).collect();
+    let mut ends: Vec<_> =
+        feedback.records.iter().map(|r| (r.original_message_id.as_str(), r.status_code.as_str())).collect();
     ends.sort_unstable();
     assert_eq!(ends, [("1", "Success"), ("2", "Rejected"), ("3", "Purged")]);
     inbox.settle_feedback(feedback.lock, Settlement::Complete).await.unwrap();

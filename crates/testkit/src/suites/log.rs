@@ -47,7 +47,10 @@ async fn keeps_order_and_queues(log: &dyn Log) {
     let last = append(log, PartitionId(1), 0, &[OTHER], "elsewhere");
     log.durable(last).await.unwrap();
     log.durable(Ticket { partition: P, offset: Offset(9) }).await.unwrap();
-    assert_eq!(bodies(log, P, QueueId::EVENTS, Offset(0)).await, ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    assert_eq!(
+        bodies(log, P, QueueId::EVENTS, Offset(0)).await,
+        ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+    );
     assert_eq!(bodies(log, P, OTHER, Offset(0)).await, ["1", "3", "5", "7", "9"]);
     assert_eq!(bodies(log, P, OTHER, Offset(4)).await, ["5", "7", "9"]);
     assert_eq!(bodies(log, PartitionId(1), OTHER, Offset(0)).await, ["elsewhere"]);
@@ -103,7 +106,11 @@ async fn tails_without_a_poll(log: Arc<dyn Log>) {
     });
     let ticket = append(&*log, P, 0, &[OTHER], "a");
     log.durable(ticket).await.unwrap();
-    let end = tokio::time::timeout(Duration::from_secs(20), reader).await.expect("the reader is woken").unwrap().unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), reader)
+        .await
+        .expect("the reader is woken")
+        .unwrap()
+        .unwrap();
     assert_eq!(end, Offset(1));
 }
 

@@ -14,7 +14,10 @@ pub async fn run(twins: &dyn Twins, known: &Identity, unknown: &Identity) {
     assert_eq!(refused.code, ErrorCode::DeviceNotFound);
     assert_eq!(view(twins, known).await, json!({"desired": {"$version": 1}, "reported": {"$version": 1}}));
 
-    assert_eq!(twins.patch_reported(known, br#"{"a": {"b": 1, "c": 2}, "list": [1, {"x": null}]}"#).await.unwrap(), 2);
+    assert_eq!(
+        twins.patch_reported(known, br#"{"a": {"b": 1, "c": 2}, "list": [1, {"x": null}]}"#).await.unwrap(),
+        2
+    );
     assert_eq!(twins.patch_reported(known, br#"{"a": {"b": null}, "d": "text"}"#).await.unwrap(), 3);
     let reported = view(twins, known).await["reported"].clone();
     assert_eq!(reported["a"], json!({"c": 2}));
@@ -25,7 +28,7 @@ pub async fn run(twins: &dyn Twins, known: &Identity, unknown: &Identity) {
         let refused = twins.patch_reported(known, bad.as_bytes()).await.unwrap_err();
         assert_eq!(refused.code.http_status(), 400, "{bad}: {refused}");
     }
-    let large = json!({ "a": "x".repeat(4000), "b": "x".repeat(4000), "c": ["x".repeat(4000); 8] });
+    let large = json!({ "a": "x".repeat(4000), "b": "x".repeat(4000), "c": vec!["x".repeat(4000); 8] });
     let refused = twins.patch_reported(known, large.to_string().as_bytes()).await.unwrap_err();
     assert!(matches!(refused.code.http_status(), 400 | 413), "{refused}");
     assert_eq!(view(twins, known).await["reported"], reported, "a refused patch changes nothing");

@@ -1,0 +1,200 @@
+//! A whole hub in this process: registry, log, storage account, doors on a loopback port, on storage of the test's choice.
+
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt as _;
+use ironbrook_client::{Builder, DeviceClient, Trust};
+use ironbrook_cloud::assembly::{
+    self, Cloud, Encoding, LogConfig, Profile, StorageEndpointConfig, StorageTarget,
+};
+use ironbrook_cloud::registry::{SeedFile, StoredAuthentication};
+use ironbrook_cloud::storage::account::{Account, Entry, ListBlobs, Share};
+use ironbrook_gateway::authority::Authority;
+use ironbrook_gateway::{Gateway, Listener, Services, Tls};
+use ironbrook_hub::seams::{Clock as _, Routed, Storage, SystemClock};
+use ironbrook_hub::{Hub, Route, record};
+use ironbrook_log::{Offset, PartitionId, QueueId, SegmentLog};
+use ironbrook_model::{DeviceId, Identity, MessageSource};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// The container telemetry is stored in.
+pub const CONTAINER: &str = "telemetry";
+/// How long a stop may take before it counts as hanging.
+const STOP_TIME: Duration = Duration::from_secs(30);
+
+/// A running hub.
+pub struct Node {
+    hub: Hub,
+    log: Arc<SegmentLog>,
+    account: Account,
+    address: SocketAddr,
+    ca_pem: String,
+    devices: BTreeMap<String, String>,
+    stop_doors: CancellationToken,
+    stop_hub: CancellationToken,
+    doors: JoinHandle<()>,
+    cloud: JoinHandle<Result<(), assembly::Error>>,
+}
+
+impl Node {
+    /// Starts a hub on `storage`, with these devices; what is there already stays.
+    pub async fn start(storage: Arc<dyn Storage>, devices: &[&str]) -> Result<Self, assembly::Error> {
+        let list: Vec<String> = devices.iter().map(|id| format!(r#"{{"deviceId": "{id}"}}"#)).collect();
+        let seed = SeedFile::parse(&format!(r#"{{"devices": [{}]}}"#, list.join(",")))?;
+        let mut metrics = prometheus_client::registry::Registry::default();
+        let cloud = Cloud::open(storage, Arc::new(SystemClock), config(), Some(&seed), &mut metrics).await?;
+        let mut strings = BTreeMap::new();
+        for id in devices {
+            let stored = cloud.registry().get(Identity::device(DeviceId::new(*id).unwrap())).await?;
+            let StoredAuthentication::Sas { primary, .. } = stored.authentication else { continue };
+            let text = format!("HostName=localhost;DeviceId={id};SharedAccessKey={}", primary.to_base64());
+            strings.insert((*id).to_owned(), text);
+        }
+        let authority = Authority::generate("test authority", SystemClock.now()).unwrap();
+        let names = ["localhost".to_owned()];
+        let certificate = authority.issue(&names, SystemClock.now(), Duration::from_secs(86_400)).unwrap();
+        let tls = ironbrook_gateway::tls::server_config(certificate.chain, certificate.key).unwrap();
+        let services = Services {
+            hub: Some(cloud.hub().clone()),
+            http: cloud.http(),
+            amqp: Some(cloud.amqp()),
+            websocket: true,
+            metrics: ironbrook_gateway::Metrics::new(&mut metrics),
+        };
+        let listener = Listener {
+            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls: Tls::On(Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
+            services: Arc::new(services),
+        };
+        let gateway = Gateway::bind(vec![listener]).unwrap();
+        let (stop_doors, stop_hub) = (CancellationToken::new(), CancellationToken::new());
+        Ok(Self {
+            hub: cloud.hub().clone(),
+            log: cloud.log().clone(),
+            account: cloud.account().clone(),
+            address: gateway.addresses()[0],
+            ca_pem: authority.certificate_pem().to_owned(),
+            devices: strings,
+            doors: tokio::spawn(gateway.run(stop_doors.clone())),
+            cloud: tokio::spawn(cloud.run(stop_hub.clone())),
+            stop_doors,
+            stop_hub,
+        })
+    }
+
+    /// A client of one of its devices, ready to connect.
+    pub fn device(&self, id: &str) -> Builder {
+        let trust = Trust::Pem(self.ca_pem.clone().into_bytes());
+        DeviceClient::builder(&self.devices[id]).unwrap().trust(trust).address(self.address)
+    }
+
+    /// Waits until the log says that its storage failed: poisoned by a failed sync, or pushing back after a failed write.
+    pub async fn failed(&self) {
+        let mut pause = tokio::time::interval(Duration::from_millis(2));
+        while self.log.health().is_ok() {
+            pause.tick().await;
+        }
+    }
+
+    /// Stops doors and hub. Panics where that hangs, even on dead storage.
+    pub async fn stop(self) {
+        let Self { stop_doors, stop_hub, doors, cloud, .. } = self;
+        stop_doors.cancel();
+        tokio::time::timeout(STOP_TIME, doors).await.expect("the doors close").unwrap();
+        stop_hub.cancel();
+        // On dead storage it may end with an error; that it ends is what counts.
+        drop(tokio::time::timeout(STOP_TIME, cloud).await.expect("the hub ends").unwrap());
+    }
+
+    /// All events of all partitions, in order within each.
+    pub async fn events(&self) -> Vec<Routed> {
+        let log = &self.hub.seams().log;
+        let mut events = Vec::new();
+        for partition in (0..log.partitions()).map(PartitionId) {
+            let mut from = Offset(0);
+            loop {
+                let batch = log.read(partition, QueueId::EVENTS, from, 1000, 1 << 20).await.unwrap();
+                events.extend(batch.records.iter().map(|r| record::decode(r).unwrap()));
+                if batch.next == from {
+                    break;
+                }
+                from = batch.next;
+            }
+        }
+        events
+    }
+
+    /// The lines of all JSON blobs, in order of their names, read as any client reads them.
+    pub async fn stored_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut from = None;
+        loop {
+            let what = ListBlobs { from: from.take(), ..ListBlobs::default() };
+            let page = self.account.list_blobs(CONTAINER, what).await.unwrap();
+            for entry in page.entries {
+                let Entry::Blob(name, _) = entry else { continue };
+                lines.extend(self.blob(&name).await.lines().map(str::to_owned));
+            }
+            from = page.next;
+            if from.is_none() {
+                return lines;
+            }
+        }
+    }
+
+    async fn blob(&self, name: &str) -> String {
+        let share = Share {
+            container: CONTAINER.to_owned(),
+            blob: Some(name.to_owned()),
+            permissions: "r".to_owned(),
+            expires: SystemClock.now().plus(Duration::from_secs(60)),
+        };
+        let request = Request::get(self.account.sas_url("http://test", &share))
+            .header("x-ms-version", "2024-08-04")
+            .body(Body::empty())
+            .unwrap();
+        let response = self.account.router().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{name}");
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+}
+
+fn config() -> assembly::Config {
+    let route = |name: &str, endpoint: &str| Route {
+        name: name.to_owned(),
+        source: MessageSource::DeviceMessages,
+        condition: "true".to_owned(),
+        endpoints: vec![endpoint.to_owned()],
+        enabled: true,
+    };
+    assembly::Config {
+        hub_name: "test".to_owned(),
+        hosts: vec!["localhost".to_owned()],
+        profile: Profile::Native,
+        partitions: 2,
+        routes: vec![route("events", "events"), route("stored", CONTAINER)],
+        fallback_route: true,
+        storage_endpoints: vec![StorageEndpointConfig {
+            name: CONTAINER.to_owned(),
+            container: CONTAINER.to_owned(),
+            encoding: Encoding::Json,
+            file_name_format: "{iothub}/{partition}/{YYYY}/{MM}/{DD}/{HH}/{mm}".to_owned(),
+            batch_frequency: Duration::from_millis(50),
+            max_chunk_bytes: 1 << 20,
+            target: StorageTarget::BuiltIn,
+        }],
+        consumer_groups: Vec::new(),
+        log: LogConfig {
+            segment_bytes: 64 << 10,
+            retention: Duration::from_secs(86_400),
+            retention_bytes: 1 << 30,
+        },
+        account_name: "test".to_owned(),
+    }
+}
