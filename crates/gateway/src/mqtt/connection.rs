@@ -251,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ends: sends the will where one is due, finishes what was begun, closes the stream.
     pub(super) async fn close(mut self, will: Option<Message>) {
         if let Some(will) = will {
-            match self.hub.telemetry(&self.session, &will) {
+            match self.hub.will(&self.session, &will) {
                 Ok(Some(ticket)) => drop(self.hub.durable(ticket).await),
                 Ok(None) => {}
                 Err(refusal) => {
