@@ -299,6 +299,9 @@ pub enum Error {
         /// What we know.
         known: u64,
     },
+    /// A sync of the index failed earlier.
+    #[error("the account is poisoned by a failed sync; restart to recover from disk")]
+    Poisoned,
     /// The work was stopped, because the process ends.
     #[error("the account is stopping")]
     Stopping,
@@ -312,7 +315,9 @@ impl Error {
             Self::Stopping => Code::ServerBusy,
             Self::Io(error) if is_full(error) => Code::ServerBusy,
             Self::Index(error) if matches!(&**error, redb::Error::Io(e) if is_full(e)) => Code::ServerBusy,
-            Self::Io(_) | Self::Index(_) | Self::Record(_) | Self::Format { .. } => Code::InternalError,
+            Self::Io(_) | Self::Index(_) | Self::Record(_) | Self::Format { .. } | Self::Poisoned => {
+                Code::InternalError
+            }
         }
     }
 }

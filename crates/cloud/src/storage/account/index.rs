@@ -1,6 +1,7 @@
 //! The index: which containers, blobs and blocks there are and in which files their content is. One redb database; a change
 //! is one transaction, durable when it returns.
 
+use super::backend::Backend;
 use super::error::Error;
 use super::record::{Blob, Block, Container, ContentId, Etag, Part};
 use ironbrook_log::Storage;
@@ -8,6 +9,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefi
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
 
@@ -40,13 +42,21 @@ pub(super) struct Index {
     /// `None` after a failure: redb refuses everything after one, so the database is opened anew for the next call. That is how
     /// the account comes back by itself once a full disk has room again.
     database: RwLock<Option<Database>>,
+    /// Set for good by a failed sync: what is on disk then is known only after a restart.
+    poisoned: Arc<AtomicBool>,
 }
 
 impl Index {
     /// Opens or creates the index.
     pub fn open(storage: Arc<dyn Storage>, path: &Path) -> Result<Self, Error> {
-        let database = open_database(&storage, path)?;
-        Ok(Self { storage, path: path.to_owned(), database: RwLock::new(Some(database)) })
+        let poisoned = Arc::default();
+        let database = open_database(&storage, path, &poisoned)?;
+        Ok(Self { storage, path: path.to_owned(), database: RwLock::new(Some(database)), poisoned })
+    }
+
+    /// Whether a sync failed, so that only a restart helps.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
     }
 
     /// Reads a consistent state.
@@ -67,6 +77,9 @@ impl Index {
 
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
         loop {
+            if self.is_poisoned() {
+                return Err(Error::Poisoned);
+            }
             let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let Some(database) = &*guard else {
                 drop(guard);
@@ -85,14 +98,18 @@ impl Index {
     fn reopen(&self) -> Result<(), Error> {
         let mut guard = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if guard.is_none() {
-            *guard = Some(open_database(&self.storage, &self.path)?);
+            *guard = Some(open_database(&self.storage, &self.path, &self.poisoned)?);
         }
         Ok(())
     }
 }
 
-fn open_database(storage: &Arc<dyn Storage>, path: &Path) -> Result<Database, Error> {
-    let backend = ironbrook_log::redb_backend(storage, path)?;
+fn open_database(
+    storage: &Arc<dyn Storage>,
+    path: &Path,
+    poisoned: &Arc<AtomicBool>,
+) -> Result<Database, Error> {
+    let backend = Backend::new(ironbrook_log::redb_backend(storage, path)?, poisoned.clone());
     let mut builder = redb::Builder::new();
     let database = builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
     let found = match database.begin_read()?.open_table(META) {

@@ -5,6 +5,7 @@
 //! names it, and the index commits before the answer. What is *not* here: append and page blobs, leases, snapshots, versions,
 //! tags, copies, stored access policies, anonymous access, the queue and table services.
 
+mod backend;
 mod blobs;
 mod blocks;
 mod conditions;
@@ -97,6 +98,11 @@ impl Account {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.inner.config.name
+    }
+
+    /// Whether a sync of the index failed: every request fails then, and only a restart helps.
+    pub fn is_poisoned(&self) -> bool {
+        self.inner.index.is_poisoned()
     }
 
     /// The connection string for clients, with the primary key. `endpoint` is scheme, host and port: `http://127.0.0.1:10000`.

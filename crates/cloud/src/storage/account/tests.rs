@@ -136,14 +136,24 @@ async fn full_disk_is_told_and_heals_by_itself() {
     account.put("box", "before", "x", "text/plain").await.unwrap();
     storage.set_capacity(Some(storage.used() + 1000));
     assert_eq!(code(account.put("box", "large", vec![7; 100_000], "text/plain").await), Code::ServerBusy);
-    // Too small a room for the index as well: it fails, and is opened anew afterwards.
-    storage.set_capacity(Some(0));
-    let refused = account.create_container("other", Metadata::new()).await;
-    assert!(refused.is_err_and(|e| e.code().status() >= 500));
     storage.set_capacity(None);
     account.put("box", "large", vec![7; 100_000], "text/plain").await.unwrap();
     assert_eq!(account.get("box", "before").await.unwrap(), "x");
     assert_eq!(account.get("box", "large").await.unwrap().len(), 100_000);
+}
+
+#[tokio::test]
+async fn failed_sync_poisons_until_restart() {
+    let (storage, account) = account().await;
+    account.put("box", "a", "x", "text/plain").await.unwrap();
+    storage.fail_sync(1);
+    assert_eq!(code(account.create_container("other", Metadata::new()).await), Code::InternalError);
+    assert!(account.is_poisoned());
+    assert!(matches!(account.get("box", "a").await, Err(Error::Poisoned)));
+    drop(account);
+    let account = open(&storage.power_cut(1)).unwrap();
+    assert_eq!(account.get("box", "a").await.unwrap(), "x");
+    account.create_container("other", Metadata::new()).await.unwrap();
 }
 
 #[tokio::test]

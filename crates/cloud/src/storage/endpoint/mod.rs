@@ -8,6 +8,8 @@ mod avro;
 mod external;
 mod json;
 mod name;
+#[cfg(test)]
+mod tests;
 
 pub use name::{NameError, NameFormat};
 

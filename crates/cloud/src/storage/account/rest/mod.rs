@@ -9,6 +9,8 @@ mod reply;
 mod request;
 mod shared_key;
 mod signature;
+#[cfg(test)]
+mod tests;
 mod time;
 mod write;
 mod xml;
