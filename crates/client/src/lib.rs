@@ -3,7 +3,7 @@
 //! - [`DeviceClient`]: a device or module over MQTT 3.1.1 and TLS: telemetry, messages from the hub, twin, direct methods. It signs
 //!   and renews its tokens and reconnects by itself. Start here when you write a device.
 //! - [`EventsClient`]: reads telemetry from the Event-Hubs-compatible endpoint.
-//! - `ServiceClient`: identities, twins, methods and queries over HTTPS.
+//! - [`ServiceClient`]: identities, twins, methods and queries over HTTPS.
 //!
 //! ```no_run
 //! # async fn example() -> ironbrook_client::Result<()> {
@@ -29,6 +29,7 @@ mod amqp;
 mod device;
 mod error;
 mod events;
+mod service;
 mod transport;
 
 pub use device::{
@@ -38,4 +39,5 @@ pub use device::{
 pub use error::{Error, Result};
 pub use events::{Event, EventStream, EventsBuilder, EventsClient, PartitionInfo, Position};
 pub use ironbrook_model::{DeviceId, Identity, Message, ModuleId, SystemProperty};
+pub use service::{ServiceBuilder, ServiceClient};
 pub use transport::Trust;
