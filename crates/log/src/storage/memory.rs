@@ -286,7 +286,9 @@ impl File for MemoryFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.memory.powered()?;
         state.operation()?;
-        if len.saturating_sub(self.inode.lock().len()) > state.free() {
+        // Read beforehand: `free` locks every file, this one too.
+        let before = self.inode.lock().len();
+        if len.saturating_sub(before) > state.free() {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.inode.lock().set_len(len);
