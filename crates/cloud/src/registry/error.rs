@@ -2,6 +2,7 @@
 
 use ironbrook_model::twin::TwinError;
 use ironbrook_model::{ErrorCode, Refusal};
+use std::io::ErrorKind;
 
 /// Why the registry did not do something.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -9,8 +10,11 @@ pub enum Error {
     /// The caller asked for something that may not be.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The database failed; nothing of the change was kept.
-    #[error("the registry's database failed: {0}; free disk space if it is full, otherwise restart")]
+    /// The disk is full; nothing of the change was kept. Heals by itself when there is space again.
+    #[error("the disk of the registry is full; free some space, and it goes on by itself")]
+    Full,
+    /// The database failed; nothing of the change was acknowledged, and only a restart tells what is on disk.
+    #[error("the registry's database failed: {0}; restart to recover from disk")]
     Database(String),
     /// A stored value that cannot be read.
     #[error(
@@ -44,7 +48,7 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(refusal) => refusal,
-            Error::Closed => Self::new(ErrorCode::ServiceUnavailable, error.to_string()),
+            Error::Closed | Error::Full => Self::new(ErrorCode::ServiceUnavailable, error.to_string()),
             other => {
                 tracing::error!(error = %other, "the registry failed");
                 Self::new(ErrorCode::ServerError, other.to_string())
@@ -53,11 +57,23 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
 macro_rules! database_errors {
     ($($kind:ident),*) => {
         $(impl From<redb::$kind> for Error {
             fn from(error: redb::$kind) -> Self {
-                Self::Database(error.to_string())
+                match redb::Error::from(error) {
+                    redb::Error::Io(error) => error.into(),
+                    other => Self::Database(other.to_string()),
+                }
             }
         })*
     };

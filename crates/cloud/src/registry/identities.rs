@@ -112,7 +112,11 @@ impl Registry {
 
     /// An identity as stored. 404001 or 404010.
     pub async fn get(&self, identity: Identity) -> Result<Stored, Refusal> {
-        self.inner.store.read(move |tx| read_both(tx, &identity).map(|(stored, _)| stored)).await
+        let read = move |tx: &ReadTransaction| {
+            let table = tx.open_table(tables::IDENTITIES)?;
+            get(&table, "identity", &tables::key(&identity))?.ok_or_else(|| not_found(&identity))
+        };
+        self.inner.store.read(read).await
     }
 
     /// Up to `top` devices.

@@ -6,6 +6,7 @@
 
 mod cache;
 mod error;
+mod file;
 mod identities;
 mod inbox;
 mod outbox;

@@ -154,7 +154,10 @@ struct Entry {
 impl Registry {
     /// Makes what a seed file names and is not there. Nothing is made if one entry breaks a rule. Routes are the assembly's affair.
     pub async fn seed(&self, seed: &SeedFile) -> Result<SeedSummary, SeedError> {
-        let policies = seed.policies.iter().map(policy).collect::<Result<Vec<_>, _>>()?;
+        let mut policies = Vec::new();
+        for one in &seed.policies {
+            policies.extend(policy(one, self.policy_now(&one.name).as_deref())?);
+        }
         let now = self.inner.clock.now();
         let mut entries = Vec::new();
         for device in &seed.devices {
@@ -174,9 +177,7 @@ impl Registry {
     }
 
     fn seed_now(&self, policies: Vec<SharedAccessPolicy>, entries: Vec<Entry>) -> Result<SeedSummary, Error> {
-        let default = |name: &str| SharedAccessPolicy::DEFAULTS.iter().any(|(known, _)| *known == name);
-        let missing = policies.into_iter().filter(|p| default(&p.name) || self.policy_now(&p.name).is_none());
-        self.put_policies(missing.collect())?;
+        self.put_policies(policies)?;
         let inner = self.inner.clone();
         self.inner.store.write_now(|changes| {
             let mut summary = SeedSummary::default();
@@ -247,23 +248,32 @@ fn module_entry(device: &DeviceId, module: &SeedModule, now: Timestamp) -> Resul
     Ok(Entry { identity, wish, twin })
 }
 
-fn policy(policy: &SeedPolicy) -> Result<SharedAccessPolicy, SeedError> {
+/// What is to be stored of a policy; `None` where it stays as it is.
+fn policy(
+    policy: &SeedPolicy,
+    existing: Option<&SharedAccessPolicy>,
+) -> Result<Option<SharedAccessPolicy>, SeedError> {
     let value = |why: String| SeedError::Value { of: format!("the policy '{}'", policy.name), why };
+    let default = SharedAccessPolicy::DEFAULTS.iter().find(|(name, _)| *name == policy.name);
+    // The defaults are always there, so a file could never set their keys if what is there always stayed.
+    if existing.is_some() && default.is_none() {
+        return Ok(None);
+    }
     let permissions = match &policy.permissions {
         Some(text) => {
             policies::parse_permissions(text).map_err(|word| value(format!("'{word}' is no permission")))?
         }
-        None => SharedAccessPolicy::DEFAULTS
-            .iter()
-            .find(|(name, _)| *name == policy.name)
+        None => default
             .map(|(_, permissions)| *permissions)
             .ok_or_else(|| value("permissions are missing".to_owned()))?,
     };
-    let key = |key: &Option<SharedAccessKey>| key.clone().unwrap_or_else(SharedAccessKey::generate);
-    Ok(SharedAccessPolicy {
+    let key = |given: &Option<SharedAccessKey>, existing: Option<&SharedAccessKey>| {
+        given.as_ref().or(existing).cloned().unwrap_or_else(SharedAccessKey::generate)
+    };
+    Ok(Some(SharedAccessPolicy {
         name: policy.name.clone(),
-        primary_key: key(&policy.primary_key),
-        secondary_key: key(&policy.secondary_key),
+        primary_key: key(&policy.primary_key, existing.map(|p| &p.primary_key)),
+        secondary_key: key(&policy.secondary_key, existing.map(|p| &p.secondary_key)),
         permissions,
-    })
+    }))
 }

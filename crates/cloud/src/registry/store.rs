@@ -1,10 +1,11 @@
 //! The database and its one writer thread, which takes all waiting changes into one transaction and one sync.
 
 use super::error::Error;
+use super::file::DatabaseFile;
 use super::tables;
 use ironbrook_log::Storage;
 use ironbrook_model::Refusal;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 use std::cell::RefCell;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,8 +16,6 @@ use tokio::sync::{mpsc, oneshot};
 const WAITING_MAX: usize = 1024;
 /// Changes taken into one transaction at most, so that one sync does not wait for ever.
 const GROUP_MAX: usize = 512;
-/// Memory for pages of the database.
-const CACHE_BYTES: usize = 4 * 1024 * 1024;
 
 type Effect = Box<dyn FnOnce() + Send>;
 /// Told how the commit ended; answers the caller.
@@ -49,7 +48,7 @@ impl Changes<'_> {
 
 /// The open database.
 pub(super) struct Store {
-    database: Arc<Database>,
+    file: Arc<DatabaseFile>,
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -57,15 +56,13 @@ pub(super) struct Store {
 impl Store {
     /// Opens or creates the database. Blocks.
     pub fn open(storage: &Arc<dyn Storage>, path: &Path) -> Result<Self, Error> {
-        let database = Arc::new(open_database(storage, path)?);
-        prepare(&database)?;
+        let file = Arc::new(DatabaseFile::open(storage, path)?);
         let (jobs, waiting) = mpsc::channel(WAITING_MAX);
-        let for_writer = database.clone();
+        let for_writer = file.clone();
         let writer = std::thread::Builder::new()
             .name("registry".to_owned())
-            .spawn(move || write_loop(&for_writer, waiting))
-            .map_err(|e| Error::Database(format!("no thread for the registry's writer: {e}")))?;
-        Ok(Self { database, jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(writer)) })
+            .spawn(move || write_loop(&for_writer, waiting))?;
+        Ok(Self { file, jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(writer)) })
     }
 
     /// Does a change and returns when it is on disk. Runs to its end even if the caller goes away.
@@ -86,25 +83,27 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&ReadTransaction) -> Result<T, Error> + Send + 'static,
     {
-        let database = self.database.clone();
-        let done = tokio::task::spawn_blocking(move || read(&database.begin_read()?));
+        let file = self.file.clone();
+        let done = tokio::task::spawn_blocking(move || file.with(|database| read(&database.begin_read()?)));
         Ok(done.await.map_err(|_| Error::Closed)??)
     }
 
     /// Reads on this thread; for the time before anything else runs.
     pub fn read_now<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, Error>) -> Result<T, Error> {
-        read(&self.database.begin_read()?)
+        self.file.with(|database| read(&database.begin_read()?))
     }
 
     /// Does a change on this thread; for the time before anything else runs. Blocks.
     pub fn write_now<T>(&self, change: impl FnOnce(&Changes<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let tx = self.database.begin_write()?;
-        let changes = Changes { tx: &tx, effects: RefCell::default() };
-        let result = change(&changes)?;
-        let effects = changes.effects.into_inner();
-        tx.commit()?;
-        effects.into_iter().for_each(|effect| effect());
-        Ok(result)
+        self.file.with(|database| {
+            let tx = database.begin_write()?;
+            let changes = Changes { tx: &tx, effects: RefCell::default() };
+            let result = change(&changes)?;
+            let effects = changes.effects.into_inner();
+            tx.commit()?;
+            effects.into_iter().for_each(|effect| effect());
+            Ok(result)
+        })
     }
 
     /// Finishes what waits and ends the writer. Blocks.
@@ -117,40 +116,6 @@ impl Store {
             tracing::error!("the registry's writer had panicked");
         }
     }
-}
-
-fn open_database(storage: &Arc<dyn Storage>, path: &Path) -> Result<Database, Error> {
-    let backend = ironbrook_log::redb_backend(storage, path)
-        .map_err(|e| Error::Database(format!("{} cannot be opened: {e}", path.display())))?;
-    Ok(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
-}
-
-/// Makes every table, so that readers never meet a missing one, and checks the format.
-fn prepare(database: &Database) -> Result<(), Error> {
-    let tx = database.begin_write()?;
-    {
-        tx.open_table(tables::IDENTITIES)?;
-        tx.open_table(tables::TWINS)?;
-        tx.open_table(tables::POLICIES)?;
-        tx.open_table(tables::QUEUES)?;
-        tx.open_table(tables::INBOX)?;
-        tx.open_table(tables::SUBSCRIBED)?;
-        tx.open_table(tables::FEEDBACK)?;
-        tx.open_table(tables::OUTBOX)?;
-        let mut counters = tx.open_table(tables::COUNTERS)?;
-        let format = counters.get("format")?.map(|v| v.value());
-        match format {
-            None => {
-                counters.insert("format", tables::FORMAT)?;
-            }
-            Some(tables::FORMAT) => {}
-            Some(other) => {
-                let why = format!("format {other}, this version knows {}", tables::FORMAT);
-                return Err(Error::Stored { what: "registry", why });
-            }
-        }
-    }
-    Ok(tx.commit()?)
 }
 
 fn job<T, F>(change: F, reply: oneshot::Sender<Result<T, Error>>) -> Job
@@ -179,7 +144,7 @@ where
     })
 }
 
-fn write_loop(database: &Database, mut waiting: mpsc::Receiver<Job>) {
+fn write_loop(file: &DatabaseFile, mut waiting: mpsc::Receiver<Job>) {
     let mut group = Vec::new();
     while let Some(first) = waiting.blocking_recv() {
         group.push(first);
@@ -188,29 +153,28 @@ fn write_loop(database: &Database, mut waiting: mpsc::Receiver<Job>) {
         {
             group.push(next);
         }
-        write_group(database, &mut group);
+        write_group(file, &mut group);
     }
 }
 
-fn write_group(database: &Database, group: &mut Vec<Job>) {
+fn write_group(file: &DatabaseFile, group: &mut Vec<Job>) {
     let mut finishes = Vec::with_capacity(group.len());
-    let outcome = (|| {
+    let outcome = file.with(|database| {
         let tx = database.begin_write()?;
         for job in group.drain(..) {
             let (finish, fatal) = job(&tx);
             finishes.push(finish);
             if let Some(error) = fatal {
-                tx.abort()?;
+                // Dropping the transaction undoes it; jobs behind this one are not run, and their callers hear that.
                 return Err(error);
             }
         }
         tx.commit()?;
         Ok(())
-    })();
+    });
+    group.clear();
     if let Err(error) = &outcome {
         tracing::error!(%error, "a registry transaction failed; none of its changes was kept");
-        // Jobs behind the failed one were not run; they hear that the registry did not take them.
-        group.clear();
     }
     for finish in finishes {
         finish(outcome.clone());

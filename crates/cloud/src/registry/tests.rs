@@ -178,10 +178,8 @@ async fn what_was_acknowledged_survives_a_power_cut() {
             registry.create(device(&n.to_string()), Wish::default()).await.unwrap();
         }
         let one = device("1");
-        let (a, b) = tokio::join!(
-            registry.delete(device("0"), IfMatch::Any),
-            registry.enqueue(&one, message("m")),
-        );
+        let (a, b) =
+            tokio::join!(registry.delete(device("0"), IfMatch::Any), registry.enqueue(&one, message("m")),);
         a.unwrap();
         b.unwrap();
         let unfinished = registry.create(device("unfinished"), Wish::default());
@@ -195,18 +193,48 @@ async fn what_was_acknowledged_survives_a_power_cut() {
 }
 
 #[tokio::test]
+async fn a_full_disk_refuses_changes_and_heals_by_itself() {
+    let (memory, clock) = (Memory::new(), clock());
+    let registry = open(&memory, &clock);
+    registry.create(device("d"), Wish::default()).await.unwrap();
+    memory.set_capacity(Some(memory.used()));
+    let value = "x".repeat(4000);
+    let big = |n: usize| format!("{{\"a{n}\":\"{value}\"}}");
+    let mut refused = None;
+    for n in 0..10_000 {
+        let id = device(&n.to_string());
+        let made = match registry.create(id.clone(), Wish::default()).await {
+            Ok(_) => registry.patch_reported(&id, big(n).as_bytes()).await.map(|_| ()),
+            Err(refusal) => Err(refusal),
+        };
+        if let Err(refusal) = made {
+            refused = Some((id, refusal));
+            break;
+        }
+    }
+    let (id, refusal) = refused.unwrap();
+    assert_eq!(refusal.code, ErrorCode::ServiceUnavailable, "{refusal}");
+    assert!(refusal.message.contains("full"), "{refusal}");
+    memory.set_capacity(None);
+    let _ = registry.create(id.clone(), Wish::default()).await;
+    assert_eq!(registry.patch_reported(&id, big(0).as_bytes()).await, Ok(2));
+    assert!(registry.find(&device("d")).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn twins_are_changed_by_both_sides_and_desired_changes_are_told_in_order() {
     let (registry, _) = with_device("d").await;
     let told = Arc::new(Mutex::new(Vec::new()));
     let ear = told.clone();
     Twins::listen(
         &registry,
-        Box::new(move |c| ear.lock().unwrap().push((c.version, String::from_utf8(c.patch.to_vec()).unwrap()))),
+        Box::new(move |c| {
+            ear.lock().unwrap().push((c.version, String::from_utf8(c.patch.to_vec()).unwrap()))
+        }),
     );
     let object = |v: serde_json::Value| v.as_object().unwrap().clone();
     let patch = |desired| TwinChange::Patch { tags: None, desired: Some(object(desired)) };
-    let view =
-        registry.change_twin(device("d"), patch(json!({"a": 1, "b": 1})), IfMatch::Any).await.unwrap();
+    let view = registry.change_twin(device("d"), patch(json!({"a": 1, "b": 1})), IfMatch::Any).await.unwrap();
     assert_eq!(view["properties"]["desired"]["$version"], 2);
     let stale = IfMatch::Etag("AAAAAAAAAAE=".to_owned());
     let refused = registry.change_twin(device("d"), patch(json!({"a": 2})), stale).await.unwrap_err();
@@ -219,10 +247,7 @@ async fn twins_are_changed_by_both_sides_and_desired_changes_are_told_in_order()
     assert_eq!((&view["tags"], &view["version"]), (&json!({"t": 1}), &json!(5)));
     assert_eq!(
         *told.lock().unwrap(),
-        [
-            (2, r#"{"a":1,"b":1,"$version":2}"#.to_owned()),
-            (3, r#"{"a":null,"b":2,"$version":3}"#.to_owned()),
-        ]
+        [(2, r#"{"a":1,"b":1,"$version":2}"#.to_owned()), (3, r#"{"a":null,"b":2,"$version":3}"#.to_owned()),]
     );
     let missing = registry.device_view(&module("d", "m")).await.unwrap_err();
     assert_eq!(missing.code, ErrorCode::ModuleNotFound);
@@ -304,11 +329,8 @@ async fn c2d_03_feedback_follows_the_wish_and_too_many_refusals_end_a_message() 
     assert!(registry.lock(&device("d"), 10, LOCK).await.unwrap().is_empty());
     clock.advance(Duration::from_secs(15));
     let feedback = registry.lock_feedback(LOCK).await.unwrap();
-    let heard: Vec<_> = feedback
-        .records
-        .iter()
-        .map(|r| (r.original_message_id.as_str(), r.status_code.as_str()))
-        .collect();
+    let heard: Vec<_> =
+        feedback.records.iter().map(|r| (r.original_message_id.as_str(), r.status_code.as_str())).collect();
     assert_eq!(heard, [("negative", "DeliveryCountExceeded"), ("full", "DeliveryCountExceeded")]);
 }
 
@@ -359,16 +381,21 @@ async fn a_seed_is_made_once_and_changes_nothing_later() {
     let seed = SeedFile::parse(
         r#"{"devices":[{"deviceId":"t","primaryKey":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
             "tags":{"site":"a"},"desired":{"interval":5},"modules":[{"moduleId":"m"}]}],
-            "policies":[{"name":"own","permissions":"ServiceConnect"}],
+            "policies":[{"name":"own","permissions":"ServiceConnect"},
+                {"name":"service","primaryKey":"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}],
             "routes":[{"name":"all","endpoints":["events"]}]}"#,
     )
     .unwrap();
     assert_eq!(registry.seed(&seed).await.unwrap(), SeedSummary { created: 2, kept: 0 });
     let stored = registry.get(device("t")).await.unwrap();
     let key = registry.policy("own").await.unwrap().unwrap().primary_key.clone();
+    let service = registry.policy("service").await.unwrap().unwrap();
+    assert_eq!(service.primary_key.to_base64(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
     assert_eq!(registry.seed(&seed).await.unwrap(), SeedSummary { created: 0, kept: 2 });
     assert_eq!(registry.get(device("t")).await.unwrap(), stored);
     assert_eq!(registry.policy("own").await.unwrap().unwrap().primary_key, key);
+    let again = registry.policy("service").await.unwrap().unwrap();
+    assert_eq!(again.secondary_key, service.secondary_key);
     let twin = registry.twin_view(device("t")).await.unwrap();
     assert_eq!((&twin["tags"]["site"], &twin["properties"]["desired"]["interval"]), (&json!("a"), &json!(5)));
     assert_eq!(seed.routes[0].condition, "true");
@@ -376,7 +403,8 @@ async fn a_seed_is_made_once_and_changes_nothing_later() {
 
 #[test]
 fn a_wrong_seed_names_line_and_column_and_no_secret() {
-    let error = SeedFile::parse("{\"devices\":[\n {\"deviceId\":\"a\",\"primrayKey\":\"canary\"}]}").unwrap_err();
+    let error =
+        SeedFile::parse("{\"devices\":[\n {\"deviceId\":\"a\",\"primrayKey\":\"canary\"}]}").unwrap_err();
     let text = error.to_string();
     assert!(text.contains("line 2, column"), "{text}");
     assert!(text.contains("primrayKey") && !text.contains("canary"), "{text}");

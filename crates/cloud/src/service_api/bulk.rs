@@ -107,7 +107,12 @@ impl Api {
         self.patch_new(identity, twin).await
     }
 
-    async fn create_or_update(&self, identity: &Identity, wish: Wish, condition: IfMatch) -> Result<(), Refusal> {
+    async fn create_or_update(
+        &self,
+        identity: &Identity,
+        wish: Wish,
+        condition: IfMatch,
+    ) -> Result<(), Refusal> {
         match self.registry.update(identity.clone(), wish.clone(), condition).await {
             Err(refusal) if matches!(refusal.code, ErrorCode::DeviceNotFound | ErrorCode::ModuleNotFound) => {
                 self.registry.create(identity.clone(), wish).await.map(|_| ())

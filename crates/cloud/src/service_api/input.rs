@@ -64,16 +64,19 @@ fn bad_json(error: &serde_json::Error) -> Refusal {
 /// Lowers the first letter of every member's name, but not inside twins, whose names are the user's.
 pub(super) fn camel_case(value: Value) -> Value {
     match value {
-        Value::Object(object) => Value::Object(object.into_iter().fold(Map::new(), |mut all, (name, value)| {
-            let mut letters = name.chars();
-            let name = match letters.next() {
-                Some(first) => first.to_lowercase().chain(letters).collect(),
-                None => name,
-            };
-            let value = if matches!(name.as_str(), "tags" | "properties") { value } else { camel_case(value) };
-            all.insert(name, value);
-            all
-        })),
+        Value::Object(object) => {
+            Value::Object(object.into_iter().fold(Map::new(), |mut all, (name, value)| {
+                let mut letters = name.chars();
+                let name = match letters.next() {
+                    Some(first) => first.to_lowercase().chain(letters).collect(),
+                    None => name,
+                };
+                let value =
+                    if matches!(name.as_str(), "tags" | "properties") { value } else { camel_case(value) };
+                all.insert(name, value);
+                all
+            }))
+        }
         other => other,
     }
 }
@@ -87,7 +90,8 @@ pub(super) fn ok(body: &Value) -> Response {
 /// An answer of JSON with its etag, which is bare in the body and quoted in the header.
 pub(super) fn ok_with_etag(body: &Value) -> Response {
     let mut response = ok(body);
-    let etag = body.get("etag").and_then(Value::as_str).map(|etag| HeaderValue::from_str(&format!("\"{etag}\"")));
+    let etag =
+        body.get("etag").and_then(Value::as_str).map(|etag| HeaderValue::from_str(&format!("\"{etag}\"")));
     if let Some(Ok(etag)) = etag {
         response.headers_mut().insert(ETAG, etag);
     }

@@ -47,7 +47,8 @@ pub(super) async fn invoke(
 
 fn call(body: MethodBody) -> Result<MethodCall, Refusal> {
     let invalid = |text: &'static str| Refusal::new(ErrorCode::ArgumentInvalid, text);
-    let name = body.method_name.filter(|name| !name.is_empty()).ok_or_else(|| invalid("methodName is missing"))?;
+    let name =
+        body.method_name.filter(|name| !name.is_empty()).ok_or_else(|| invalid("methodName is missing"))?;
     // The core checks the ranges.
     Ok(MethodCall {
         name: ByteString::from(name),

@@ -22,6 +22,8 @@ mod input;
 mod methods;
 mod modules;
 mod query;
+#[cfg(test)]
+mod tests;
 mod twins;
 
 use crate::registry::Registry;

@@ -68,7 +68,7 @@ fn place(headers: &HeaderMap) -> Result<Place, Refusal> {
 
 fn token(place: &Place) -> Result<HeaderValue, Refusal> {
     let text = serde_json::to_vec(place).map(|json| URL_SAFE_NO_PAD.encode(json));
-    text.ok().and_then(|text| HeaderValue::from_str(&text).ok()).ok_or_else(|| {
-        Refusal::new(ErrorCode::ServerError, "the place of the next page cannot be written")
-    })
+    text.ok()
+        .and_then(|text| HeaderValue::from_str(&text).ok())
+        .ok_or_else(|| Refusal::new(ErrorCode::ServerError, "the place of the next page cannot be written"))
 }
