@@ -3,6 +3,8 @@
 //! The account is our own on a loopback port, or the one named by `IRONBROOK_TEST_BLOB_ACCOUNT` (a connection string): that is how
 //! the same test runs against Azurite. The container `external` must exist there.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
+
 use ironbrook_cloud::storage::account::{Account, Config as AccountConfig};
 use ironbrook_cloud::storage::endpoint::{Config, Encoding, StorageEndpoint, Target};
 use ironbrook_hub::seams::{Endpoint, Routed, Sent, SystemClock};

@@ -3,6 +3,7 @@
 use ironbrook_model::Timestamp;
 
 /// The tokens a format must have. The hub, the partition, and year, month, day, hour, minute in UTC.
+// rule BLOB-06: all of them are needed.
 const TOKENS: [&str; 7] = ["{iothub}", "{partition}", "{YYYY}", "{MM}", "{DD}", "{HH}", "{mm}"];
 /// Longest format: names have at most 1024 characters, and tokens grow when they are filled in.
 const FORMAT_CHARS_MAX: usize = 512;
