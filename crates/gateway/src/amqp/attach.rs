@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Requests on `$cbs`, `$management`, twins and methods that may wait for their answers.
 pub(super) const REQUEST_WINDOW: u32 = 100;
 
+/// The longest request on `$cbs` and `$management`, in bytes.
+const REQUEST_MAX: u64 = 64 * 1024;
+
 impl Door {
     pub(super) fn on_attach(&mut self, link: LinkId, attach: &Attach) {
         // The peer's role: a sender's address is where it sends to. .NET puts the device id into the other end.
@@ -27,7 +30,7 @@ impl Door {
         let text = address.map(|a| &**a).unwrap_or_default();
         let settled = attach.snd_settle_mode == SenderSettleMode::Settled;
         let answers_at = if from_client { None } else { other.map(|a| (&**a).into()) };
-        self.links.insert(link, Link::new(answers_at, settled));
+        self.links.insert(link, Link::new(text, answers_at, settled));
         match Address::parse(text) {
             Some(Address::Cbs) if from_client => self.accept(link, Kind::TokenRequests, REQUEST_WINDOW),
             Some(Address::Cbs) => self.accept(link, Kind::TokenAnswers, 0),
@@ -45,7 +48,7 @@ impl Door {
             Some(Address::Service(address)) if self.services.amqp.is_some() => {
                 self.attach_service(link, address, from_client, attach);
             }
-            _ => self.refuse(link, text, &no_such_address()),
+            _ => self.refuse(link, &no_such_address()),
         }
     }
 
@@ -54,21 +57,26 @@ impl Door {
         let Some(link) = self.links.get_mut(&id) else { return };
         link.kind = kind;
         link.window = window;
-        self.conn.accept(id, window);
+        let small = matches!(link.kind, Kind::TokenRequests | Kind::ManagementRequests);
+        self.conn.accept_with(id, window, |attach| {
+            if small {
+                // Anybody may send these, before any credential.
+                attach.max_message_size = Some(REQUEST_MAX);
+            }
+        });
     }
 
     /// Refuses a link with the reason.
-    pub(super) fn refuse(&mut self, link: LinkId, address: &str, why: &Refusal) {
-        let address: String = address.chars().take(200).flat_map(char::escape_debug).collect();
+    pub(super) fn refuse(&mut self, link: LinkId, why: &Refusal) {
+        let address = self.links.remove(&link).map(|l| l.address).unwrap_or_default();
         tracing::warn!(peer = %self.peer.addr, code = %why.code, address, reason = %why.message, "link refused");
         self.services.metrics.refused(Protocol::amqp, why.code);
-        self.links.remove(&link);
         self.conn.refuse(link, failure::error(why, self.now()));
     }
 
     fn attach_device(&mut self, link: LinkId, identities: &[Identity], wish: Wish, attach: &Attach) {
         let Some(hub) = self.services.hub.clone() else {
-            return self.refuse(link, "a device's", &no_such_address());
+            return self.refuse(link, &no_such_address());
         };
         let known = identities.iter().find_map(|i| self.keys.get(i)).copied();
         if let Some(key) = known {
@@ -90,7 +98,7 @@ impl Door {
             })
             .collect();
         let Some((first, _)) = candidates.first() else {
-            return self.refuse(link, &identities[0].resource(), &no_credential());
+            return self.refuse(link, &no_credential());
         };
         let key = Key(self.next_key);
         self.next_key = self.next_key.wrapping_add(1);
@@ -105,7 +113,7 @@ impl Door {
     fn attach_service(&mut self, link: LinkId, address: String, from_client: bool, attach: &Attach) {
         let Some(service) = self.services.amqp.clone() else { return };
         if self.tokens.is_empty() {
-            return self.refuse(link, &address, &no_credential());
+            return self.refuse(link, &no_credential());
         }
         let filters = attach.source.as_ref().map(|s| s.filter.as_slice()).unwrap_or_default();
         let pair = |(name, value): &(bytestring::ByteString, Value)| (name.to_string(), value.clone());
@@ -143,7 +151,7 @@ impl Door {
             Err(refusal) => {
                 self.keys.remove(&identity);
                 for (link, _) in waiting {
-                    self.refuse(link, &identity.resource(), &refusal);
+                    self.refuse(link, &refusal);
                 }
             }
         }

@@ -45,6 +45,8 @@ const FAREWELL_TIME: Duration = Duration::from_secs(2);
 const OUT_HIGH: usize = 512 * 1024;
 /// Bytes of deliveries that are taken and not yet answered; above it nothing is read.
 const IN_FLIGHT_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that were read and cannot be looked at yet, while credentials are checked; a whole frame is less.
+const UNPARSED_MAX: usize = 128 * 1024;
 /// Work under way; above it nothing is read.
 const JOBS_MAX: usize = 4096;
 /// Finished jobs and reports handled before output is written.
@@ -158,6 +160,7 @@ impl Door {
             let hungry = calm
                 && self.in_flight < IN_FLIGHT_MAX
                 && self.jobs.len() < JOBS_MAX
+                && self.conn.input().len() < UNPARSED_MAX
                 && (leave_by.is_none() || said_farewell);
             tokio::select! {
                 () = cancel.cancelled(), if leave_by.is_none() => leave_by = Some(Instant::now() + LEAVE_TIME),

@@ -10,6 +10,8 @@ pub(super) struct Key(pub(super) u32);
 /// A link, seen from the door.
 pub(super) struct Link {
     pub(super) kind: Kind,
+    /// The address it leads to, as the client spells it, for the log.
+    pub(super) address: Box<str>,
     /// The client's own address of the link, by which it wants answers.
     pub(super) answers_at: Option<ByteString>,
     /// The client wants everything settled when it is sent.
@@ -45,9 +47,21 @@ pub(super) enum Kind {
     Sink(Sink),
 }
 
+/// A peer's own words, safe for a log line: escaped and short.
+fn shown(text: &str) -> Box<str> {
+    text.chars().take(200).flat_map(char::escape_debug).collect::<String>().into()
+}
+
 impl Link {
-    pub(super) fn new(answers_at: Option<ByteString>, settled_mode: bool) -> Self {
-        Self { kind: Kind::Opening, answers_at, settled_mode, window: 0, outstanding: 0 }
+    pub(super) fn new(address: &str, answers_at: Option<ByteString>, settled_mode: bool) -> Self {
+        Self {
+            kind: Kind::Opening,
+            address: shown(address),
+            answers_at,
+            settled_mode,
+            window: 0,
+            outstanding: 0,
+        }
     }
 
     /// The device it belongs to.

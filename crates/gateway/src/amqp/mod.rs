@@ -1,8 +1,8 @@
 //! The AMQP door: devices, services and readers of events, all on one kind of connection.
 //!
 //! Start with [`Door`]: one task per connection that owns the engine of `wire`, the links and the sessions of the devices on
-//! it. `attach` decides what a link is for, `telemetry` is the hot path, `device` everything else of a device, `request` tokens
-//! and management, `service` the links that the assembly answers. What is *not* here: AMQP itself (that is `wire`) and what
+//! it. `attach` decides what a link is for, `telemetry` is the hot path, `device` what else goes to and from a device, `exchange`
+//! its twin and methods, `request` tokens and management, `service` the links that the assembly answers. What is *not* here: AMQP itself (that is `wire`) and what
 //! the service side's addresses mean.
 
 mod address;
@@ -10,6 +10,7 @@ mod attach;
 mod convert;
 mod device;
 mod door;
+mod exchange;
 mod failure;
 mod io;
 mod link;

@@ -95,11 +95,10 @@ impl Door {
         self.reply(answer, message, |kind| matches!(kind, Kind::ManagementAnswers));
     }
 
+    /// No `error-condition`, although the original may send one: azure-eventhub then forgets the status and the description.
     fn refused(&self, message: &mut Message, refusal: &Refusal) {
         let text = failure::describe(refusal.code, &refusal.message, self.now());
         status(message, i32::from(refusal.code.http_status()), text);
-        let condition = ByteString::from_static(refusal.code.amqp_condition().0);
-        message.set_property("error-condition", Value::Symbol(condition));
     }
 
     /// Sends an answer on the link that the request names, else on the one of the same session, else on any.

@@ -52,7 +52,7 @@ impl Door {
         }
         let source = match result {
             Ok(source) => source,
-            Err(refusal) => return self.refuse(link, "a service's", &refusal),
+            Err(refusal) => return self.refuse(link, &refusal),
         };
         let presettled = source.presettled();
         // Every message may be settled once, and permits come in portions.
@@ -98,11 +98,18 @@ impl Door {
         if !settled {
             self.conn.settle_sent(link, id, state.unwrap_or(DeliveryState::Accepted));
         }
-        if sent {
-            // Room for the unsettled may be what was missing.
+        if !sent {
+            return self.overrun(link);
+        }
+        // Room for unsettled deliveries is shared by the links of a session, and may be what another one misses.
+        let session = link.session();
+        let starved = |(id, l): (&LinkId, &super::link::Link)| match &l.kind {
+            Kind::Source(source) if id.session() == session && source.permits == 0 => Some(*id),
+            _ => None,
+        };
+        let links: Vec<_> = self.links.iter().filter_map(starved).collect();
+        for link in links {
             self.give_permits(link);
-        } else {
-            self.overrun(link);
         }
     }
 
@@ -116,7 +123,7 @@ impl Door {
                 tokio::spawn(drain(link, sink, inbox, self.reports.clone()));
                 self.accept(link, Kind::Sink(Sink { messages }), SINK_WINDOW);
             }
-            Err(refusal) => self.refuse(link, "a service's", &refusal),
+            Err(refusal) => self.refuse(link, &refusal),
         }
     }
 

@@ -2,9 +2,12 @@
 
 use super::client::Client;
 use crate::fakes::{HOST, KEY, World, token};
+use bytes::Bytes;
 use ironbrook_hub::seams::{Clock as _, SystemClock};
 use ironbrook_model::{SharedAccessKey, Timestamp};
-use ironbrook_wire::amqp::{ClientSasl, Event, LinkOptions, Value};
+use ironbrook_wire::amqp::{
+    ClientSasl, CommandError, DeliveryState, Event, LinkOptions, Message, Outgoing, Value,
+};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -93,8 +96,8 @@ async fn links_end_with_their_token_unless_it_is_renewed() {
     let link = expired.sender(session, "/devices/d1/messages/events").await;
     assert_eq!(expired.detached(link).await, "amqp:unauthorized-access");
 
-    let sent = renewed.send(kept, &ironbrook_wire::amqp::Message::data("still here"));
-    assert_eq!(renewed.outcome(sent).await, ironbrook_wire::amqp::DeliveryState::Accepted);
+    let sent = renewed.send(kept, &Message::data("still here"));
+    assert_eq!(renewed.outcome(sent).await, DeliveryState::Accepted);
 }
 
 #[tokio::test]
@@ -118,6 +121,16 @@ async fn a_connection_may_start_without_sasl() {
     let services = World::new(&["d1"]).services();
     let mut client = Client::dial(&services, ClientSasl::None);
     client.until(|e| matches!(e, Event::Opened(_)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn who_is_not_known_yet_sends_little() {
+    let services = World::new(&["d1"]).services();
+    let (mut client, session) = Client::open(&services).await;
+    let link = client.sender(session, "$cbs").await;
+    let long = Message::value("x".repeat(70_000)).to_bytes();
+    let too_large = Outgoing { tag: Bytes::from_static(b"t"), format: 0, settled: true, payload: long };
+    assert_eq!(client.conn.send(link, too_large), Err(CommandError::TooLarge));
 }
 
 #[tokio::test(start_paused = true)]

@@ -119,7 +119,7 @@ impl Connection {
         self.accept_with(link, credit, |_| {});
     }
 
-    /// As [`accept`](Self::accept); `change` may alter the answer before it goes out.
+    /// As [`accept`](Self::accept); `change` may alter the answer before it goes out, e.g. lower the longest message.
     pub fn accept_with(&mut self, link: LinkId, credit: u32, change: impl FnOnce(&mut Attach)) {
         if !self.answer(link, change) {
             return;
@@ -153,9 +153,6 @@ impl Connection {
         let max_message_size = self.config.max_message_size;
         let Some(l) = self.session_mut(link.session).and_then(|s| s.link_mut(link)) else { return false };
         let Some(request) = l.request.take() else { return false };
-        if l.role == Role::Receiver {
-            l.max_message_size = max_message_size;
-        }
         let role = l.role;
         let mut attach = Attach {
             snd_settle_mode: request.snd_settle_mode,
@@ -167,6 +164,9 @@ impl Connection {
         };
         change(&mut attach);
         l.snd_settle_mode = attach.snd_settle_mode;
+        if let (Role::Receiver, Some(max)) = (role, attach.max_message_size) {
+            l.max_message_size = max;
+        }
         self.writer.frame(link.session.channel, &Performative::Attach(Box::new(attach)));
         true
     }

@@ -1,7 +1,8 @@
 //! What the peer's frames do.
 
 use super::super::{
-    AmqpError, Attach, Begin, Detach, Disposition, Flow, Frame, Open, Performative, Role, Transfer,
+    AmqpError, Attach, Begin, Detach, Disposition, Flow, Frame, Open, Performative, Role, SenderSettleMode,
+    Transfer,
 };
 use super::handshake::Phase;
 use super::link::{Link, LinkState, Partial};
@@ -28,12 +29,16 @@ impl Connection {
             Performative::Begin(begin) => return self.on_begin(frame.channel, &begin),
             _ => {}
         }
-        let channel = *self
-            .channels
-            .get(&frame.channel)
-            .ok_or(Violation::State("a frame on a channel without a session"))?;
-        let Some(Some(session)) = self.sessions.get(usize::from(channel)) else {
-            return Err(Violation::State("a frame on a channel without a session"));
+        let channel = self.channels.get(&frame.channel).copied();
+        let session = channel.and_then(|c| self.sessions.get(usize::from(c))?.as_ref());
+        let Some(session) = session else {
+            return match performative {
+                Performative::Attach(_) | Performative::Transfer(_) => {
+                    Err(Violation::State("a frame on a channel without a session"))
+                }
+                // rule AMQP-17: azure-eventhub ends a session and then detaches its links; that hurts nobody.
+                _ => Ok(()),
+            };
         };
         let (id, ended) = (session.id, session.ended);
         match performative {
@@ -254,61 +259,63 @@ impl Connection {
             _ => return Err(Violation::State("a transfer on a link that takes none")),
         }
         let link_id = LinkId { session: id, handle, serial: link.serial };
-        let mut partial = match link.partial.take() {
+        let partial = match link.partial.take() {
             Some(partial) => partial,
-            None => {
-                let Some(delivery_id) = transfer.delivery_id else {
-                    return Err(Violation::State("a transfer without a delivery id"));
-                };
-                if link.credit == 0 {
+            None => match begin_delivery(link, &transfer)? {
+                Some(begun) => begun,
+                None => {
                     let error = AmqpError::new("amqp:link:transfer-limit-exceeded", "no credit was left");
                     self.detach_by_us(link_id, error);
                     return Ok(());
                 }
-                link.credit -= 1;
-                link.delivery_count = link.delivery_count.wrapping_add(1);
-                let tag = transfer.delivery_tag.unwrap_or_default();
-                if tag.len() > TAG_LEN_MAX {
-                    return Err(Violation::State("a delivery tag of more than 32 bytes"));
-                }
-                let format = transfer.message_format.unwrap_or(0);
-                let settled = link.snd_settle_mode == super::super::SenderSettleMode::Settled;
-                if !transfer.more && !transfer.aborted {
-                    // The common case: one frame, one message, no copy.
-                    let settled = transfer.settled.unwrap_or(settled);
-                    if payload.len() as u64 > link.max_message_size {
-                        self.too_large(link_id);
-                        return Ok(());
-                    }
-                    let delivery = Delivery { link: link_id, id: delivery_id, tag, format, settled, payload };
-                    self.events.push_back(Event::Delivery(delivery));
-                    return Ok(());
-                }
-                let tag = Bytes::copy_from_slice(&tag);
-                Partial { id: delivery_id, tag, format, settled, payload: BytesMut::new() }
-            }
+            },
         };
         self.partial -= partial.payload.len();
         if transfer.aborted {
             return Ok(());
         }
-        partial.settled = transfer.settled.unwrap_or(partial.settled);
         if (partial.payload.len() + payload.len()) as u64 > link.max_message_size {
             self.too_large(link_id);
             return Ok(());
         }
-        partial.payload.extend_from_slice(&payload);
-        if transfer.more {
-            self.partial += partial.payload.len();
-            link.partial = Some(partial);
-            if self.partial > self.config.max_partial {
-                return Err(Violation::Limit("bytes in unfinished deliveries"));
-            }
+        self.go_on(link_id, partial, &transfer, payload)
+    }
+
+    /// Adds a frame to a delivery; tells of it when it was the last.
+    fn go_on(
+        &mut self,
+        link_id: LinkId,
+        mut partial: Partial,
+        transfer: &Transfer,
+        payload: Bytes,
+    ) -> Result<(), Violation> {
+        let settled = transfer.settled.unwrap_or(partial.settled);
+        if !transfer.more {
+            // The common case is one frame, one message, no copy.
+            let payload = if partial.payload.is_empty() {
+                payload
+            } else {
+                partial.payload.extend_from_slice(&payload);
+                partial.payload.freeze()
+            };
+            let Partial { id, tag, format, .. } = partial;
+            let delivery = Delivery { link: link_id, id, tag, format, settled, payload };
+            self.events.push_back(Event::Delivery(delivery));
             return Ok(());
         }
-        let Partial { id, tag, format, settled, payload } = partial;
-        let payload = payload.freeze();
-        self.events.push_back(Event::Delivery(Delivery { link: link_id, id, tag, format, settled, payload }));
+        if partial.payload.is_empty() {
+            // Copied: a shared slice would keep the read buffer alive until the delivery ends.
+            partial.tag = Bytes::copy_from_slice(&partial.tag);
+        }
+        partial.settled = settled;
+        partial.payload.extend_from_slice(&payload);
+        self.partial += partial.payload.len();
+        if let Some(link) = self.session_mut(link_id.session).and_then(|s| s.link_mut(link_id)) {
+            link.partial = Some(partial);
+        }
+        if self.partial > self.config.max_partial {
+            return Err(Violation::Limit("bytes in unfinished deliveries"));
+        }
         Ok(())
     }
 
@@ -382,6 +389,23 @@ impl Connection {
         self.events.push_back(Event::Detached(link_id, detach.error));
         Ok(())
     }
+}
+
+/// The first frame of a delivery uses credit; `None` where there was none.
+fn begin_delivery(link: &mut Link, transfer: &Transfer) -> Result<Option<Partial>, Violation> {
+    let id = transfer.delivery_id.ok_or(Violation::State("a transfer without a delivery id"))?;
+    let tag = transfer.delivery_tag.clone().unwrap_or_default();
+    if tag.len() > TAG_LEN_MAX {
+        return Err(Violation::State("a delivery tag of more than 32 bytes"));
+    }
+    if link.credit == 0 {
+        return Ok(None);
+    }
+    link.credit -= 1;
+    link.delivery_count = link.delivery_count.wrapping_add(1);
+    let format = transfer.message_format.unwrap_or(0);
+    let settled = link.snd_settle_mode == SenderSettleMode::Settled;
+    Ok(Some(Partial { id, tag, format, settled, payload: BytesMut::new() }))
 }
 
 /// The numbers of unsettled deliveries from `first` to `last`, which may wrap around.

@@ -320,6 +320,24 @@ fn an_ended_session_takes_its_links_along() {
     assert!(pair.client.session(session).is_none());
 }
 
+/// rule AMQP-17
+#[test]
+fn farewells_after_the_end_of_a_session_are_ignored() {
+    let mut pair = Pair::open();
+    let session = pair.client.begin().unwrap();
+    pair.link(session, LinkOptions::sender("s", "a"), 1);
+    pair.client.end(session, None);
+    pair.run();
+    pair.client.writer.frame(0, &Performative::Detach(Detach { closed: true, ..Detach::default() }));
+    pair.client.writer.frame(0, &Performative::End(None));
+    let (_, at_server) = pair.run();
+    assert!(at_server.is_empty());
+    pair.client.writer.frame(0, &Performative::Transfer(Box::default()));
+    let up = pair.client.output().split();
+    pair.server.input().unsplit(up);
+    assert!(matches!(pair.server.poll(), Err(Violation::State(_))));
+}
+
 #[test]
 fn drained_credit_is_counted_as_used() {
     let mut pair = Pair::open();
