@@ -143,6 +143,26 @@ async fn full_disk_is_told_and_heals_by_itself() {
 }
 
 #[tokio::test]
+async fn index_without_room_is_opened_anew_when_there_is_some() {
+    let (storage, account) = account().await;
+    storage.set_capacity(Some(0));
+    let metadata = Metadata::from([("filling".to_owned(), "x".repeat(8000))]);
+    let mut made = 0;
+    let failure = loop {
+        match account.create_container(&format!("full-{made}"), metadata.clone()).await {
+            Ok(_) => made += 1,
+            Err(error) => break error,
+        }
+        assert!(made < 1000, "the disk is never full");
+    };
+    assert_eq!(failure.code(), Code::ServerBusy);
+    storage.set_capacity(None);
+    account.create_container("after", metadata).await.unwrap();
+    let listed = account.list_containers("full-", None, 0).await.unwrap().entries.len();
+    assert!(listed == made || listed == made + 1, "{listed} of {made}");
+}
+
+#[tokio::test]
 async fn failed_sync_poisons_until_restart() {
     let (storage, account) = account().await;
     account.put("box", "a", "x", "text/plain").await.unwrap();
