@@ -116,7 +116,7 @@ fn put(
 }
 
 impl Event {
-    /// The message routes see.
+    /// The message routes see. rule EVENT-01
     fn message(&self, hub_name: &str) -> Message {
         let mut message = Message::new(Bytes::from(self.body.clone()));
         let id = || uuid::Uuid::new_v4().to_string();

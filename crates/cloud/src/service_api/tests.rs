@@ -6,11 +6,15 @@ use axum::body::Body;
 use http::header::{AUTHORIZATION, ETAG, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
 use ironbrook_hub::seams::{Inbox as _, SystemClock};
-use ironbrook_log::Memory;
-use ironbrook_model::{DeviceId, Identity, Message, SharedAccessKey, Timestamp};
+use ironbrook_hub::{Route, record};
+use ironbrook_log::{Memory, Offset, PartitionId, QueueId};
+use ironbrook_model::{
+    DeviceId, Identity, Message, MessageSource, SharedAccessKey, SystemProperty, Timestamp,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 const LATER: Timestamp = Timestamp::from_secs(4_000_000_000);
@@ -26,12 +30,16 @@ struct Reply {
 }
 
 async fn hub() -> Hub {
+    hub_with_routes(Vec::new()).await
+}
+
+async fn hub_with_routes(routes: Vec<Route>) -> Hub {
     let config = Config {
         hub_name: "hub".to_owned(),
         hosts: vec!["localhost".to_owned()],
         profile: Profile::Azure,
         partitions: 1,
-        routes: Vec::new(),
+        routes,
         fallback_route: true,
         storage_endpoints: Vec::new(),
         consumer_groups: Vec::new(),
@@ -334,4 +342,56 @@ async fn purge_counts_what_waited() {
     assert_eq!(view.body["cloudToDeviceMessageCount"], 3);
     let purged = hub.ask("DELETE", "/devices/d/commands", &[], Value::Null).await;
     assert_eq!(purged.body, json!({"totalMessagesPurged": 3, "deviceId": "d", "moduleId": null}));
+}
+
+// EVENT-01
+#[tokio::test]
+async fn event_01_changes_of_twins_and_identities_reach_their_routes_in_order() {
+    let route = |source| Route {
+        name: format!("{source:?}"),
+        source,
+        condition: "true".to_owned(),
+        endpoints: vec!["events".to_owned()],
+        enabled: true,
+    };
+    let sources = [MessageSource::TwinChangeEvents, MessageSource::DeviceLifecycleEvents];
+    let hub = hub_with_routes(sources.map(route).into()).await;
+    hub.ask("PUT", "/devices/n", &[], json!({})).await;
+    hub.ask("PATCH", "/twins/n", &[], json!({"tags": {"a": 1}, "properties": {"desired": {"x": null}}}))
+        .await;
+    hub.ask("PUT", "/twins/n", &ANY, json!({})).await;
+    hub.ask("DELETE", "/devices/n", &ANY, Value::Null).await;
+
+    let (registry, core, cancel) =
+        (hub.cloud.registry().clone(), hub.cloud.hub().clone(), CancellationToken::new());
+    let pump = tokio::spawn({
+        let (registry, core, cancel) = (registry.clone(), core.clone(), cancel.clone());
+        async move { registry.pump_outbox(core, cancel).await }
+    });
+    let log = core.seams().log.clone();
+    let mut events = Vec::new();
+    while events.len() < 4 {
+        let next = Offset(events.len() as u64);
+        log.tail(PartitionId(0), next).await.unwrap();
+        let batch = log.read(PartitionId(0), QueueId::EVENTS, next, 10, 1 << 20).await.unwrap();
+        events.extend(batch.records.iter().map(|r| record::decode(r).unwrap()));
+    }
+    let property = |n: usize, name: &str| events[n].message.properties.get(name).unwrap().to_string();
+    let kinds: Vec<_> = (0..4).map(|n| property(n, "opType")).collect();
+    assert_eq!(kinds, ["createDeviceIdentity", "updateTwin", "replaceTwin", "deleteDeviceIdentity"]);
+    assert_eq!(property(1, "iothub-message-schema"), "twinChangeNotification");
+    assert_eq!((property(1, "deviceId"), property(1, "hubName")), ("n".to_owned(), "hub".to_owned()));
+    assert_eq!(events[1].source, MessageSource::TwinChangeEvents);
+    let device = events[1].message.system.get(SystemProperty::ConnectionDeviceId);
+    assert_eq!(device.map(|d| &**d), Some("n"));
+    let body: Value = serde_json::from_slice(&events[1].message.body).unwrap();
+    assert_eq!((&body["version"], &body["tags"]), (&json!(3), &json!({"a": 1})));
+    assert_eq!(body["properties"]["desired"]["x"], Value::Null);
+    assert_eq!(body["properties"]["desired"]["$version"], 2);
+    // What was published is taken out of the outbox, which may be a moment later.
+    while !registry.outbox_is_empty().await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    cancel.cancel();
+    pump.await.unwrap();
 }
