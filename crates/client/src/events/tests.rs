@@ -27,8 +27,14 @@ async fn serve(script: Arc<Script>) -> u16 {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(
-                Server { engine: server_engine(), script: script.clone(), sent: 0, replies: None }
-                    .run(stream),
+                Server {
+                    engine: server_engine(),
+                    script: script.clone(),
+                    sent: 0,
+                    replies: None,
+                    readers: Vec::new(),
+                }
+                .run(stream),
             );
         }
     });
@@ -45,6 +51,8 @@ struct Server {
     sent: usize,
     /// The latest receiver of answers.
     replies: Option<amqp::LinkId>,
+    /// Readers without credit: link, address, selector.
+    readers: Vec<(amqp::LinkId, String, String)>,
 }
 
 impl Server {
@@ -54,7 +62,13 @@ impl Server {
                 self.handle(event);
             }
             let output = self.engine.output().split();
-            if stream.write_all(&output).await.is_err() || self.is_done() {
+            if stream.write_all(&output).await.is_err() {
+                return;
+            }
+            if self.is_done() {
+                // Read to the end: closing with unread bytes would reset the connection and lose what was written.
+                let _ = stream.shutdown().await;
+                while stream.read_buf(&mut bytes::BytesMut::new()).await.is_ok_and(|n| n > 0) {}
                 return;
             }
             match stream.read_buf(self.engine.input()).await {
@@ -77,7 +91,10 @@ impl Server {
                 if attach.role == Role::Receiver {
                     let source = attach.source.unwrap();
                     match source.filter.first() {
-                        Some((_, filter)) => self.send_events(link, &source.address.unwrap(), filter),
+                        Some((_, filter)) => {
+                            let selector = filter.undescribed().as_str().unwrap().to_owned();
+                            self.readers.push((link, source.address.unwrap().to_string(), selector));
+                        }
                         None => self.replies = Some(link),
                     }
                 }
@@ -89,8 +106,7 @@ impl Server {
         }
     }
 
-    fn send_events(&mut self, link: amqp::LinkId, address: &str, filter: &Value) {
-        let selector = filter.undescribed().as_str().unwrap().to_owned();
+    fn send_events(&mut self, link: amqp::LinkId, address: &str, selector: &str) {
         let partition = address.rsplit('/').next().unwrap().parse::<usize>().unwrap();
         assert_eq!(address, format!("hub1/ConsumerGroups/$Default/Partitions/{partition}"));
         let after = selector
