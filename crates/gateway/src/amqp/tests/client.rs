@@ -4,8 +4,8 @@ use crate::amqp::serve;
 use crate::{Peer, Services};
 use bytes::Bytes;
 use ironbrook_wire::amqp::{
-    ClientSasl, Config, Connection, DeliveryState, Event, LinkId, LinkOptions, Message, Outgoing, SessionId,
-    Value,
+    ClientSasl, Config, Connection, DeliveryState, Event, Frame, FrameKind, LinkId, LinkOptions, Message,
+    Outgoing, Performative, SessionId, Value,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -86,6 +86,29 @@ impl Client {
     pub(super) async fn flush(&mut self) {
         let out = self.conn.output().split();
         self.stream.write_all(&out).await.unwrap();
+    }
+
+    /// Writes a frame of the test's own making on the first session's channel.
+    pub(super) fn put(&mut self, performative: &Performative) {
+        Frame::encode(self.conn.output(), FrameKind::Amqp, 0, |out| performative.encode(out));
+    }
+
+    /// The first frame that `pick` makes something of, past the engine, which is of no use afterwards.
+    pub(super) async fn until_frame<T>(&mut self, mut pick: impl FnMut(Performative) -> Option<T>) -> T {
+        timeout(PATIENCE, async {
+            loop {
+                while let Some(frame) = Frame::decode(self.conn.input(), 1 << 20).unwrap() {
+                    if let Ok((performative, _)) = Performative::decode(&frame.body)
+                        && let Some(found) = pick(performative)
+                    {
+                        return found;
+                    }
+                }
+                assert!(self.stream.read_buf(self.conn.input()).await.unwrap() > 0, "the stream ended");
+            }
+        })
+        .await
+        .expect("the frame came in time")
     }
 
     /// Whether the server ends the stream, whatever it says before.

@@ -7,8 +7,8 @@ use ironbrook_hub::seams::DesiredChange;
 use ironbrook_hub::{MethodCall, Settlement};
 use ironbrook_model::SystemProperty as P;
 use ironbrook_wire::amqp::{
-    BATCH_FORMAT, Body, DeliveryState, Event, LinkId, LinkOptions, Message, ReceiverSettleMode,
-    SenderSettleMode, SessionId, Value,
+    BATCH_FORMAT, Body, DeliveryState, Disposition, Event, LinkId, LinkOptions, Message, Performative,
+    ReceiverSettleMode, Role, SenderSettleMode, SessionId, Value,
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -155,9 +155,24 @@ async fn a_receiver_that_settles_second_hears_that_its_disposition_is_known() {
     let link = client.attach(session, options).await;
     world.inbox.put(ironbrook_model::Message::new("go"));
     let (id, ..) = client.take(link).await;
-    client.conn.settle(link, id, id, DeliveryState::Accepted);
+    let told = Disposition {
+        role: Role::Receiver,
+        first: id,
+        last: None,
+        settled: false,
+        state: Some(DeliveryState::Accepted),
+        batchable: false,
+    };
+    client.put(&Performative::Disposition(Box::new(told)));
     client.flush().await;
-    assert_eq!(world.inbox.settlements(1).await[0].1, Settlement::Complete);
+    let answer = client
+        .until_frame(|p| match p {
+            Performative::Disposition(d) if d.role == Role::Sender => Some(d),
+            _ => None,
+        })
+        .await;
+    assert_eq!((answer.first, answer.settled, answer.state), (id, true, Some(DeliveryState::Accepted)));
+    assert_eq!(world.inbox.settled(), [(1, Settlement::Complete)]);
 }
 
 #[tokio::test]
