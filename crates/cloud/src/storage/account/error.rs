@@ -6,8 +6,12 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Code {
-    /// The signature does not match, or what was signed is not valid now.
+    /// The signature does not match what it should sign.
     AuthenticationFailed,
+    /// A shared access signature before its start or after its end; the wire knows it as `AuthenticationFailed`.
+    SignatureNotInTime,
+    /// A request whose date is more than 15 minutes off; the wire knows it as `AuthenticationFailed`.
+    DateTooFar,
     /// Another method of authorization than shared key or shared access signature.
     InvalidAuthenticationInfo,
     /// No authorization was given.
@@ -98,6 +102,18 @@ impl Code {
         self.row().0
     }
 
+    /// Why an authorization failed, for the log: the wire tells a stranger less.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::AuthenticationFailed => "the signature does not match; check account name and key",
+            Self::SignatureNotInTime => {
+                "the shared access signature is not valid now; sign a new one, check the clocks"
+            }
+            Self::DateTooFar => "the request's date is more than 15 minutes off; check the client's clock",
+            other => other.message(),
+        }
+    }
+
     /// The HTTP status.
     pub fn status(self) -> u16 {
         self.row().1
@@ -110,7 +126,7 @@ impl Code {
 
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
-            Self::AuthenticationFailed => (
+            Self::AuthenticationFailed | Self::SignatureNotInTime | Self::DateTooFar => (
                 "AuthenticationFailed",
                 403,
                 "Server failed to authenticate the request. Make sure the value of the Authorization header is formed correctly including the signature.",

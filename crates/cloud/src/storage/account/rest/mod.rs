@@ -72,11 +72,15 @@ async fn handle(State(account): State<Account>, request: axum::extract::Request)
 /// One line for each refusal of authorization and each failure of ours; what clients ask wrongly is their business.
 fn report(request: &Request, error: &Error) {
     let (code, path) = (error.code(), &request.raw_path);
-    let peer = request.peer.as_ref().map(|peer| peer.addr);
-    match code.status() {
-        401 | 403 => tracing::warn!(code = code.as_str(), %path, ?peer, "blob request refused"),
-        500.. => tracing::error!(code = code.as_str(), %path, %error, "blob request failed"),
-        _ => tracing::debug!(code = code.as_str(), %path, "blob request not done"),
+    let peer = request.peer.as_ref().map(|peer| tracing::field::display(peer.addr));
+    match (code.status(), error) {
+        (401 | 403, _) => {
+            tracing::warn!(code = code.as_str(), reason = code.reason(), %path, peer, "blob request refused");
+        }
+        (500.., Error::Refused(_)) | (..500, _) => {
+            tracing::debug!(code = code.as_str(), %path, "blob request not done");
+        }
+        _ => tracing::error!(code = code.as_str(), %path, %error, "blob request failed"),
     }
 }
 

@@ -74,8 +74,7 @@ fn check_date(request: &Request, now: Timestamp) -> Result<(), Code> {
     let date = text.and_then(time::parse_http).ok_or(Code::AuthenticationFailed)?;
     let difference = now.since(date).max(date.since(now));
     if difference > DATE_SKEW_MAX {
-        tracing::warn!(%date, %now, "a blob client's clock is more than 15 minutes off");
-        return Err(Code::AuthenticationFailed);
+        return Err(Code::DateTooFar);
     }
     Ok(())
 }

@@ -105,7 +105,7 @@ fn check_time(request: &Request, now: Timestamp) -> Result<(), Code> {
         text => Some(time::parse_signed(text).ok_or(Code::AuthenticationFailed)?),
     };
     if now >= expiry || start.is_some_and(|start| now < start) {
-        return Err(Code::AuthenticationFailed);
+        return Err(Code::SignatureNotInTime);
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ fn anything_changed_is_refused() {
         assert_eq!(authorize(&account, changed), Err(Code::AuthenticationFailed), "{name}");
     }
     for late in ["2026-11-22T12:16:00Z", "2026-11-22T11:44:00Z"] {
-        assert_eq!(authorize(&account_at(late), put_blob(good)), Err(Code::AuthenticationFailed), "{late}");
+        assert_eq!(authorize(&account_at(late), put_blob(good)), Err(Code::DateTooFar), "{late}");
     }
     let without = request(Method::GET, "/acc/box/x", &[("x-ms-date", DATE)]);
     assert_eq!(authorize(&account, without), Err(Code::NoAuthenticationInformation));
@@ -159,9 +159,9 @@ fn signatures_of_the_stock_client() {
     let raised = CONTAINER_SAS.replace("sp=rl", "sp=rwl");
     assert_eq!(authorize(&account, get(list, &raised)), Err(Code::AuthenticationFailed));
     let early = account_at("2026-11-22T10:59:59Z");
-    assert_eq!(authorize(&early, get(blob, BLOB_SAS)), Err(Code::AuthenticationFailed));
+    assert_eq!(authorize(&early, get(blob, BLOB_SAS)), Err(Code::SignatureNotInTime));
     let late = account_at("2026-11-22T13:00:00Z");
-    assert_eq!(authorize(&late, get(blob, BLOB_SAS)), Err(Code::AuthenticationFailed));
+    assert_eq!(authorize(&late, get(blob, BLOB_SAS)), Err(Code::SignatureNotInTime));
     let mut elsewhere = get(blob, BLOB_SAS);
     elsewhere.extensions_mut().get_mut::<Peer>().unwrap().addr = ([192, 0, 2, 1], 1).into();
     assert_eq!(authorize(&account, elsewhere), Err(Code::AuthorizationSourceIPMismatch));
@@ -213,6 +213,13 @@ async fn errors_have_a_code_in_header_and_body_and_heads_have_none() {
         answer(&account, Method::HEAD, &format!("/acc/none?restype=container&{ACCOUNT_SAS}")).await;
     assert_eq!(response.headers()["x-ms-error-code"], "ContainerNotFound");
     assert!(axum::body::to_bytes(response.into_body(), 4096).await.unwrap().is_empty());
+}
+
+#[test]
+fn strangers_are_told_one_code_for_all_failures_of_authentication() {
+    for code in [Code::AuthenticationFailed, Code::SignatureNotInTime, Code::DateTooFar] {
+        assert_eq!((code.as_str(), code.status()), ("AuthenticationFailed", 403));
+    }
 }
 
 #[tokio::test]
