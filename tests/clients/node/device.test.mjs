@@ -9,7 +9,7 @@ import mqtt from "azure-iot-device-mqtt";
 import iotDevice from "azure-iot-device";
 import iothub from "azure-iothub";
 
-import { eventsOf, newDevice, once, ready, registry } from "./hub.mjs";
+import { eventsOf, first, newDevice, ready, registry } from "./hub.mjs";
 
 const { Client, Message } = iotDevice;
 const TRANSPORTS = { mqtt: mqtt.Mqtt, mqttWs: mqtt.MqttWs, amqp: amqp.Amqp, amqpWs: amqp.AmqpWs };
@@ -44,7 +44,7 @@ for (const [name, transport] of Object.entries(TRANSPORTS)) {
 
   test(`${name}: message to the device`, { timeout: 60000 }, async (t) => {
     const { deviceId, client } = await connected(t, `node-${name}`, transport);
-    const arrived = once(client, "message");
+    const arrived = first(client, "message");
     const message = new Message("hello");
     message.messageId = "c2d-1";
     message.properties.add("colour", "green");

@@ -46,7 +46,7 @@ export async function eventsOf(deviceId, count, options = {}) {
   return found;
 }
 
-/** The first value of an event emitter. */
-export function once(emitter, name) {
-  return new Promise((resolve) => emitter.once(name, resolve));
+/** The first value of an event emitter. The listener stays: without one the device SDK closes its link. */
+export function first(emitter, name) {
+  return new Promise((resolve) => emitter.on(name, resolve));
 }

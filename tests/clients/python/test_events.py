@@ -92,10 +92,11 @@ def test_latest_gives_only_what_comes_after(sent, dev, new_device, connect):
     def keep_sending():
         # The reader attaches when it likes; sending goes on until it has seen one.
         number = 0
-        while not seen.is_set() and number < 500:
+        while not seen.is_set() and number < 100:
             client.send_message(Message(json.dumps({"number": number})))
             number += 1
-            seen.wait(0.1)
+            # Slower than the client polls: it hands over a batch only when nothing more comes for a moment.
+            seen.wait(0.5)
 
     def enough(got):
         if len(events.of_device(got, name)) >= 3:
