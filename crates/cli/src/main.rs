@@ -38,7 +38,14 @@ fn main() -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "the last word of a command")]
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("error: {error:#}");
+    // An error may or may not name its cause in its own text: what was said once is not said again.
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    eprintln!("error: {text}");
     let usage = error.chain().any(|cause| cause.is::<config::Error>());
     ExitCode::from(if usage { 2 } else { 1 })
 }

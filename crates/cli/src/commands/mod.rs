@@ -2,6 +2,7 @@
 
 pub mod blobs;
 pub mod config;
+pub mod connection;
 pub mod device;
 pub mod messages;
 pub mod plot;
