@@ -254,6 +254,17 @@ async fn twins_are_changed_by_both_sides_and_desired_changes_are_told_in_order()
 }
 
 #[tokio::test]
+async fn an_announced_model_stands_in_the_twin_and_costs_a_change_once() {
+    let (registry, _) = with_device("d").await;
+    for _ in 0..2 {
+        registry.announce_model(&device("d"), "dtmi:example:Thermistor;1").await.unwrap();
+        let twin = registry.twin_view(device("d")).await.unwrap();
+        assert_eq!((&twin["modelId"], &twin["version"]), (&json!("dtmi:example:Thermistor;1"), &json!(3)));
+    }
+    assert!(registry.announce_model(&device("x"), "dtmi:x;1").await.is_err());
+}
+
+#[tokio::test]
 async fn many_changes_at_once_all_count() {
     let (registry, _) = with_device("d").await;
     let patches = (0..200).map(|n| {

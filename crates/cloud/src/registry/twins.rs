@@ -13,6 +13,9 @@ use ironbrook_model::{Identity, Refusal, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, PoisonError};
 
+/// Longest model id in bytes (DTDL: 2048 characters, ASCII).
+const MODEL_ID_LEN_MAX: usize = 2048;
+
 /// What a service wants of a twin.
 #[derive(Debug, Clone)]
 pub enum TwinChange {
@@ -159,6 +162,27 @@ impl Twins for Registry {
             let body = json!({ "version": twin.version, "properties": { "reported": section } });
             outbox::twin(&inner, changes, &identity, TwinOperation::Update, body)?;
             Ok(version)
+        };
+        self.inner.store.write(change).await
+    }
+
+    async fn announce_model(&self, identity: &Identity, model_id: &str) -> Result<(), Refusal> {
+        if model_id.len() > MODEL_ID_LEN_MAX {
+            tracing::warn!(%identity, len = model_id.len(), "a model id is too long and was left out");
+            return Ok(());
+        }
+        // Devices announce at every connect; only a new id costs a commit.
+        let (who, wanted) = (identity.clone(), model_id.to_owned());
+        let same = move |tx: &_| Ok(read_both(tx, &who)?.1.model_id.as_deref() == Some(wanted.as_str()));
+        if self.inner.store.read(same).await? {
+            return Ok(());
+        }
+        let (who, wanted) = (identity.clone(), model_id.to_owned());
+        let change = move |changes: &Changes<'_>| {
+            let mut twin = load(changes, &who)?;
+            twin.model_id = Some(wanted);
+            twin.version += 1;
+            save(changes, &who, &twin)
         };
         self.inner.store.write(change).await
     }
