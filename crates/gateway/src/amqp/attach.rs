@@ -68,8 +68,16 @@ impl Door {
 
     /// Refuses a link with the reason.
     pub(super) fn refuse(&mut self, link: LinkId, why: &Refusal) {
-        let address = self.links.remove(&link).map(|l| l.address).unwrap_or_default();
-        tracing::warn!(peer = %self.peer.addr, code = %why.code, address, reason = %why.message, "link refused");
+        if let Some(link) = self.links.get(&link) {
+            tracing::warn!(peer = %self.peer.addr, code = %why.code, address = &*link.address,
+                reason = %why.message, "link refused");
+        }
+        self.refuse_quietly(link, why);
+    }
+
+    /// Refuses a link for a reason that is logged already.
+    pub(super) fn refuse_quietly(&mut self, link: LinkId, why: &Refusal) {
+        self.links.remove(&link);
         self.services.metrics.refused(Protocol::amqp, why.code);
         self.conn.refuse(link, failure::error(why, self.now()));
     }
@@ -151,7 +159,8 @@ impl Door {
             Err(refusal) => {
                 self.keys.remove(&identity);
                 for (link, _) in waiting {
-                    self.refuse(link, &refusal);
+                    // Where the credential is checked, the refusal is logged.
+                    self.refuse_quietly(link, &refusal);
                 }
             }
         }

@@ -52,7 +52,7 @@ impl Door {
         }
         let source = match result {
             Ok(source) => source,
-            Err(refusal) => return self.refuse(link, &refusal),
+            Err(refusal) => return self.refuse_service(link, &refusal),
         };
         let presettled = source.presettled();
         // Every message may be settled once, and permits come in portions.
@@ -60,6 +60,15 @@ impl Door {
         tokio::spawn(pump(link, source, inbox, self.reports.clone()));
         self.accept(link, Kind::Source(Source { control, permits: 0, presettled }), 0);
         self.give_permits(link);
+    }
+
+    /// A token that lacks a right is logged where it is checked.
+    fn refuse_service(&mut self, link: LinkId, why: &Refusal) {
+        if why.code.http_status() == 401 {
+            self.refuse_quietly(link, why);
+        } else {
+            self.refuse(link, why);
+        }
     }
 
     /// Lets a source send as much as the peer has credit for.
@@ -123,7 +132,7 @@ impl Door {
                 tokio::spawn(drain(link, sink, inbox, self.reports.clone()));
                 self.accept(link, Kind::Sink(Sink { messages }), SINK_WINDOW);
             }
-            Err(refusal) => self.refuse(link, &refusal),
+            Err(refusal) => self.refuse_service(link, &refusal),
         }
     }
 
