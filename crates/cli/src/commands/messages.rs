@@ -117,22 +117,24 @@ async fn monitor(args: MonitorArgs, output: OutputFormat) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// One line for people. Control characters of a body never reach the terminal.
+/// Text of others without control characters, which could steer a terminal.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// One line for people.
 fn row(event: &Event, properties: bool) -> String {
     let device = match (event.device(), event.module()) {
         (Some(device), Some(module)) => format!("{device}/{module}"),
         (device, _) => device.unwrap_or("-").to_owned(),
     };
-    let body: String = String::from_utf8_lossy(&event.message.body)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let body = visible(&String::from_utf8_lossy(&event.message.body));
     let (time, partition, sequence) =
         (event.enqueued_time.to_string(), &event.partition, event.sequence_number);
     let mut line = format!("{time:<28} {device:<20} {partition:>4} {sequence:>8}  {body}");
     if properties {
         for (name, value) in system(event).into_iter().chain(application(event)) {
-            line.push_str(&format!("\n    {name} = {value}"));
+            line.push_str(&format!("\n    {name} = {}", visible(value.as_str().unwrap_or_default())));
         }
     }
     line
