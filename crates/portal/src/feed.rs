@@ -1,50 +1,50 @@
-//! The latest points, for pages that open, and news, for pages that are open.
+//! The latest points, for pages that ask what is new.
 
 use crate::point::Point;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
-use tokio::sync::broadcast;
 
 /// Points kept per device.
 const POINTS_PER_DEVICE_MAX: usize = 600;
 /// Devices followed; points of others are not drawn.
 const DEVICES_MAX: usize = 50;
-/// Points a slow page may be behind before it is told to start over.
-const BEHIND_MAX: usize = 1024;
 
-/// Latest points and news.
+/// The latest points, numbered in the order in which they came.
+#[derive(Default)]
 pub struct Feed {
-    history: Mutex<HashMap<String, VecDeque<Point>>>,
-    news: broadcast::Sender<Point>,
+    inner: Mutex<Inner>,
 }
 
-impl Default for Feed {
-    fn default() -> Self {
-        Self { history: Mutex::default(), news: broadcast::Sender::new(BEHIND_MAX) }
-    }
+#[derive(Default)]
+struct Inner {
+    devices: HashMap<String, VecDeque<(u64, Point)>>,
+    next: u64,
 }
 
 impl Feed {
     /// Takes a point in.
     pub fn push(&self, point: Point) {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        if history.len() >= DEVICES_MAX && !history.contains_key(&point.device) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.devices.len() >= DEVICES_MAX && !inner.devices.contains_key(&point.device) {
             return;
         }
-        let points = history.entry(point.device.clone()).or_default();
+        let number = inner.next;
+        inner.next += 1;
+        let points = inner.devices.entry(point.device.clone()).or_default();
         if points.len() == POINTS_PER_DEVICE_MAX {
             points.pop_front();
         }
-        points.push_back(point.clone());
-        // Sent under the lock, so that `subscribe` misses and repeats nothing. No page open is no error.
-        let _ = self.news.send(point);
+        points.push_back((number, point));
     }
 
-    /// All points kept, oldest first per device, and the news that follow exactly after them.
-    pub fn subscribe(&self) -> (Vec<Point>, broadcast::Receiver<Point>) {
-        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        let receiver = self.news.subscribe();
-        (history.values().flatten().cloned().collect(), receiver)
+    /// The points numbered `from` or later that are still kept, oldest first per device, and the number to ask from next.
+    pub fn since(&self, from: u64) -> (Vec<Point>, u64) {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = inner.devices.values().flat_map(|points| {
+            let old = points.partition_point(|(number, _)| *number < from);
+            points.range(old..).map(|(_, point)| point.clone())
+        });
+        (new.collect(), inner.next)
     }
 }
 
@@ -57,14 +57,15 @@ mod tests {
     }
 
     #[test]
-    fn history_and_news_meet_without_gap_or_overlap() {
+    fn a_page_gets_every_point_once() {
         let feed = Feed::default();
         feed.push(point(1, 1));
-        let (history, mut news) = feed.subscribe();
-        feed.push(point(1, 2));
-        assert_eq!(history.iter().map(|p| p.time).collect::<Vec<_>>(), [1]);
-        assert_eq!(news.try_recv().unwrap().time, 2);
-        assert!(news.try_recv().is_err());
+        feed.push(point(2, 2));
+        let (first, next) = feed.since(0);
+        assert_eq!(first.len(), 2);
+        assert!(feed.since(next).0.is_empty());
+        feed.push(point(1, 3));
+        assert_eq!(feed.since(next).0, [point(1, 3)]);
     }
 
     #[test]
@@ -76,6 +77,7 @@ mod tests {
         for device in 0..2 * DEVICES_MAX {
             feed.push(point(device, 0));
         }
-        assert_eq!(feed.subscribe().0.len(), POINTS_PER_DEVICE_MAX + DEVICES_MAX);
+        let (points, _) = feed.since(0);
+        assert_eq!(points.len(), POINTS_PER_DEVICE_MAX + DEVICES_MAX - 1);
     }
 }

@@ -18,7 +18,8 @@ impl Point {
     /// Reads `temperature`, or `machine.temperature` as the simulated machine sends it; `None` where there is no such number.
     pub fn read(device: String, time: i64, body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
-        let temperature = body.get("temperature").or_else(|| body.get("machine")?.get("temperature"))?.as_f64()?;
+        let temperature =
+            body.get("temperature").or_else(|| body.get("machine")?.get("temperature"))?.as_f64()?;
         Some(Self { device, time, temperature })
     }
 }

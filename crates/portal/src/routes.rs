@@ -4,20 +4,16 @@ use crate::assets;
 use crate::feed::Feed;
 use crate::follow;
 use crate::session::Sessions;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use futures_util::stream::{self, Stream, StreamExt as _};
 use ironbrook_client::ServiceClient;
 use serde_json::json;
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 /// What the portal needs to be a client of the hub.
@@ -51,7 +47,7 @@ struct Shared {
 }
 
 impl Portal {
-    /// Checks the connection strings; connects to nothing yet. Streams to open pages end with `cancel`.
+    /// Checks the connection strings; connects to nothing yet.
     pub fn new(config: Config, cancel: CancellationToken) -> Result<Self, ironbrook_client::Error> {
         let service = ServiceClient::builder(&config.service)?.ca_file(&config.ca_file)?.build()?;
         let sessions = Sessions::new(config.setup_token.clone());
@@ -125,21 +121,77 @@ fn without_keys(device: &serde_json::Value) -> serde_json::Value {
     shown.iter().map(|name| ((*name).to_owned(), device.get(*name).cloned().unwrap_or_default())).collect()
 }
 
-async fn telemetry(State(shared): State<Arc<Shared>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let (history, news) = shared.feed.subscribe();
-    let start = stream::once(async { Event::default().event("start").data("") });
-    let history = stream::iter(history).map(|p| event(&p));
-    // A page that fell too far behind is cut off; its browser connects again and gets the history.
-    let news = stream::unfold(news, |mut news| async move {
-        match news.recv().await {
-            Ok(point) => Some((event(&point), news)),
-            Err(RecvError::Lagged(_) | RecvError::Closed) => None,
-        }
-    });
-    let cancelled = shared.cancel.clone().cancelled_owned();
-    Sse::new(start.chain(history).chain(news).take_until(cancelled).map(Ok)).keep_alive(KeepAlive::default())
+#[derive(serde::Deserialize)]
+struct Since {
+    /// The `next` of the answer before; 0 for all that is kept.
+    #[serde(default)]
+    from: u64,
 }
 
-fn event(point: &crate::point::Point) -> Event {
-    Event::default().event("point").json_data(point).unwrap_or_default()
+/// What came since. Pages ask again and again: that goes through any proxy, holds no connection, and needs no start-over.
+async fn telemetry(State(shared): State<Arc<Shared>>, Query(since): Query<Since>) -> Response {
+    let (points, next) = shared.feed.since(since.from);
+    Json(json!({ "points": points, "next": next })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use tower::ServiceExt as _;
+
+    const KEY: &str = "c2VjcmV0LWNhbmFyeS1vZi0zMi1ieXRlcy1pbi1hbGw=";
+
+    fn portal() -> Portal {
+        let ca_file = tempfile::NamedTempFile::new().unwrap();
+        let ca = ironbrook_gateway::authority::Authority::generate(
+            "test",
+            ironbrook_model::Timestamp::from_secs(1_790_000_000),
+        );
+        std::fs::write(ca_file.path(), ca.unwrap().certificate_pem()).unwrap();
+        let config = Config {
+            service: format!("HostName=localhost;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}"),
+            events: String::new(),
+            ca_file: ca_file.path().into(),
+            setup_token: "t0ken".into(),
+            hub_name: "h".into(),
+            host: "localhost".into(),
+        };
+        Portal::new(config, CancellationToken::new()).unwrap()
+    }
+
+    async fn ask(portal: &Portal, request: axum::http::request::Builder, body: &str) -> Response {
+        portal.router().oneshot(request.body(Body::from(body.to_owned())).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn nothing_of_the_hub_is_told_without_a_session() {
+        let portal = portal();
+        for path in ["/api/hub", "/api/devices", "/api/telemetry"] {
+            let refused =
+                ask(&portal, Request::builder().uri(path).header("cookie", "ironbrook-session=x"), "").await;
+            assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{path}");
+        }
+        assert_eq!(ask(&portal, Request::builder().uri("/"), "").await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_setup_token_opens_a_session_by_post_only() {
+        let portal = portal();
+        // Looking at the address, as a preview does, uses nothing up.
+        ask(&portal, Request::builder().uri("/?token=t0ken"), "").await;
+        let open = || Request::post("/api/session").header("content-type", "application/json");
+        let opened = ask(&portal, open(), r#"{"token":"t0ken"}"#).await;
+        let cookie = opened.headers()[header::SET_COOKIE].to_str().unwrap().to_owned();
+        let answer =
+            ask(&portal, Request::builder().uri("/api/telemetry").header("cookie", &cookie), "").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(ask(&portal, open(), r#"{"token":"t0ken"}"#).await.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    #[test]
+    fn keys_stay_on_the_server() {
+        let device = json!({ "deviceId": "d", "authentication": { "symmetricKey": { "primaryKey": KEY } } });
+        assert!(!without_keys(&device).to_string().contains("c2Vj"));
+    }
 }

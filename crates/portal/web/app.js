@@ -4,6 +4,7 @@ import { colour, draw } from "/chart.js";
 
 const SPAN_MS = 10 * 60 * 1000;
 const POINTS_MAX = 5000;
+const POLL_MS = 1000;
 const $ = (selector) => document.querySelector(selector);
 const series = new Map();
 let redraw = false;
@@ -74,13 +75,23 @@ const paint = () => {
   setTimeout(() => requestAnimationFrame(paint), 250);
 };
 
-const follow = () => {
-  const source = new EventSource("/api/telemetry");
-  source.addEventListener("open", () => link("live", "live"));
-  source.addEventListener("error", () => link("lost", "connection lost, trying again …"));
-  // After a reconnect the server sends its history again: start over instead of drawing points twice.
-  source.addEventListener("start", () => series.clear());
-  source.addEventListener("point", (event) => add(JSON.parse(event.data)));
+/** Asks for what is new, for ever. A restarted server counts anew, so everything is drawn anew. */
+const follow = async () => {
+  let from = 0;
+  for (;;) {
+    try {
+      const answer = await fetch(`/api/telemetry?from=${from}`);
+      if (answer.status === 401) return link("lost", "signed out: ironbrook was started again");
+      const { points, next } = await answer.json();
+      if (next < from) series.clear();
+      points.forEach(add);
+      from = next;
+      link("live", "live");
+    } catch {
+      link("lost", "connection lost, trying again …");
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 };
 
 if (await openSession()) {
