@@ -166,8 +166,15 @@ async fn serve(
 
 /// Whether telemetry can be taken now.
 fn probe(cloud: &Cloud) -> health::Probe {
-    let log = cloud.log().clone();
-    Arc::new(move || log.health().map_err(|error| error.to_string()))
+    let (log, account) = (cloud.log().clone(), cloud.account().clone());
+    Arc::new(move || {
+        log.health().map_err(|error| format!("message log: {error}"))?;
+        if account.is_poisoned() {
+            Err("storage account: poisoned by a failed sync; restart".to_owned())
+        } else {
+            Ok(())
+        }
+    })
 }
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "what the command is asked for")]
