@@ -1,7 +1,8 @@
 //! Opening byte streams: TCP, and TLS on it with a private or the system's authorities.
 
 use crate::error::{Error, Result};
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::future::Future;
 use std::io;
@@ -56,7 +57,7 @@ impl Trust {
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             }
             Self::Pem(pem) => {
-                for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
+                for certificate in CertificateDer::pem_slice_iter(pem) {
                     let certificate = certificate.map_err(|e| bad_pem(&e))?;
                     roots.add(certificate).map_err(|e| bad_pem(&e))?;
                 }

@@ -71,7 +71,7 @@ pub struct IdentityRecord {
     pub status: IdentityStatus,
     /// How it proves itself.
     pub authentication: AuthenticationType,
-    /// Whether it is an edge device (`capabilities.iotEdge`).
+    /// Whether other devices may connect through it.
     pub is_gateway: bool,
     /// When the status last changed.
     pub status_updated: Option<Timestamp>,

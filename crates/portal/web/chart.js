@@ -41,7 +41,7 @@ export const draw = (container, series, now, spanMs) => {
   const values = shown.flatMap(([, points]) => points.map((p) => p[1]));
   if (values.length === 0) return;
   const times = shown.flatMap(([, points]) => points.map((p) => p[0]));
-  const start = Math.max(now - spanMs, Math.min(now - 60_000, Math.min(...times)));
+  const start = Math.max(now - spanMs, Math.min(now - 15_000, ...times));
   let low = Math.min(...values);
   let high = Math.max(...values);
   const pad = Math.max((high - low) * 0.1, 0.5);
