@@ -58,7 +58,12 @@ impl Door {
         link.kind = kind;
         link.window = window;
         let small = matches!(link.kind, Kind::TokenRequests | Kind::ManagementRequests);
+        let presettled = matches!(&link.kind, Kind::Source(source) if source.presettled);
         self.conn.accept_with(id, window, |attach| {
+            if presettled {
+                // rule AMQP-18: azure-eventhub asks for unsettled events and never settles one; settled they do not pile up.
+                attach.snd_settle_mode = SenderSettleMode::Settled;
+            }
             if small {
                 // Anybody may send these, before any credential.
                 attach.max_message_size = Some(REQUEST_MAX);

@@ -23,7 +23,8 @@ pub(super) struct Source {
     control: mpsc::Sender<Control>,
     /// Messages the source may still send.
     permits: u32,
-    presettled: bool,
+    /// Sent settled, whatever the client asked for.
+    pub(super) presettled: bool,
 }
 
 /// The door's end of a sink.

@@ -185,6 +185,20 @@ async fn a_client_that_wants_all_settled_has_taken_all() {
 }
 
 #[tokio::test]
+async fn amqp_18_events_flow_to_a_client_that_asks_for_unsettled_ones_and_settles_none() {
+    let (_service, services) = services();
+    let (mut client, session) = client(&services).await;
+    let mut options = LinkOptions::receiver("r", "events");
+    options.snd_settle_mode = SenderSettleMode::Unsettled;
+    options.credit = 10_000;
+    let link = client.attach(session, options).await;
+    // More than a session may have unsettled, and (AMQP-19) more than its window holds at a time.
+    for n in 0..5000 {
+        assert_eq!(client.take(link).await.2.body_bytes(), n.to_string());
+    }
+}
+
+#[tokio::test]
 async fn a_sink_takes_and_refuses() {
     let (service, services) = services();
     let (mut client, session) = client(&services).await;

@@ -199,7 +199,12 @@ impl Connection {
     fn on_flow(&mut self, id: SessionId, flow: &Flow) -> Result<(), Violation> {
         let max_frame = self.max_frame_out;
         let Some(Some(session)) = self.sessions.get_mut(usize::from(id.channel)) else { return Ok(()) };
+        let held_up = session.held_up();
         session.on_flow(flow);
+        if held_up {
+            // rule AMQP-19: a window that opens is credit for every link; rhea's holds 2048 transfers.
+            self.events.extend(session.senders().map(Event::Credit));
+        }
         let Some(remote) = flow.handle else {
             session.flush(max_frame, &mut self.writer);
             if flow.echo {

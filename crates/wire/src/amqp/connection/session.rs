@@ -125,8 +125,24 @@ impl Session {
     /// How many more deliveries could go out on a link at once.
     pub(super) fn sendable(&self, link: &Link) -> u32 {
         let room = self.max_unsettled.saturating_sub(self.unsettled.len());
-        let waiting = u32::try_from(link.queue.len()).unwrap_or(u32::MAX);
-        link.credit.saturating_sub(waiting).min(u32::try_from(room).unwrap_or(u32::MAX))
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let window = self.remote_incoming_window.saturating_sub(count(self.pending.len()));
+        link.credit.saturating_sub(count(link.queue.len())).min(count(room)).min(window)
+    }
+
+    /// Whether the peer's window holds up what its credit would let through.
+    pub(super) fn held_up(&self) -> bool {
+        self.remote_incoming_window == 0
+    }
+
+    /// The attached links that send.
+    pub(super) fn senders(&self) -> impl Iterator<Item = LinkId> {
+        let attached = |l: &&Link| l.role == Role::Sender && l.state == LinkState::Attached;
+        let links = self.links.iter().enumerate();
+        links.filter_map(move |(handle, link)| {
+            let link = link.as_ref().filter(attached)?;
+            Some(LinkId { session: self.id, handle: handle as u32, serial: link.serial })
+        })
     }
 
     /// A flow that tells the peer our windows.
