@@ -11,13 +11,27 @@ CONNECTED = 0
 API_VERSION = "2021-04-12"
 
 
+class Client(mqtt.Client):
+    """paho's client; a connection that ends while it writes would end its thread without a word."""
+
+    def __init__(self, happened, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.happened = happened
+
+    def _thread_main(self):
+        try:
+            super()._thread_main()
+        except OSError:
+            self.happened.put(("closed", -1))
+
+
 class Raw:
     """One connection. Events arrive in order in `happened`: ("connack", code), ("puback", id), ("closed", code)."""
 
     def __init__(self, ready, device, password, ca_file=None, host="localhost"):
         self.happened = queue.Queue()
         hub = ironbrook.parse(ready["hub_connection_string"])["HostName"]
-        self.client = mqtt.Client(device, clean_session=False, protocol=mqtt.MQTTv311, reconnect_on_failure=False)
+        self.client = Client(self.happened, device, clean_session=False, protocol=mqtt.MQTTv311, reconnect_on_failure=False)
         self.client.username_pw_set(f"{hub}/{device}/?api-version={API_VERSION}", password)
         self.client.tls_set_context(ssl.create_default_context(cafile=ca_file or ready["ca_file"]))
         self.client.on_connect = lambda _c, _u, _f, code: self.happened.put(("connack", code))

@@ -112,25 +112,26 @@ fn binary() -> Result<PathBuf> {
 /// pytest on some folders of `tests/`, in a network namespace of its own.
 fn pytest(context: &Context, requirements: &[&str], folders: &[&str]) -> Result<()> {
     tools::system_packages(tools::NETWORK)?;
-    let binary = binary()?;
     let python = tools::python(requirements)?;
+    let umqtt = tools::umqtt()?;
+    let binary = binary()?;
     let mut test = command::isolated(python);
     test.args(["-m", "pytest", "-p", "no:cacheprovider"]).args(folders);
     test.current_dir(paths::root().join("tests"))
         .env("IRONBROOK_BIN", binary)
+        .env("UMQTT_PATH", umqtt)
         .env("PYTHONDONTWRITEBYTECODE", "1");
     if context.slow {
         test.arg("--slow");
     }
-    test.env("UMQTT_PATH", tools::umqtt()?);
     command::run(&mut test)
 }
 
 /// `node --test` on one folder of `tests/`, with a hub running beside it.
 fn node_test(folder: &str) -> Result<()> {
     tools::system_packages(tools::NETWORK)?;
-    let binary = binary()?;
     let folder = tools::npm(folder)?;
+    let binary = binary()?;
     let mut test = command::isolated("python3");
     test.arg(paths::root().join("tests/support/with_dev.py")).args([
         "node",
