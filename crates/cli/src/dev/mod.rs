@@ -2,6 +2,7 @@
 
 mod certificates;
 mod data_dir;
+mod descriptors;
 mod health;
 mod hub;
 mod listen;
@@ -129,7 +130,7 @@ async fn serve(
     let portal = Portal::new(hub::portal(config, &ready), cancel_portal.clone())?;
     let router = portal.router().merge(health);
     let listeners = ports.listeners(&tls, &main, &only_http(cloud.account().router()), &only_http(router));
-    let gateway = Gateway::bind(listeners)?;
+    let gateway = Gateway::bind(listeners)?.with_max_connections(descriptors::connections_max());
     let ready = ports.complete(ready);
 
     let (doors_stop, hub_stop) = (CancellationToken::new(), CancellationToken::new());
