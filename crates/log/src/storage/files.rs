@@ -2,7 +2,7 @@
 
 use super::{File, Storage, check_inside};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,8 +27,7 @@ impl Files {
     pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         std::fs::create_dir_all(&root)?;
-        let lock =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(root.join(LOCK))?;
+        let lock = options().create(true).open(root.join(LOCK))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root, lock: Arc::new(lock) }),
             Err(std::fs::TryLockError::WouldBlock) => Err(io::Error::new(
@@ -50,11 +49,17 @@ impl Files {
     }
 }
 
+/// How files are opened. New ones are their owner's alone, whatever folder they are in: they hold keys and messages.
+fn options() -> std::fs::OpenOptions {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).truncate(false).mode(0o600);
+    options
+}
+
 impl Storage for Files {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>> {
         let path = self.path(path)?;
-        let file =
-            std::fs::OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
+        let file = options().read(true).create(create).open(path)?;
         Ok(Arc::new(RealFile { file, _lock: self.lock.clone() }))
     }
 
@@ -161,6 +166,16 @@ mod tests {
         assert_eq!(Files::open(folder.path()).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
         drop(file);
         Files::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_stored_is_read_by_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path()).unwrap();
+        files.open(Path::new("keys"), true).unwrap();
+        let mode = std::fs::metadata(folder.path().join("keys")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
