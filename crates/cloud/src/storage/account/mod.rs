@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Disk calls of the account that run at once; others wait.
 const DISK_CALLS_MAX: usize = 16;
-/// Requests served at once; more are answered with `ServerBusy`.
+/// Authorized requests served at once; more are answered with `ServerBusy`.
 const REQUESTS_MAX: usize = 256;
 /// How long an uncommitted block is kept. Source: Azure docs "Put Block", remarks.
 const BLOCK_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -72,7 +72,7 @@ struct Inner {
     contents: Arc<Contents>,
     clock: Arc<dyn Clock>,
     disk_calls: Semaphore,
-    requests: Arc<Semaphore>,
+    requests: Semaphore,
 }
 
 impl Account {
@@ -91,7 +91,7 @@ impl Account {
         let index = Index::open(storage.clone(), &folder.join("index.redb"))?;
         storage.sync_folder(folder)?;
         let disk_calls = Semaphore::new(DISK_CALLS_MAX);
-        let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
+        let requests = Semaphore::new(REQUESTS_MAX);
         Ok(Self { inner: Arc::new(Inner { config, index, contents, clock, disk_calls, requests }) })
     }
 

@@ -46,9 +46,6 @@ pub(super) fn router(account: Account) -> Router {
 async fn handle(State(account): State<Account>, request: axum::extract::Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let common = Common::of(&parts);
-    let Ok(_place) = account.inner.requests.clone().try_acquire_owned() else {
-        return common.refuse(Code::ServerBusy);
-    };
     let mut body = body.into_data_stream();
     let result = match Request::parse(parts, account.name()) {
         Ok(request) => match account.serve(&request, &mut body).await {
@@ -107,6 +104,8 @@ impl Account {
         let operation = Operation::of(request);
         // A stranger is not told what exists here, so authorization comes before complaints about the request.
         let create_only = self.authorize(request, operation.as_ref().ok().copied())?;
+        // Only after that: strangers who are slow must not take the places of those who may do something.
+        let _place = self.inner.requests.try_acquire().map_err(|_| Code::ServerBusy)?;
         let call = (operation?, &request.target);
         match call {
             (Operation::ListContainers, _) => self.answer_list_containers(request).await,

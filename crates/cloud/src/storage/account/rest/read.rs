@@ -108,8 +108,9 @@ fn refuse_versions(request: &Request) -> Result<(), Code> {
     if asked { Err(Code::BlobNotFound) } else { Ok(()) }
 }
 
-/// A shared access signature may say how the blob is served; the fields are signed, so they can be trusted.
+/// A service signature may say how the blob is served; it signs the fields, so they can be trusted. An account signature does not.
 fn put_answer_overrides(headers: &mut HeaderMap, request: &Request) {
+    let is_signed = request.query("sig").is_some() && request.query("ss").is_none();
     for (field, name) in [
         ("rscc", "cache-control"),
         ("rscd", "content-disposition"),
@@ -117,7 +118,7 @@ fn put_answer_overrides(headers: &mut HeaderMap, request: &Request) {
         ("rscl", "content-language"),
         ("rsct", "content-type"),
     ] {
-        if let Some(value) = request.query(field).filter(|_| request.query("sig").is_some()) {
+        if let Some(value) = request.query(field).filter(|_| is_signed) {
             put(headers, name, value);
         }
     }
