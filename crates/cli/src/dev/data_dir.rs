@@ -9,6 +9,20 @@ use std::path::{Path, PathBuf};
 const LOCK_FILE: &str = "ironbrook.lock";
 /// The file other commands find the running hub by.
 const CONNECTION_FILE: &str = "connection.json";
+/// What is kept in the folder beside our lock, with the parts of unfinished writes; the first is the stores' own lock.
+const OWN: [&str; 11] = [
+    ".lock",
+    "account",
+    "ca",
+    "checkpoints",
+    "checkpoints.new",
+    "connection.json",
+    "connection.part",
+    "hub.json",
+    "hub.json.part",
+    "log",
+    "registry",
+];
 
 /// The folder, held by this process.
 pub struct DataDir {
@@ -81,7 +95,8 @@ fn lock(folder: &Path) -> anyhow::Result<fs::File> {
     }
 }
 
-/// Removes the folder after asking on the terminal; `yes` answers beforehand.
+/// Removes what is ours in the folder, and the folder if nothing else is in it, after asking on the terminal; `yes` answers
+/// beforehand. Somebody may have chosen a folder with other things in it, such as their home: those stay.
 #[allow(clippy::print_stderr, reason = "a question to a person")]
 pub fn reset(path: &Path, yes: bool) -> anyhow::Result<()> {
     if !path.join(LOCK_FILE).exists() {
@@ -99,10 +114,34 @@ pub fn reset(path: &Path, yes: bool) -> anyhow::Result<()> {
             bail!("nothing was removed");
         }
     }
-    fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    let gone = remove_own(path).with_context(|| format!("cannot remove {}", path.display()))?;
     drop(held);
-    eprintln!("removed {}", path.display());
+    match gone {
+        true => eprintln!("removed {}", path.display()),
+        false => eprintln!("removed the hub in {}; other files in that folder stay", path.display()),
+    }
     Ok(())
+}
+
+/// True if the folder is gone too. The lock goes last: without it the rest of an interrupted reset would be no data folder.
+fn remove_own(folder: &Path) -> std::io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_str().is_some_and(|name| OWN.contains(&name)) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::remove_file(folder.join(LOCK_FILE))?;
+    match fs::remove_dir(folder) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -118,6 +157,22 @@ mod tests {
         drop(first);
         reset(folder.path(), true).unwrap();
         assert!(!folder.path().exists());
+    }
+
+    #[test]
+    fn reset_removes_the_hub_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(DataDir::open(folder.path()).unwrap());
+        fs::create_dir_all(folder.path().join("log/00000")).unwrap();
+        fs::write(folder.path().join("hub.json.part"), "").unwrap();
+        fs::write(folder.path().join("log.txt"), "").unwrap();
+        fs::create_dir(folder.path().join("photos")).unwrap();
+        reset(folder.path(), true).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["log.txt", "photos"]);
+        assert!(reset(folder.path(), true).is_err(), "no data folder any more");
     }
 
     #[test]
