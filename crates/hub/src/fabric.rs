@@ -4,9 +4,9 @@
 //! lock; nothing is awaited under it.
 
 use crate::operation::{Delivery, MethodAnswer, MethodCall};
-use crate::seams::{Clock, Epoch, Fabric, Mailbox};
+use crate::seams::{Activity, Clock, Epoch, Fabric, Mailbox};
 use async_trait::async_trait;
-use ironbrook_model::{ErrorCode, Identity, Refusal};
+use ironbrook_model::{ErrorCode, Identity, Refusal, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -177,6 +177,16 @@ impl Fabric for InProcess {
     fn find(&self, identity: &Identity) -> Option<(Epoch, Arc<dyn Mailbox>)> {
         let state = self.shard(identity).state();
         state.claims.get(identity).map(|claim| (claim.epoch, Arc::clone(&claim.mailbox)))
+    }
+
+    fn active_since(&self, time: Timestamp) -> Vec<(Identity, Activity)> {
+        let mut active = Vec::new();
+        for shard in &self.shards {
+            let state = shard.state();
+            let all = state.claims.iter().map(|(identity, claim)| (identity, claim.mailbox.activity()));
+            active.extend(all.filter(|(_, a)| a.last >= Some(time)).map(|(id, a)| (id.clone(), a)));
+        }
+        active
     }
 
     fn connected(&self) -> usize {

@@ -3,10 +3,10 @@
 //! Not a channel: most sessions never get anything, and an empty queue costs them nothing.
 
 use crate::operation::Delivery;
-use crate::seams::Mailbox;
-use ironbrook_model::{ErrorCode, Refusal};
+use crate::seams::{Activity, Mailbox};
+use ironbrook_model::{ErrorCode, Refusal, Timestamp};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -19,7 +19,7 @@ struct State {
     closed: Option<Refusal>,
 }
 
-/// The mailbox of one session.
+/// The mailbox of one session, which is also what others can see of it.
 #[derive(Default)]
 pub(crate) struct SessionMailbox {
     state: Mutex<State>,
@@ -28,6 +28,9 @@ pub(crate) struct SessionMailbox {
     takes_methods: AtomicBool,
     takes_desired: AtomicBool,
     changes: AtomicU32,
+    /// Milliseconds; 0 is never.
+    connected: AtomicI64,
+    last_active: AtomicI64,
 }
 
 impl SessionMailbox {
@@ -74,6 +77,17 @@ impl SessionMailbox {
         self.changes.load(Ordering::Acquire)
     }
 
+    /// The lasting connection begins.
+    pub(crate) fn connected(&self, now: Timestamp) {
+        self.connected.store(now.as_millis(), Ordering::Relaxed);
+        self.active(now);
+    }
+
+    /// The device did something. No more than a store: this stands on the path of every message.
+    pub(crate) fn active(&self, now: Timestamp) {
+        self.last_active.store(now.as_millis(), Ordering::Relaxed);
+    }
+
     pub(crate) fn set_takes_methods(&self, takes: bool) {
         self.takes_methods.store(takes, Ordering::Release);
     }
@@ -116,6 +130,14 @@ impl Mailbox for SessionMailbox {
 
     fn takes_desired(&self) -> bool {
         self.takes_desired.load(Ordering::Acquire)
+    }
+
+    fn activity(&self) -> Activity {
+        let time = |millis: &AtomicI64| match millis.load(Ordering::Relaxed) {
+            0 => None,
+            millis => Some(Timestamp::from_millis(millis)),
+        };
+        Activity { connection_changed: time(&self.connected), last: time(&self.last_active) }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::hub::{ConnectRequest, Core, Credential};
 use crate::mailbox::SessionMailbox;
 use crate::operation::{Delivery, LockToken, Settlement};
 use crate::record::Stamps;
-use crate::seams::{Epoch, Mailbox};
+use crate::seams::{Activity, Epoch, Mailbox};
 use crate::{connection_state, telemetry};
 use ironbrook_log::PartitionId;
 use ironbrook_model::{ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
@@ -71,6 +71,7 @@ impl Session {
 
     async fn claim(&mut self, clean_session: bool) -> Result<(), Refusal> {
         let seams = &self.core.seams;
+        self.mailbox.connected(self.core.now());
         let mailbox = Arc::clone(&self.mailbox) as Arc<dyn Mailbox>;
         self.claim = Some(seams.fabric.claim(&self.identity, mailbox).await?);
         // A change between the check and the claim reached nobody: look once more.
@@ -105,10 +106,23 @@ impl Session {
     pub async fn next(&self) -> Delivery {
         let mut pull = self.pull.lock().await;
         let delivery = pull.next(self).await;
-        if let Delivery::Closed(why) = &delivery {
-            tracing::info!(code = %why.code, identity = %self.identity, reason = %why.message, "session closed");
+        match &delivery {
+            Delivery::Closed(why) => {
+                tracing::info!(code = %why.code, identity = %self.identity, reason = %why.message, "session closed");
+            }
+            Delivery::CloudToDevice(_) => self.received(),
+            _ => {}
         }
         delivery
+    }
+
+    /// Tells that the device received a cloud-to-device message that did not come through [`next`](Self::next).
+    pub fn received(&self) {
+        self.active(self.core.now());
+    }
+
+    pub(crate) fn active(&self, now: Timestamp) {
+        self.mailbox.active(now);
     }
 
     /// Tells that the credential was renewed and ends at another time, without a new session. The caller checked it;
@@ -192,9 +206,18 @@ impl std::fmt::Debug for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let mut activity = self.mailbox.activity();
+        let fabric = &self.core.seams.fabric;
+        let is_mine = |epoch| fabric.find(&self.identity).is_some_and(|(found, _)| found == epoch);
+        let current = self.claim.is_some_and(is_mine);
+        if current {
+            activity.connection_changed = Some(self.core.now());
+        }
+        // Before the release: who finds no session any more finds its end.
+        if activity != Activity::default() {
+            self.core.seams.identities.note_activity(&self.identity, &self.generation_id, activity);
+        }
         if let Some(epoch) = self.claim {
-            let fabric = &self.core.seams.fabric;
-            let current = fabric.find(&self.identity).is_some_and(|(found, _)| found == epoch);
             fabric.release(&self.identity, epoch);
             self.core.metrics.connected.set(i64::try_from(fabric.connected()).unwrap_or(i64::MAX));
             // A superseded session's identity is still connected.

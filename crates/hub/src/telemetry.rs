@@ -22,20 +22,33 @@ pub(crate) fn accept(core: &Core, session: &Session, message: &Message) -> Resul
     if let Some(why) = session.closed() {
         return Err(why);
     }
-    accept_will(core, session, message)
+    let now = core.now();
+    let result = take(core, session, message, now);
+    if result.is_ok() {
+        session.active(now);
+    }
+    result
 }
 
-/// Takes a message in without asking whether the session still stands.
+/// Takes a message in without asking whether the session still stands. The hub sends it, so it is no activity.
 pub(crate) fn accept_will(
     core: &Core,
     session: &Session,
     message: &Message,
 ) -> Result<Option<Ticket>, Refusal> {
+    take(core, session, message, core.now())
+}
+
+fn take(
+    core: &Core,
+    session: &Session,
+    message: &Message,
+    now: Timestamp,
+) -> Result<Option<Ticket>, Refusal> {
     core.metrics.telemetry_received.inc();
     let result = check(core, message).and_then(|()| {
         let identity = session.identity();
-        let facts =
-            Facts::new(identity, session.auth_method(), MessageSource::DeviceMessages, message, core.now());
+        let facts = Facts::new(identity, session.auth_method(), MessageSource::DeviceMessages, message, now);
         append(core, session.partition(), session.stamps(), &facts)
     });
     match &result {

@@ -134,8 +134,7 @@ impl Cloud {
         let executors = Executors::new(&seams, &endpoints, executor::Config::default(), &metrics);
         let core = ironbrook_hub::Config { name: config.hub_name, hosts: config.hosts, limits };
         let hub = Hub::new(core, seams, router, metrics);
-        let probe = hub.clone();
-        registry.set_connection_probe(move |identity| probe.is_connected(identity));
+        registry.set_fabric(hub.seams().fabric.clone());
         let links = events::Config { consumer_groups: config.consumer_groups, created_at };
         Ok(Self { links: ServiceLinks::new(hub.clone(), links), hub, registry, account, log, executors })
     }

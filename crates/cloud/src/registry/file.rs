@@ -83,6 +83,7 @@ fn prepare(database: &Database) -> Result<(), Error> {
     }
     tx.open_table(tables::IDENTITIES)?;
     tx.open_table(tables::TWINS)?;
+    tx.open_table(tables::ACTIVITY)?;
     tx.open_table(tables::POLICIES)?;
     tx.open_table(tables::QUEUES)?;
     tx.open_table(tables::INBOX)?;

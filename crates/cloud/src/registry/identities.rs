@@ -3,9 +3,9 @@
 use super::error::Error;
 use super::store::Changes;
 use super::stored::{Stored, StoredAuthentication, Wish};
-use super::{Inner, Registry, outbox, tables};
+use super::{Inner, Registry, activity, outbox, tables};
 use async_trait::async_trait;
-use ironbrook_hub::seams::Identities;
+use ironbrook_hub::seams::{Activity, Identities};
 use ironbrook_model::twin::Twin;
 use ironbrook_model::{
     DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, ModuleId, Refusal, SharedAccessPolicy,
@@ -74,15 +74,22 @@ pub(super) fn get<T: DeserializeOwned>(
 
 /// An identity inside a change.
 pub(super) fn stored(changes: &Changes<'_>, identity: &Identity) -> Result<Option<Stored>, Error> {
-    get(&changes.tx.open_table(tables::IDENTITIES)?, "identity", &tables::key(identity))
+    let key = tables::key(identity);
+    let mut stored: Option<Stored> = get(&changes.tx.open_table(tables::IDENTITIES)?, "identity", &key)?;
+    if let Some(stored) = &mut stored {
+        activity::fill(&changes.tx.open_table(tables::ACTIVITY)?, &key, stored)?;
+    }
+    Ok(stored)
 }
 
 /// Identity and twin of one read.
 pub(super) fn read_both(tx: &ReadTransaction, identity: &Identity) -> Result<(Stored, Twin), Error> {
     let key = tables::key(identity);
-    let stored = get(&tx.open_table(tables::IDENTITIES)?, "identity", &key)?;
+    let stored: Option<Stored> = get(&tx.open_table(tables::IDENTITIES)?, "identity", &key)?;
     let twin = get(&tx.open_table(tables::TWINS)?, "twin", &key)?;
-    stored.zip(twin).ok_or_else(|| not_found(identity))
+    let (mut stored, twin) = stored.zip(twin).ok_or_else(|| not_found(identity))?;
+    activity::fill(&tx.open_table(tables::ACTIVITY)?, &key, &mut stored)?;
+    Ok((stored, twin))
 }
 
 fn put(changes: &Changes<'_>, identity: &Identity, stored: &Stored) -> Result<(), Error> {
@@ -113,8 +120,10 @@ impl Registry {
     /// An identity as stored. 404001 or 404010.
     pub async fn get(&self, identity: Identity) -> Result<Stored, Refusal> {
         let read = move |tx: &ReadTransaction| {
-            let table = tx.open_table(tables::IDENTITIES)?;
-            get(&table, "identity", &tables::key(&identity))?.ok_or_else(|| not_found(&identity))
+            let (table, key) = (tx.open_table(tables::IDENTITIES)?, tables::key(&identity));
+            let mut stored = get(&table, "identity", &key)?.ok_or_else(|| not_found(&identity))?;
+            activity::fill(&tx.open_table(tables::ACTIVITY)?, &key, &mut stored)?;
+            Ok(stored)
         };
         self.inner.store.read(read).await
     }
@@ -125,12 +134,15 @@ impl Registry {
             .store
             .read(move |tx| {
                 let table = tx.open_table(tables::IDENTITIES)?;
+                let activities = tx.open_table(tables::ACTIVITY)?;
                 let mut devices = Vec::new();
                 for row in table.iter()? {
                     let (key, value) = row?;
                     let identity = tables::identity(key.value())?;
                     if identity.module.is_none() {
-                        devices.push((identity, tables::decode("identity", value.value())?));
+                        let mut stored = tables::decode("identity", value.value())?;
+                        activity::fill(&activities, key.value(), &mut stored)?;
+                        devices.push((identity, stored));
                     }
                     if devices.len() >= top {
                         break;
@@ -147,10 +159,13 @@ impl Registry {
             .store
             .read(move |tx| {
                 let table = tx.open_table(tables::IDENTITIES)?;
+                let activities = tx.open_table(tables::ACTIVITY)?;
                 let (from, to) = tables::device_range(&device);
                 let mut rows = table.range(from.as_str()..to.as_str())?.map(|row| {
                     let (key, value) = row?;
-                    Ok((tables::identity(key.value())?, tables::decode("identity", value.value())?))
+                    let mut stored = tables::decode("identity", value.value())?;
+                    activity::fill(&activities, key.value(), &mut stored)?;
+                    Ok((tables::identity(key.value())?, stored))
                 });
                 match rows.next() {
                     Some(Ok((Identity { module: None, .. }, _))) => rows.collect(),
@@ -318,6 +333,7 @@ fn delete(
             twin
         };
         changes.tx.open_table(tables::SUBSCRIBED)?.remove(key.as_str())?;
+        inner.forget_activity(changes, &member)?;
         super::inbox::remove_all(inner, changes, &member)?;
         outbox::lifecycle(inner, changes, &member, &twin.unwrap_or_default(), outbox::Lifecycle::Deleted)?;
         changed(inner, changes, &member);
@@ -374,5 +390,9 @@ impl Identities for Registry {
 
     fn listen(&self, changed: Box<dyn Fn(&Identity) + Send + Sync>) {
         self.inner.identity_listeners.write().unwrap_or_else(PoisonError::into_inner).push(changed);
+    }
+
+    fn note_activity(&self, identity: &Identity, generation_id: &str, activity: Activity) {
+        self.inner.activity.note(identity, generation_id, activity);
     }
 }

@@ -4,6 +4,7 @@
 //! service API. Every change is one job of the one writer in [`store`], which syncs many of them at once; a change and the
 //! event that tells of it are in the same transaction (the outbox). What is *not* here: HTTP, and who may ask for what.
 
+mod activity;
 mod cache;
 mod error;
 mod file;
@@ -36,7 +37,7 @@ use redb::ReadableTable;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -91,7 +92,6 @@ impl Config {
 
 type IdentityListener = Box<dyn Fn(&Identity) + Send + Sync>;
 type DesiredListener = Box<dyn Fn(&DesiredChange) + Send + Sync>;
-type ConnectionProbe = Box<dyn Fn(&Identity) -> bool + Send + Sync>;
 
 /// The registry. Cheap to clone.
 #[derive(Clone)]
@@ -111,8 +111,7 @@ struct Inner {
     /// Bit n: some route wants events of the source numbered n.
     wanted_sources: AtomicU8,
     outbox_filled: Notify,
-    /// Whether an identity is connected; the core knows, and it is built after the registry.
-    is_connected: OnceLock<ConnectionProbe>,
+    activity: activity::State,
 }
 
 impl Registry {
@@ -138,21 +137,27 @@ impl Registry {
                 inbox,
                 wanted_sources: AtomicU8::new(0),
                 outbox_filled: Notify::new(),
-                is_connected: OnceLock::new(),
+                activity: activity::State::default(),
             }),
         })
     }
 
-    /// Ends locks, messages and feedback whose time has come, until cancelled.
+    /// Ends locks, messages and feedback whose time has come, and stores activity, until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
-        tokio::select! {
-            () = self.expire_forever() => {}
-            () = cancel.cancelled() => {}
-        }
+        let expire = async {
+            tokio::select! {
+                () = self.expire_forever() => {}
+                () = cancel.cancelled() => {}
+            }
+        };
+        tokio::join!(expire, self.write_activity_forever(&cancel));
     }
 
-    /// Finishes what was begun and closes the database; later calls are refused.
+    /// Stores activity, finishes what was begun and closes the database; later calls are refused.
     pub async fn close(&self) {
+        if let Err(refusal) = self.write_activity().await {
+            tracing::warn!(%refusal, "the activity of devices in the last minute is lost");
+        }
         let inner = self.inner.clone();
         // The writer ends on its own thread; joining it may wait for a sync.
         if tokio::task::spawn_blocking(move || inner.store.close()).await.is_err() {
@@ -187,12 +192,6 @@ impl Registry {
         self.inner.wanted_sources.store(bits, Ordering::Relaxed);
     }
 
-    /// Tells how to learn whether an identity is connected. Set once.
-    pub fn set_connection_probe(&self, probe: impl Fn(&Identity) -> bool + Send + Sync + 'static) {
-        // A second probe is a mistake of the assembly; the first one stays.
-        let _ = self.inner.is_connected.set(Box::new(probe));
-    }
-
     /// All shared access policies, by name.
     pub fn policies(&self) -> Vec<Arc<SharedAccessPolicy>> {
         let policies = self.inner.policies.read().unwrap_or_else(PoisonError::into_inner);
@@ -210,9 +209,5 @@ impl Registry {
 impl Inner {
     fn wants(&self, source: MessageSource) -> bool {
         self.wanted_sources.load(Ordering::Relaxed) & (1 << source.number()) != 0
-    }
-
-    fn connected(&self, identity: &Identity) -> bool {
-        self.is_connected.get().is_some_and(|probe| probe(identity))
     }
 }

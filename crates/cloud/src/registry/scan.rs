@@ -109,6 +109,7 @@ fn documents(
 ) -> Result<(), Error> {
     let identities = tx.open_table(tables::IDENTITIES)?;
     let twins = tx.open_table(tables::TWINS)?;
+    let activities = tx.open_table(tables::ACTIVITY)?;
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     for row in twins.range::<&str>((from, Bound::Unbounded))? {
         let (key, twin) = row?;
@@ -117,9 +118,10 @@ fn documents(
             continue;
         }
         let twin: Twin = tables::decode("twin", twin.value())?;
-        let Some(stored) = super::identities::get(&identities, "identity", key.value())? else {
+        let Some(mut stored) = super::identities::get(&identities, "identity", key.value())? else {
             return Err(Error::Stored { what: "twin", why: "its identity is missing".to_owned() });
         };
+        super::activity::fill(&activities, key.value(), &mut stored)?;
         if !visit(key.value(), view::twin(inner, &identity, &stored, &twin)) {
             break;
         }

@@ -1,6 +1,7 @@
 //! An identity as it is stored, and what callers may ask to be stored.
 
 use super::error::Error;
+use ironbrook_hub::seams::Activity;
 use ironbrook_model::{
     AuthenticationType, ErrorCode, Identity, IdentityRecord, IdentityStatus, SharedAccessKey, SymmetricKeys,
     Timestamp, X509Thumbprints,
@@ -86,6 +87,9 @@ pub struct Stored {
     /// Scopes of the parents.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parent_scopes: Vec<String>,
+    /// When it was last heard of, as far as it is on disk. Not part of the row: it changes by itself, and often.
+    #[serde(skip)]
+    pub activity: Activity,
 }
 
 impl Stored {
@@ -102,6 +106,7 @@ impl Stored {
             managed_by: None,
             device_scope: None,
             parent_scopes: Vec::new(),
+            activity: Activity::default(),
         }
     }
 

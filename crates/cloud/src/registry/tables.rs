@@ -12,6 +12,8 @@ use serde::de::DeserializeOwned;
 pub(super) const IDENTITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
 /// Twins: [`key`] → [`Twin`](ironbrook_model::twin::Twin).
 pub(super) const TWINS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("twins");
+/// Activity of identities: [`key`] → [`Activity`](ironbrook_hub::seams::Activity).
+pub(super) const ACTIVITY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("activity");
 /// Shared access policies: name → policy.
 pub(super) const POLICIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("policies");
 /// Queue numbers of endpoints: name → number.

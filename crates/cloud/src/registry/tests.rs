@@ -14,10 +14,10 @@ use tokio::sync::watch;
 const LOCK: Duration = Duration::from_secs(60);
 
 /// A clock that stands still until a test turns it.
-struct HandClock(watch::Sender<Timestamp>);
+pub(super) struct HandClock(watch::Sender<Timestamp>);
 
 impl HandClock {
-    fn advance(&self, by: Duration) {
+    pub(super) fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = now.plus(by));
     }
 }
@@ -34,16 +34,16 @@ impl Clock for HandClock {
     }
 }
 
-fn clock() -> Arc<HandClock> {
+pub(super) fn clock() -> Arc<HandClock> {
     Arc::new(HandClock(watch::Sender::new(Timestamp::from_millis(1_769_850_000_000))))
 }
 
-fn open(memory: &Memory, clock: &Arc<HandClock>) -> Registry {
+pub(super) fn open(memory: &Memory, clock: &Arc<HandClock>) -> Registry {
     let storage: Arc<dyn Storage> = Arc::new(memory.clone());
     Registry::open(storage, Path::new("registry"), clock.clone(), Config::azure("hub")).unwrap()
 }
 
-fn device(id: &str) -> Identity {
+pub(super) fn device(id: &str) -> Identity {
     Identity::device(DeviceId::new(id).unwrap())
 }
 

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 /// The time of something that never happened, in identities: without the Z that twins have.
 const NEVER_IN_IDENTITIES: &str = "0001-01-01T00:00:00";
 
-fn connection_state(inner: &Inner, identity: &Identity) -> &'static str {
-    if inner.connected(identity) { "Connected" } else { "Disconnected" }
+fn connection_state(connected: bool) -> &'static str {
+    if connected { "Connected" } else { "Disconnected" }
 }
 
 fn status(status: IdentityStatus) -> &'static str {
@@ -26,6 +26,7 @@ fn time(time: Option<Timestamp>, never: &str) -> Value {
 
 /// A device or module identity with its keys. The etag is bare here and quoted in headers.
 pub(super) fn identity(inner: &Inner, identity: &Identity, stored: &Stored) -> Value {
+    let (connected, activity) = inner.activity.of(identity, stored);
     let mut view = Map::new();
     let mut put = |name: &str, value: Value| {
         view.insert(name.to_owned(), value);
@@ -37,14 +38,14 @@ pub(super) fn identity(inner: &Inner, identity: &Identity, stored: &Stored) -> V
     put("deviceId", identity.device.as_str().into());
     put("generationId", stored.generation_id.clone().into());
     put("etag", stored.etag.clone().into());
-    put("connectionState", connection_state(inner, identity).into());
+    put("connectionState", connection_state(connected).into());
     if identity.module.is_none() {
         put("status", status(stored.status).into());
         put("statusReason", stored.status_reason.clone().into());
         put("statusUpdatedTime", time(stored.status_updated, NEVER_IN_IDENTITIES));
     }
-    put("connectionStateUpdatedTime", NEVER_IN_IDENTITIES.into());
-    put("lastActivityTime", NEVER_IN_IDENTITIES.into());
+    put("connectionStateUpdatedTime", time(activity.connection_changed, NEVER_IN_IDENTITIES));
+    put("lastActivityTime", time(activity.last, NEVER_IN_IDENTITIES));
     put("cloudToDeviceMessageCount", inner.inbox.count(identity).into());
     put("authentication", authentication(&stored.authentication));
     if identity.module.is_none() {
@@ -80,6 +81,7 @@ pub(super) fn twin(inner: &Inner, identity: &Identity, stored: &Stored, twin: &T
         StoredAuthentication::SelfSigned { primary, secondary } => (primary.clone(), secondary.clone()),
         _ => (None, None),
     };
+    let (connected, activity) = inner.activity.of(identity, stored);
     let mut view = Map::new();
     let mut put = |name: &str, value: Value| {
         view.insert(name.to_owned(), value);
@@ -93,8 +95,8 @@ pub(super) fn twin(inner: &Inner, identity: &Identity, stored: &Stored, twin: &T
     put("status", status(stored.status).into());
     put("statusReason", stored.status_reason.clone().into());
     put("statusUpdateTime", time(stored.status_updated, NEVER));
-    put("connectionState", connection_state(inner, identity).into());
-    put("lastActivityTime", NEVER.into());
+    put("connectionState", connection_state(connected).into());
+    put("lastActivityTime", time(activity.last, NEVER));
     put("cloudToDeviceMessageCount", inner.inbox.count(identity).into());
     put("authenticationType", stored.authentication.name().into());
     put(

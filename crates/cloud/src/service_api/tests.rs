@@ -5,11 +5,11 @@ use crate::registry::SeedFile;
 use axum::body::Body;
 use http::header::{AUTHORIZATION, ETAG, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
-use ironbrook_hub::seams::{Inbox as _, SystemClock};
-use ironbrook_hub::{Route, record};
+use ironbrook_hub::seams::{Clock as _, Inbox as _, SystemClock};
+use ironbrook_hub::{ConnectRequest, Credential, Route, record};
 use ironbrook_log::{Memory, Offset, PartitionId, QueueId};
 use ironbrook_model::{
-    DeviceId, Identity, Message, MessageSource, SharedAccessKey, SystemProperty, Timestamp,
+    DeviceId, Identity, Message, MessageSource, SasToken, SharedAccessKey, SystemProperty, Timestamp,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -153,6 +153,38 @@ async fn http_10_lists_with_and_without_a_slash_and_counts() {
     );
     let counts = hub.ask("GET", "/statistics/service", &[], Value::Null).await;
     assert_eq!(counts.body, json!({"connectedDeviceCount": 0}));
+}
+
+#[tokio::test]
+async fn a_connection_and_its_end_are_told_in_identity_twin_and_query() {
+    let hub = hub().await;
+    let key = hub.ask("GET", "/devices/d", &[], Value::Null).await.body["authentication"]["symmetricKey"]
+        ["primaryKey"]
+        .clone();
+    let key = SharedAccessKey::from_base64(key.as_str().unwrap()).unwrap();
+    let request = ConnectRequest {
+        identity: Identity::device(DeviceId::new("d").unwrap()),
+        credential: Credential::Sas(SasToken::parse(&key.sign("localhost/devices/d", LATER, None)).unwrap()),
+        model_id: None,
+        clean_session: true,
+        lasting: true,
+    };
+    let time = |value: &Value| Timestamp::parse(value.as_str().unwrap()).unwrap();
+    let before = SystemClock.now();
+    let session = hub.cloud.hub().connect(request).await.unwrap();
+    let connected = hub.ask("GET", "/devices/d", &[], Value::Null).await.body;
+    assert_eq!(connected["connectionState"], "Connected");
+    let began = time(&connected["connectionStateUpdatedTime"]);
+    assert!(began >= before && time(&connected["lastActivityTime"]) == began);
+    drop(session);
+    let gone = hub.ask("GET", "/devices", &[], Value::Null).await.body[0].clone();
+    assert_eq!(gone["connectionState"], "Disconnected");
+    assert!(time(&gone["connectionStateUpdatedTime"]) >= began);
+    let twin = hub.ask("GET", "/twins/d", &[], Value::Null).await.body;
+    assert_eq!(twin["lastActivityTime"], gone["lastActivityTime"]);
+    let query = json!({ "query": "SELECT * FROM devices WHERE lastActivityTime > '2020-01-01T00:00:00Z'" });
+    let found = hub.ask("POST", "/devices/query", &[], query).await.body;
+    assert_eq!((&found[0]["deviceId"], found.as_array().unwrap().len()), (&json!("d"), 1));
 }
 
 #[tokio::test]

@@ -184,6 +184,7 @@ async fn take_one(api: &Api, device: String, peer: &Peer, headers: &HeaderMap) -
         .map_err(|_| Refusal::new(ErrorCode::ServerError, "the queue was not read; try again"))??;
     let Some(locked) = locked.into_iter().next() else { return Ok(no_content()) };
     api.metrics.sent(Protocol::http).inc();
+    session.received();
     let headers = properties::write(&locked);
     Ok((headers, locked.message.body).into_response())
 }

@@ -1,8 +1,9 @@
 //! Who is connected, and how to reach them.
 
+use super::Activity;
 use crate::operation::{Delivery, MethodAnswer, MethodCall};
 use async_trait::async_trait;
-use ironbrook_model::{Identity, Refusal};
+use ironbrook_model::{Identity, Refusal, Timestamp};
 use std::sync::Arc;
 
 /// The number of a claim on an identity; a later claim has a higher one.
@@ -26,6 +27,9 @@ pub trait Mailbox: Send + Sync + 'static {
 
     /// Whether the session takes changes of desired properties.
     fn takes_desired(&self) -> bool;
+
+    /// When the session began, and when its device last did something.
+    fn activity(&self) -> Activity;
 }
 
 /// One claim per identity: the newest wins, the older session is closed with 400027.
@@ -48,6 +52,9 @@ pub trait Fabric: Send + Sync + 'static {
 
     /// Ends all sessions of this node.
     fn close_all(&self, why: &Refusal);
+
+    /// The claimed identities that did something at or after a time, to store it.
+    fn active_since(&self, time: Timestamp) -> Vec<(Identity, Activity)>;
 
     /// How many identities are claimed.
     fn connected(&self) -> usize;

@@ -1,5 +1,6 @@
 //! Who may speak.
 
+use super::Activity;
 use async_trait::async_trait;
 use ironbrook_model::{Identity, IdentityRecord, Refusal, SharedAccessPolicy};
 use std::sync::Arc;
@@ -18,4 +19,9 @@ pub trait Identities: Send + Sync + 'static {
 
     /// Registers a listener for changed identities; it must not block.
     fn listen(&self, changed: Box<dyn Fn(&Identity) + Send + Sync>);
+
+    /// Notes what a session of this generation of the identity did, when the session ends; must not block. Merged with what
+    /// is known, shown at once, and stored lazily: a crash may lose the notes of the last minute, a stop loses none. Notes of
+    /// other generations are dropped. What sessions under way did is asked of the [`Fabric`](super::Fabric).
+    fn note_activity(&self, _identity: &Identity, _generation_id: &str, _activity: Activity) {}
 }

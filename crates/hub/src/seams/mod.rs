@@ -1,6 +1,7 @@
 //! The seams: small traits with a contract each, and one conformance suite each in `testkit`.
 //! The log's own seams (`Log`, `Checkpoints`, `Storage`) live in the `log` crate.
 
+mod activity;
 mod clock;
 mod endpoint;
 mod fabric;
@@ -8,6 +9,7 @@ mod identities;
 mod inbox;
 mod twins;
 
+pub use activity::Activity;
 pub use clock::{Clock, SystemClock};
 pub use endpoint::{Batching, Endpoint, Routed, Sent};
 pub use fabric::{Epoch, Fabric, Mailbox};

@@ -244,6 +244,46 @@ async fn desired_changes_reach_subscribers_in_order_and_a_deaf_one_is_closed() {
 }
 
 #[tokio::test]
+async fn activity_is_seen_while_connected_and_noted_at_the_end() {
+    let bench = Bench::new();
+    let minute = |n: u64| Some(crate::testing::START.plus(Duration::from_secs(60 * n)));
+    let seen = || bench.hub.seams().fabric.find(&device("d1")).map(|(_, mailbox)| mailbox.activity());
+    let active = |connection_changed, last| Activity { connection_changed, last };
+    let pass = || bench.clock.advance(Duration::from_secs(60));
+    let session = bench.connect("d1").await;
+    assert_eq!(seen(), Some(active(minute(0), minute(0))));
+    pass();
+    bench.hub.telemetry(&session, &Message::new("x")).unwrap();
+    assert_eq!(seen(), Some(active(minute(0), minute(1))));
+    pass();
+    bench.hub.telemetry(&session, &Message::new(vec![0; 300_000])).unwrap_err();
+    bench.hub.perform(&session, Operation::GetTwin).await.unwrap();
+    assert_eq!(seen(), Some(active(minute(0), minute(1))), "neither refused telemetry nor a twin counts");
+    subscribe(&bench, &session, COMMANDS).await;
+    enqueue(&bench, 0..1).await;
+    command(&session).await;
+    assert_eq!(seen(), Some(active(minute(0), minute(2))));
+    let fabric = &bench.hub.seams().fabric;
+    assert_eq!(fabric.active_since(minute(2).unwrap()).len(), 1);
+    assert_eq!(fabric.active_since(minute(3).unwrap()), []);
+
+    pass();
+    let new = bench.connect("d1").await;
+    drop(session);
+    pass();
+    drop(new);
+    let once = ConnectRequest { lasting: false, ..request(&device("d1")) };
+    let http = bench.hub.connect(once.clone()).await.unwrap();
+    bench.hub.telemetry(&http, &Message::new("x")).unwrap();
+    drop(http);
+    drop(bench.hub.connect(once).await.unwrap());
+    let noted: Vec<_> = bench.identities.noted.lock().unwrap().drain(..).map(|(_, a)| a).collect();
+    // The superseded one tells no end, and a request that moved no message tells nothing.
+    let wanted = [active(minute(0), minute(2)), active(minute(4), minute(3)), active(None, minute(4))];
+    assert_eq!(noted, wanted);
+}
+
+#[tokio::test]
 async fn closing_the_hub_ends_sessions() {
     let bench = Bench::new();
     let session = bench.connect("d1").await;

@@ -1,7 +1,7 @@
 //! Seams in memory, as small as the tests allow.
 
 use crate::operation::{LockToken, LockedMessage, Settlement};
-use crate::seams::{Clock, DesiredChange, Feedback, Identities, Inbox, Twins};
+use crate::seams::{Activity, Clock, DesiredChange, Feedback, Identities, Inbox, Twins};
 use async_trait::async_trait;
 use bytes::Bytes;
 use ironbrook_model::{
@@ -43,6 +43,7 @@ type Listener<T> = Box<dyn Fn(&T) + Send + Sync>;
 pub(crate) struct FakeIdentities {
     records: Mutex<HashMap<Identity, Arc<IdentityRecord>>>,
     listeners: Mutex<Vec<Listener<Identity>>>,
+    pub(crate) noted: Mutex<Vec<(String, Activity)>>,
 }
 
 impl FakeIdentities {
@@ -82,6 +83,11 @@ impl Identities for FakeIdentities {
 
     fn listen(&self, changed: Listener<Identity>) {
         self.listeners.lock().unwrap().push(changed);
+    }
+
+    fn note_activity(&self, identity: &Identity, generation_id: &str, activity: Activity) {
+        assert_eq!(generation_id, "1");
+        self.noted.lock().unwrap().push((identity.to_string(), activity));
     }
 }
 
