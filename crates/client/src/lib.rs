@@ -26,6 +26,7 @@
 //! not lose any over its own restart keeps them itself until [`Receipt`] resolves.
 
 mod amqp;
+mod c2d;
 mod device;
 mod error;
 mod events;

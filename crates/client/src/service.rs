@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use ironbrook_model::{ConnectionString, Identity, percent_encode};
+use ironbrook_model::{ConnectionString, Identity, Message, percent_encode};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// The port of HTTPS.
 const HTTPS_PORT: u16 = 443;
+/// The port of AMQP over TLS.
+const AMQP_PORT: u16 = 5671;
 /// The version of the service API that is asked for.
 const API_VERSION: &str = "2021-04-12";
 /// How long a token is good: one request.
@@ -33,6 +35,7 @@ pub struct ServiceBuilder {
     host: String,
     port: u16,
     address: Option<SocketAddr>,
+    amqp_address: Option<SocketAddr>,
     trust: Trust,
     credentials: Credentials,
 }
@@ -56,11 +59,19 @@ impl ServiceBuilder {
         self
     }
 
+    /// Dials this address to send messages, which go by AMQP; else port 5671 of the host.
+    pub fn amqp_address(mut self, address: SocketAddr) -> Self {
+        self.amqp_address = Some(address);
+        self
+    }
+
     /// The client; it connects with its first call.
     pub fn build(self) -> Result<ServiceClient> {
-        let Self { host, port, address, trust, credentials } = self;
-        let remote = Remote { host, port, address, tls: Some(trust.client_config()?) };
-        Ok(ServiceClient(Arc::new(Shared { remote, credentials })))
+        let Self { host, port, address, amqp_address, trust, credentials } = self;
+        let tls = Some(trust.client_config()?);
+        let amqp = Remote { host: host.clone(), port: AMQP_PORT, address: amqp_address, tls: tls.clone() };
+        let remote = Remote { host, port, address, tls };
+        Ok(ServiceClient(Arc::new(Shared { remote, amqp, credentials })))
     }
 }
 
@@ -84,6 +95,8 @@ pub struct ServiceClient(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     remote: Remote,
+    /// Where messages to devices go.
+    amqp: Remote,
     credentials: Credentials,
 }
 
@@ -93,7 +106,14 @@ impl ServiceClient {
         let parts = ConnectionString::parse(connection_string)?;
         let (host, port) = split_port(parts.require("HostName")?, HTTPS_PORT)?;
         let credentials = Credentials::from_connection_string(&parts)?;
-        Ok(ServiceBuilder { host, port, address: None, trust: Trust::System, credentials })
+        Ok(ServiceBuilder {
+            host,
+            port,
+            address: None,
+            amqp_address: None,
+            trust: Trust::System,
+            credentials,
+        })
     }
 
     /// Up to `top` devices (at most 1000) as the registry has them, keys included.
@@ -146,6 +166,16 @@ impl ServiceClient {
         Ok((status, answer.get("payload").cloned().unwrap_or_default()))
     }
 
+    /// Sends a message to a device or module (C2D). Returns when the hub has queued it; the device need not be connected.
+    ///
+    /// System properties that count: message id, correlation id, user id, content type and encoding, expiry, and `Ack` for the
+    /// feedback that is wanted.
+    pub async fn send_message(&self, to: &Identity, message: &Message) -> Result<()> {
+        let Shared { amqp, credentials, .. } = &*self.0;
+        let work = crate::c2d::send(amqp, credentials, to, message);
+        tokio::time::timeout(TIMEOUT, work).await.map_err(|_| Error::Timeout("a message to a device"))?
+    }
+
     /// The first page of a query over twins.
     pub async fn query(&self, query: &str) -> Result<Vec<Value>> {
         match self.call(Method::POST, "/devices/query", "", Some(json!({ "query": query })), TIMEOUT).await? {
@@ -181,7 +211,7 @@ impl ServiceClient {
         query: &str,
         body: Option<Value>,
     ) -> Result<(StatusCode, Bytes)> {
-        let Shared { remote, credentials } = &*self.0;
+        let Shared { remote, credentials, .. } = &*self.0;
         let token = credentials.pass(&remote.host, TOKEN_LIFETIME)?.token;
         let body = body.map_or_else(Bytes::new, |value| value.to_string().into());
         let authority = if remote.port == HTTPS_PORT { remote.host.clone() } else { remote.to_string() };

@@ -93,10 +93,20 @@ impl Server {
                     match source.filter.first() {
                         Some((_, filter)) => {
                             let selector = filter.undescribed().as_str().unwrap().to_owned();
-                            self.readers.push((link, source.address.unwrap().to_string(), selector));
+                            let address = source.address.unwrap().to_string();
+                            let partition = address.rsplit('/').next().unwrap();
+                            self.script.selectors.lock().unwrap().push(format!("{partition}: {selector}"));
+                            self.readers.push((link, address, selector));
                         }
                         None => self.replies = Some(link),
                     }
+                }
+            }
+            amqp::Event::Credit(link) => {
+                // Sent with the first credit, so that nothing is left in the engine when the server hangs up.
+                if let Some(at) = self.readers.iter().position(|(reader, ..)| *reader == link) {
+                    let (_, address, selector) = self.readers.remove(at);
+                    self.send_events(link, &address, &selector);
                 }
             }
             amqp::Event::Delivery(delivery) => {
@@ -112,7 +122,6 @@ impl Server {
         let after = selector
             .strip_prefix("amqp.annotation.x-opt-sequence-number > '")
             .map_or(-1, |n| n.trim_end_matches('\'').parse().unwrap());
-        self.script.selectors.lock().unwrap().push(format!("{partition}: {selector}"));
         for number in after + 1..self.script.events[partition] {
             if self.is_done() {
                 return;
@@ -175,7 +184,8 @@ async fn client(script: &Arc<Script>) -> EventsClient {
 async fn take(events: &mut EventStream, count: usize) -> Vec<String> {
     let mut bodies = Vec::new();
     for _ in 0..count {
-        let event = events.next().await.unwrap().unwrap();
+        let next = tokio::time::timeout(std::time::Duration::from_secs(20), events.next());
+        let event = next.await.expect("an event in time").unwrap().unwrap();
         bodies.push((event.partition.clone(), String::from_utf8(event.message.body.to_vec()).unwrap()));
     }
     bodies.sort_by(|a, b| a.0.cmp(&b.0));
