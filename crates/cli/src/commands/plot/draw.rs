@@ -10,9 +10,11 @@ use std::sync::Once;
 
 /// The smallest height of the axis, °C: noise of a tenth of a degree must not fill the picture.
 const SPAN_MIN: f64 = 1.0;
+/// Pixels around the chart.
+const MARGIN: i32 = 24;
 /// Devices named in the legend.
 const LEGEND_MAX: usize = 20;
-/// Eight colours that people with colour blindness tell apart (Okabe and Ito), without the yellow, which is invisible on white.
+/// Colours that people with colour blindness tell apart (Okabe and Ito), without the yellow, which is invisible on white.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -62,8 +64,10 @@ fn chart<B: DrawingBackend>(
     let (time, celsius) = ranges(series).ok_or_else(|| anyhow!("there is no temperature to draw"))?;
     let fail = |e: DrawingAreaErrorKind<B::ErrorType>| anyhow!("{e}");
     area.fill(&WHITE).map_err(fail)?;
-    let mut chart = ChartBuilder::on(&area)
-        .margin(24)
+    let legend_width = legend_width(series).min(style.size.0 / 3);
+    let (main, beside) = area.split_horizontally(style.size.0 - legend_width);
+    let mut chart = ChartBuilder::on(&main)
+        .margin(MARGIN)
         .caption(&style.title, ("sans-serif", 30))
         .x_label_area_size(60)
         .y_label_area_size(80)
@@ -82,34 +86,46 @@ fn chart<B: DrawingBackend>(
         .light_line_style(TRANSPARENT)
         .draw()
         .map_err(fail)?;
-    for (index, (device, points)) in series.iter().enumerate() {
+    for (index, points) in series.values().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
-        for (part_index, part) in split_gaps(points).into_iter().enumerate() {
-            let drawn = if let [point] = part {
+        for part in split_gaps(points) {
+            if let [point] = part {
                 // A line of one point would be invisible.
-                chart.draw_series(std::iter::once(Circle::new(*point, 3, colour.filled()))).map_err(fail)?
+                chart.draw_series(std::iter::once(Circle::new(*point, 3, colour.filled()))).map_err(fail)?;
             } else {
                 let thinned = thin(part, style.size.0 as usize);
-                chart.draw_series(LineSeries::new(thinned, colour.stroke_width(2))).map_err(fail)?
-            };
-            if part_index == 0 && index < LEGEND_MAX {
-                drawn
-                    .label(device.as_str())
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(3)));
+                chart.draw_series(LineSeries::new(thinned, colour.stroke_width(2))).map_err(fail)?;
             }
         }
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .margin(12)
-        .legend_area_size(32)
-        .label_font(("sans-serif", 18))
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(160, 160, 160))
-        .draw()
-        .map_err(fail)?;
+    legend(&beside, series).map_err(fail)?;
     area.present().map_err(fail)
+}
+
+/// Pixels of the legend: the longest name, with a line before it.
+fn legend_width(series: &BTreeMap<String, Series>) -> u32 {
+    let longest = series.keys().take(LEGEND_MAX).map(|name| name.chars().count()).max().unwrap_or(0);
+    // Names may have 128 characters; 40 of them are enough to tell devices apart.
+    70 + u32::try_from(longest).unwrap_or(0).min(40) * 10
+}
+
+/// Names and colours, beside the chart: inside it they would cover what was measured.
+fn legend<B: DrawingBackend>(
+    area: &DrawingArea<B, plotters::coord::Shift>,
+    series: &BTreeMap<String, Series>,
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    let text = ("sans-serif", 18).into_font();
+    let mut y = MARGIN + 50;
+    for (index, device) in series.keys().enumerate().take(LEGEND_MAX) {
+        let colour = COLOURS[index % COLOURS.len()];
+        area.draw(&PathElement::new([(0, y + 6), (24, y + 6)], colour.stroke_width(3)))?;
+        area.draw(&Text::new(device.as_str(), (34, y), text.clone()))?;
+        y += 26;
+    }
+    if series.len() > LEGEND_MAX {
+        area.draw(&Text::new(format!("and {} more", series.len() - LEGEND_MAX), (34, y), text))?;
+    }
+    Ok(())
 }
 
 /// The axes' ranges: all of the time, and the temperatures with a little air.
@@ -118,6 +134,7 @@ fn ranges(series: &BTreeMap<String, Series>) -> Option<(TimeAxis, (f64, f64))> {
     let (begin, end) = (points().map(|p| p.0).min()?, points().map(|p| p.0).max()?);
     let low = points().map(|p| p.1).fold(f64::INFINITY, f64::min);
     let high = points().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
+    // A wider band than the data, so that no line runs along the frame.
     let air = ((high - low) * 0.08).max((SPAN_MIN - (high - low)) / 2.0).max(0.05);
     Some((TimeAxis::new(begin, end), (low - air, high + air)))
 }
