@@ -1,5 +1,5 @@
 //! Keeps the user's view of the desired properties whole: a full reading first, then changes, and a full reading again
-//! after anything was missed.
+//! after anything was missed, because the hub never sends missed changes later (rule CLIENT-05).
 
 use super::twin::{DesiredUpdate, Twin};
 use std::time::Duration;

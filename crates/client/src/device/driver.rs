@@ -112,6 +112,7 @@ impl Driver {
         }
     }
 
+    /// A refused credential is final unless configured (rule CLIENT-06).
     fn is_worth_retrying(&self, error: &Error) -> bool {
         error.is_transient() || (self.config.retry_unauthorized && matches!(error, Error::Unauthorized(_)))
     }

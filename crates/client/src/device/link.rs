@@ -25,7 +25,7 @@ const OUT_LEN_MAX: usize = 256 * 1024;
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for acknowledgements before a graceful end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest wait for acknowledgements before a token is renewed.
+/// Longest wait for acknowledgements before a token is renewed (rule CLIENT-02).
 const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the last bytes to leave.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ impl Greeting {
         Packet::Connect(Box::new(Connect {
             client_id: self.client_id.as_str().into(),
             keep_alive: u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX),
-            // The hub keeps messages for a session that is not clean, and packet ids stay valid for sending again.
+            // rule CLIENT-01: the hub keeps messages for a session that is not clean, and packet ids stay valid for sending again.
             clean_session: false,
             will: None,
             username: Some(self.username.as_str().into()),

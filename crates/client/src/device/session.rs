@@ -162,7 +162,7 @@ impl Session {
                 let mut message = Message::new(publish.payload);
                 topic::read_bag(bag, &mut message);
                 self.deliver(message, input.map(str::to_owned), publish.packet_id, publish.dup);
-                // Acknowledged when the user completes it.
+                // Acknowledged when the user completes it; may come before anything was subscribed (rule CLIENT-04).
                 return Ok(());
             }
             Incoming::TwinAnswer { status, rid, version } => {

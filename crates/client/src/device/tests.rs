@@ -122,7 +122,7 @@ fn beside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> 
 }
 
 #[tokio::test(start_paused = true)]
-async fn connect_names_the_device_and_carries_a_token_that_holds() {
+async fn rule_client_01_connect_names_the_device_and_carries_a_token_that_holds() {
     let (client, mut dials) = start(|b| b.client_type("test/1 x"));
     let (_hub, connect) = Hub::accept(&mut dials, ConnectReturnCode::Accepted).await;
     client.first_connection().await.unwrap();
@@ -153,7 +153,7 @@ async fn a_message_is_sent_when_it_is_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_not_acknowledged_goes_out_again_in_order_before_anything_new() {
+async fn rule_client_03_what_was_not_acknowledged_goes_out_again_in_order_before_anything_new() {
     let (client, mut dials) = start(|b| b);
     let mut hub = Hub::welcome(&mut dials).await;
     let mut receipts = Vec::new();
@@ -197,7 +197,7 @@ async fn only_a_window_of_messages_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_token_is_renewed_before_it_ends_by_a_graceful_reconnect() {
+async fn rule_client_02_the_token_is_renewed_before_it_ends_by_a_graceful_reconnect() {
     let (client, mut dials) = start(|b| b.token_lifetime(Duration::from_secs(3600)));
     let began = Instant::now();
     let mut hub = Hub::welcome(&mut dials).await;
@@ -229,7 +229,7 @@ async fn a_renewal_waits_for_acknowledgements_that_are_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_credential_is_final_unless_configured() {
+async fn rule_client_06_a_refused_credential_is_final_unless_configured() {
     let (client, mut dials) = start(|b| b);
     let receipt = client.enqueue(Message::new("x")).await.unwrap();
     Hub::accept(&mut dials, ConnectReturnCode::NotAuthorized).await;
@@ -272,7 +272,7 @@ async fn a_hub_that_falls_silent_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_of_the_hub_is_completed_on_its_own_connection_only() {
+async fn rule_client_04_a_message_of_the_hub_is_completed_on_its_own_connection_only() {
     let (client, mut dials) = start(|b| b);
     let mut hub = Hub::welcome(&mut dials).await;
     // A kept session may deliver before anything is subscribed.
@@ -331,7 +331,7 @@ async fn twin_requests_survive_a_lost_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn desired_properties_come_whole_and_then_as_changes() {
+async fn rule_client_05_desired_properties_come_whole_and_then_as_changes() {
     let (client, mut dials) = start(|b| b);
     let mut hub = Hub::welcome(&mut dials).await;
     let subscribing = beside(async move { (client.desired_updates().await, client) });

@@ -46,7 +46,7 @@ impl Window {
         }
     }
 
-    /// Sends everything again, oldest first, as a new connection begins.
+    /// Sends everything again, oldest first, as a new connection begins (rule CLIENT-03).
     pub(crate) fn resend(&self, out: &mut BytesMut) {
         for (id, message) in &self.in_flight {
             // It was encoded before, so it can be again.

@@ -46,7 +46,7 @@ pub(super) async fn start(shared: Arc<Shared>, from: Position) -> Result<EventSt
     let mut door = Door::open(&shared).await?;
     let partitions = door.partitions(&shared).await?;
     let positions = partitions.into_iter().map(|info| {
-        // Fixed to a number now: a reconnect before the first event must not skip what came meanwhile.
+        // rule CLIENT-07, fixed to a number now: a reconnect before the first event must not skip what came meanwhile.
         let position = match &from {
             Position::Latest => Position::AfterSequence(info.last_sequence),
             other => other.clone(),

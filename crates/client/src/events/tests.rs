@@ -221,7 +221,7 @@ async fn a_lost_connection_goes_on_after_the_last_event_of_each_partition() {
 }
 
 #[tokio::test]
-async fn latest_is_fixed_to_a_number_when_reading_begins() {
+async fn rule_client_07_latest_is_fixed_to_a_number_when_reading_begins() {
     let script = Arc::new(Script { events: [3, 0], ..Script::default() });
     let _events = client(&script).await.read(Position::Latest).await.unwrap();
     assert_eq!(
