@@ -4,10 +4,16 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
-/// The root of the tree.
+/// The root of the tree that cargo was called in. Asked for at run time: two clones that share a target folder share this program.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let manifest =
+            std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        Path::new(&manifest).parent().map_or_else(|| ".".into(), Path::to_owned)
+    });
+    &ROOT
 }
 
 /// `ironbrook` in the user's cache folder: everything that tests install and that may be deleted.
