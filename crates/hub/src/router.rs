@@ -70,7 +70,9 @@ pub enum Error {
     #[error("two routes are named {0}")]
     Twice(String),
     /// More routes than the limit.
-    #[error("{0} routes; {1} are allowed")]
+    #[error(
+        "{0} routes are configured and {1} are allowed; remove some, or choose the profile with raised limits"
+    )]
     TooMany(usize, usize),
 }
 
@@ -105,13 +107,22 @@ struct Table {
 #[derive(Debug)]
 pub struct Router {
     table: ArcSwap<Table>,
+    routes_max: usize,
 }
 
 impl Router {
     /// Compiles routes. `queues` tells the queue of each endpoint name; `events` need not be in it. With `fallback`,
-    /// telemetry that matches no route goes to `events`.
-    pub fn new(routes: &[Route], fallback: bool, queues: &HashMap<String, QueueId>) -> Result<Self, Error> {
-        Ok(Self { table: ArcSwap::from_pointee(Table::compile(routes, fallback, queues)?) })
+    /// telemetry that matches no route goes to `events`. [`Limits::routes`] holds now and at each
+    /// [`replace`](Self::replace), disabled routes counted.
+    pub fn new(
+        routes: &[Route],
+        fallback: bool,
+        queues: &HashMap<String, QueueId>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        let routes_max = limits.routes;
+        let table = Table::compile(routes, fallback, queues, routes_max)?;
+        Ok(Self { table: ArcSwap::from_pointee(table), routes_max })
     }
 
     /// Replaces all routes; messages appended from now on go by the new ones. Nothing changes on an error.
@@ -121,7 +132,7 @@ impl Router {
         fallback: bool,
         queues: &HashMap<String, QueueId>,
     ) -> Result<(), Error> {
-        self.table.store(Arc::new(Table::compile(routes, fallback, queues)?));
+        self.table.store(Arc::new(Table::compile(routes, fallback, queues, self.routes_max)?));
         Ok(())
     }
 
@@ -152,8 +163,12 @@ impl Router {
 }
 
 impl Table {
-    fn compile(routes: &[Route], fallback: bool, queues: &HashMap<String, QueueId>) -> Result<Self, Error> {
-        let most = Limits::native().routes;
+    fn compile(
+        routes: &[Route],
+        fallback: bool,
+        queues: &HashMap<String, QueueId>,
+        most: usize,
+    ) -> Result<Self, Error> {
         if routes.len() > most {
             return Err(Error::TooMany(routes.len(), most));
         }

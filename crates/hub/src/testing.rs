@@ -120,7 +120,7 @@ impl Bench {
             enabled: true,
         }];
         let queues = HashMap::from([("cold".to_owned(), COLD)]);
-        let router = Router::new(&routes, true, &queues).unwrap();
+        let router = Router::new(&routes, true, &queues, &limits).unwrap();
         let config = Config { name: "hub".to_owned(), hosts: vec!["Hub.Test".to_owned()], limits };
         let metrics = Metrics::default();
         let hub = Hub::new(config, seams, router, metrics.clone());

@@ -67,6 +67,11 @@ pub enum Error {
     /// Two endpoints of one name, or one named as the built-in endpoint.
     #[error("the endpoint name {0} is taken; names of endpoints are unique and not 'events'")]
     EndpointName(String),
+    /// More endpoints than the limit.
+    #[error(
+        "{0} endpoints are configured and {1} are allowed besides 'events'; remove some, or choose the profile with raised limits"
+    )]
+    TooManyEndpoints(usize, usize),
     /// The storage itself.
     #[error("storage: {0}")]
     Storage(#[from] std::io::Error),
@@ -117,10 +122,10 @@ impl Cloud {
         let endpoints = open_endpoints(&config, &registry, &account).await?;
         let queues: HashMap<String, QueueId> =
             endpoints.iter().map(|(id, e)| (e.name().to_owned(), *id)).collect();
-        let router = Router::new(&routes, config.fallback_route, &queues)?;
+        let limits = config.profile.limits();
+        let router = Router::new(&routes, config.fallback_route, &queues, &limits)?;
         registry.set_wanted_sources(&wanted_sources(&routes));
 
-        let limits = config.profile.limits();
         let seams = Seams {
             identities: Arc::new(registry.clone()),
             twins: Arc::new(registry.clone()),
@@ -224,6 +229,10 @@ async fn open_endpoints(
     registry: &Registry,
     account: &Account,
 ) -> Result<Vec<(QueueId, Arc<dyn Endpoint>)>, Error> {
+    let (count, most) = (config.storage_endpoints.len(), config.profile.limits().endpoints);
+    if count > most {
+        return Err(Error::TooManyEndpoints(count, most));
+    }
     let mut endpoints: Vec<(QueueId, Arc<dyn Endpoint>)> = Vec::new();
     for settings in &config.storage_endpoints {
         let name = settings.name.clone();
@@ -278,3 +287,6 @@ fn wanted_sources(routes: &[Route]) -> Vec<MessageSource> {
         .filter(|s| *s != MessageSource::DeviceMessages)
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,7 @@ impl World {
             endpoints: vec!["events".into()],
             enabled: true,
         }];
-        let router = Router::new(&routes, true, &HashMap::new()).unwrap();
+        let router = Router::new(&routes, true, &HashMap::new(), &Limits::azure()).unwrap();
         let hub = Hub::new(config, seams, router, ironbrook_hub::Metrics::default());
         Self { hub, log, inbox, twins }
     }

@@ -1,0 +1,79 @@
+use super::*;
+use ironbrook_hub::seams::SystemClock;
+use ironbrook_log::Memory;
+use ironbrook_model::{DeviceId, ErrorCode, Identity, Message};
+use std::time::Duration;
+
+fn config(profile: Profile) -> Config {
+    Config {
+        hub_name: "hub".to_owned(),
+        hosts: vec!["localhost".to_owned()],
+        profile,
+        partitions: 1,
+        routes: Vec::new(),
+        fallback_route: true,
+        storage_endpoints: Vec::new(),
+        consumer_groups: Vec::new(),
+        log: LogConfig {
+            segment_bytes: 1 << 20,
+            retention: Duration::from_secs(60),
+            retention_bytes: 1 << 20,
+        },
+        account_name: "account".to_owned(),
+    }
+}
+
+async fn open(config: Config) -> Result<Cloud, Error> {
+    let seed = SeedFile::parse(r#"{"devices":[{"deviceId":"d"}]}"#).unwrap();
+    let mut metrics = prometheus_client::registry::Registry::default();
+    Cloud::open(Arc::new(Memory::new()), Arc::new(SystemClock), config, Some(&seed), &mut metrics).await
+}
+
+fn endpoint(number: usize) -> StorageEndpointConfig {
+    StorageEndpointConfig {
+        name: format!("e{number}"),
+        container: format!("container{number}"),
+        encoding: Encoding::Json,
+        file_name_format: "{iothub}/{partition}/{YYYY}/{MM}/{DD}/{HH}/{mm}".to_owned(),
+        batch_frequency: Duration::from_secs(60),
+        max_chunk_bytes: 10 << 20,
+        target: StorageTarget::BuiltIn,
+    }
+}
+
+#[tokio::test]
+async fn the_azure_profile_has_ten_endpoints_and_a_hundred_routes() {
+    let endpoints =
+        |profile, n| Config { storage_endpoints: (0..n).map(endpoint).collect(), ..config(profile) };
+    open(endpoints(Profile::Azure, 10)).await.unwrap();
+    let refused = open(endpoints(Profile::Azure, 11)).await.err().unwrap();
+    assert!(matches!(refused, Error::TooManyEndpoints(11, 10)), "{refused}");
+    open(endpoints(Profile::Native, 11)).await.unwrap();
+
+    let route = |n: usize| serde_json::json!({ "name": n.to_string(), "endpoints": ["events"] });
+    let route = |n| serde_json::from_value(route(n)).unwrap();
+    let routes = |profile, n| Config { routes: (0..n).map(route).collect(), ..config(profile) };
+    open(routes(Profile::Azure, 100)).await.unwrap();
+    let refused = open(routes(Profile::Azure, 101)).await.err().unwrap();
+    assert!(refused.to_string().starts_with("101 routes are configured and 100 are allowed"), "{refused}");
+    open(routes(Profile::Native, 101)).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_queue_of_a_device_takes_no_larger_message_than_the_hub_says() {
+    for profile in [Profile::Azure, Profile::Native] {
+        let cloud = open(config(profile)).await.unwrap();
+        let device = Identity::device(DeviceId::new("d").unwrap());
+        let message = |len| {
+            let mut message = Message::new(vec![0; len]);
+            // Properties of the system that the hub would add otherwise count too.
+            message.system.set(ironbrook_model::SystemProperty::To, "/devices/d/messages/devicebound");
+            message
+        };
+        let most = cloud.hub().limits().cloud_to_device_bytes - message(0).metered_len();
+        let inbox = &cloud.hub().seams().inbox;
+        inbox.enqueue(&device, message(most)).await.unwrap();
+        let refused = inbox.enqueue(&device, message(most + 1)).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::MessageTooLarge);
+    }
+}
