@@ -25,11 +25,6 @@ impl Sender {
 impl ServiceSink for Sender {
     async fn send(&mut self, message: amqp::Message) -> Result<(), Refusal> {
         let (to, message) = convert(&message)?;
-        let limit = self.hub.limits().cloud_to_device_bytes;
-        if message.metered_len() > limit {
-            let why = format!("the message counts {} bytes; {limit} are allowed", message.metered_len());
-            return Err(Refusal::new(ErrorCode::MessageTooLarge, why));
-        }
         self.hub.seams().inbox.enqueue(&to, message).await
     }
 }

@@ -30,6 +30,7 @@ pub use seed::{SeedError, SeedFile, SeedRoute, SeedSummary};
 pub use stored::{Kind, Stored, StoredAuthentication, Wish};
 pub use twins::TwinChange;
 
+use ironbrook_hub::Limits;
 use ironbrook_hub::seams::{Clock, DesiredChange};
 use ironbrook_log::{QueueId, Storage};
 use ironbrook_model::{Identity, MessageSource, SharedAccessPolicy};
@@ -70,7 +71,7 @@ impl Config {
             hub_name: hub_name.into(),
             modules_per_device: 20,
             modules_per_edge_device: 50,
-            inbox_message_bytes: 64 * 1024,
+            inbox_message_bytes: Limits::azure().cloud_to_device_bytes,
             inbox_depth: 50,
             inbox_ttl: std::time::Duration::from_secs(3600),
             inbox_max_delivery_count: 10,
@@ -83,7 +84,7 @@ impl Config {
         Self {
             modules_per_device: 200,
             modules_per_edge_device: 200,
-            inbox_message_bytes: 256 * 1024,
+            inbox_message_bytes: Limits::native().cloud_to_device_bytes,
             inbox_depth: 1000,
             ..Self::azure(hub_name)
         }

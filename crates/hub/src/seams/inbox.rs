@@ -40,7 +40,8 @@ pub struct Feedback {
 /// too often; a lock that ends without settlement makes the message available again, in its old place.
 #[async_trait]
 pub trait Inbox: Send + Sync + 'static {
-    /// Queues a message; 404001 unknown identity, 403004 queue full (50). `Expiry` and `Ack` are its system properties.
+    /// Queues a message. Every way to send one ends here, so it is here that
+    /// [`Limits::cloud_to_device_bytes`](crate::Limits::cloud_to_device_bytes) is enforced: 413001. 404001 unknown identity, 403004 queue full (50). `Expiry` and `Ack` are its system properties.
     async fn enqueue(&self, to: &Identity, message: Message) -> Result<(), Refusal>;
 
     /// Locks up to `max` available messages in order; empty if there is none. Not cancel-safe: run it to the end.
