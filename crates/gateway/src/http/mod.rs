@@ -5,6 +5,7 @@
 mod batch;
 mod device;
 mod error;
+mod patience;
 mod properties;
 
 pub use error::{error_json, error_response, method_error_response, module_error_response};
@@ -19,6 +20,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use patience::{Taken, Timely};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,8 @@ use tower::ServiceExt as _;
 
 /// Longest wait for the head of a request, and so for the next request of an open connection.
 const HEAD_TIME: Duration = Duration::from_secs(60);
+/// Longest wait for the next bytes of a body, and for room to write an answer.
+const STEP_TIME: Duration = Duration::from_secs(60);
 /// Bytes of a request's head.
 const HEAD_LEN_MAX: usize = 64 * 1024;
 /// Headers of a request: a message may have that many properties.
@@ -57,7 +61,7 @@ pub(crate) async fn serve(stream: Stream, entrance: Arc<Entrance>, peer: Peer, p
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_LEN_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Taken::new(stream, STEP_TIME)), service)
         .with_upgrades();
     tokio::pin!(connection);
     let served = tokio::select! {
@@ -95,7 +99,7 @@ async fn answer(
         }
     }
     request.extensions_mut().insert(peer);
-    match entrance.router.clone().oneshot(request.map(Body::new)).await {
+    match entrance.router.clone().oneshot(request.map(|body| Body::new(Timely::new(body, STEP_TIME)))).await {
         Ok(response) => response,
         Err(never) => match never {},
     }
