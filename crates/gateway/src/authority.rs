@@ -6,6 +6,7 @@
 use ironbrook_model::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PublicKeyData as _,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -45,6 +46,24 @@ pub enum AuthorityError {
     /// A certificate or key that cannot be used.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// The key file holds no key that can be used.
+    #[error("{path} holds no private key that can be used: {error}")]
+    Key {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: rcgen::Error,
+    },
+    /// Key and certificate are not of one pair: no client would believe what such a key signs.
+    #[error(
+        "{key} is not the key of {certificate}; restore the pair, or remove both to make a new authority (clients must then trust the new one)"
+    )]
+    Pair {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
     /// The certificate file holds no certificate.
     #[error("{0} holds no certificate in PEM form")]
     Pem(PathBuf),
@@ -105,9 +124,15 @@ impl Authority {
             fs::read_to_string(path).map_err(|source| AuthorityError::File { path: path.into(), source })
         };
         let certificate_pem = read(certificate_path)?;
-        let key = KeyPair::from_pem(&read(key_path)?)?;
+        let key = KeyPair::from_pem(&read(key_path)?)
+            .map_err(|error| AuthorityError::Key { path: key_path.into(), error })?;
         let certificate = CertificateDer::from_pem_slice(certificate_pem.as_bytes())
             .map_err(|_| AuthorityError::Pem(certificate_path.into()))?;
+        // A certificate holds its public key in the form in which the key gives it.
+        let public = key.subject_public_key_info();
+        if !certificate.windows(public.len()).any(|part| part == public) {
+            return Err(AuthorityError::Pair { certificate: certificate_path.into(), key: key_path.into() });
+        }
         Ok(Self { issuer: Issuer::from_ca_cert_pem(&certificate_pem, key)?, certificate, certificate_pem })
     }
 
@@ -209,6 +234,18 @@ mod tests {
             Err(AuthorityError::Half { .. })
         ));
         assert_eq!(fs::read(folder.path().join(CERTIFICATE_FILE)).unwrap(), before);
+    }
+
+    #[test]
+    fn a_damaged_key_and_the_key_of_another_authority_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::open_or_create(folder.path(), "test", now()).unwrap();
+        let path = folder.path().join(KEY_FILE);
+        let open = || Authority::open_or_create(folder.path(), "test", now()).err().unwrap().to_string();
+        fs::write(&path, KeyPair::generate().unwrap().serialize_pem()).unwrap();
+        assert!(open().contains("is not the key of"), "{}", open());
+        fs::write(&path, "-----BEGIN PRIVATE KEY-----\nMIGH").unwrap();
+        assert!(open().contains(KEY_FILE), "{}", open());
     }
 
     #[test]
