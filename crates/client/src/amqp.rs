@@ -288,7 +288,7 @@ pub(crate) fn detached(error: Option<&AmqpError>) -> Error {
     let Some(error) = error else {
         return Error::network("holding an AMQP link", io::ErrorKind::ConnectionAborted.into());
     };
-    let message = crate::error::excerpt(error.to_string().as_bytes());
+    let message = crate::error::excerpt(reason(error).as_bytes());
     match &*error.condition {
         "amqp:unauthorized-access" => Error::Unauthorized(message),
         "amqp:not-found" => Error::Refused { status: 404, message },
@@ -302,6 +302,16 @@ pub(crate) fn detached(error: Option<&AmqpError>) -> Error {
             Error::Refused { status: 400, message }
         }
         _ => Error::Refused { status: 503, message },
+    }
+}
+
+/// The text of an error: hubs put JSON with a `message` into the description.
+fn reason(error: &AmqpError) -> String {
+    let description = error.description.as_deref().unwrap_or_default();
+    let parsed: Option<serde_json::Value> = serde_json::from_str(description).ok();
+    match parsed.as_ref().and_then(|json| json.get("message")?.as_str()) {
+        Some(message) => format!("{} ({})", message, error.condition),
+        None => error.to_string(),
     }
 }
 
@@ -327,4 +337,19 @@ pub(crate) fn command(error: impl std::fmt::Display) -> Error {
 fn unexpected(event: &Event) -> Error {
     let text: String = format!("{event:?}").chars().take(60).collect();
     Error::Protocol(format!("not expected now: {text}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_in_a_json_description_is_shown_alone() {
+        let text = r#"{"errorCode":404001,"message":"no such device","trackingId":"x"}"#;
+        let error = detached(Some(&AmqpError::new("amqp:not-found", text)));
+        assert_eq!(error.to_string(), "refused with 404: no such device (amqp:not-found)");
+        let error = detached(Some(&AmqpError::new("amqp:unauthorized-access", "expired")));
+        assert!(matches!(&error, Error::Unauthorized(text) if text.contains("expired")), "{error}");
+        assert!(detached(None).is_transient());
+    }
 }
