@@ -23,17 +23,15 @@ const BENCHES: &[Bench] = &[Bench {
 /// Memory is read after this time without clients besides the simulated sensor.
 const REST: Duration = Duration::from_secs(10);
 
-/// Runs the named benches, or lists them.
+/// Runs the named benches, or all.
 pub fn run(names: &[String]) -> Result<()> {
-    if names.is_empty() {
-        for bench in BENCHES {
-            println!("{:<10} {}", bench.name, bench.what);
-        }
+    let known = || BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>();
+    if let Some(unknown) = names.iter().find(|name| !known().contains(&name.as_str())) {
+        bail!("no bench `{unknown}`; there are: {}", known().join(", "));
     }
-    for name in names {
-        let Some(bench) = BENCHES.iter().find(|bench| bench.name == name) else {
-            bail!("no bench `{name}`; `cargo xtask bench` lists them");
-        };
+    for bench in
+        BENCHES.iter().filter(|bench| names.is_empty() || names.iter().any(|name| name == bench.name))
+    {
         println!("==== {}: {}", bench.name, bench.what);
         (bench.run)()?;
     }

@@ -151,18 +151,29 @@ impl Default for Log {
     }
 }
 
-/// Where telemetry is stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Where telemetry is stored. `Debug` hides the key.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
     /// Seconds a batch gathers before it becomes a blob. Azure: 60 to 720.
     pub batch_seconds: u64,
     /// Name pattern with all of `{iothub} {partition} {YYYY} {MM} {DD} {HH} {mm}`.
     pub file_name_format: String,
-    /// An other Azure Blob account to write to, as connection string; the built-in account where empty.
+    /// An other Azure Blob account to write to, as connection string; the built-in account where empty. The containers
+    /// `telemetry-json` and `telemetry-avro` must be there already, as on Azure.
     pub connection_string: String,
     /// Name of the built-in account.
     pub account: String,
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage")
+            .field("batch_seconds", &self.batch_seconds)
+            .field("file_name_format", &self.file_name_format)
+            .field("account", &self.account)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for Storage {
@@ -195,7 +206,7 @@ impl Config {
     ) -> Result<Self, Error> {
         let fail = |origin: &str, error: toml::de::Error| Error::Text {
             origin: origin.into(),
-            message: error.to_string().trim_end().into(),
+            message: with_place(text, &error),
         };
         // Checked alone first, so that line and column are the file's own.
         toml::from_str::<Self>(text).map_err(|e| fail(origin, e))?;
@@ -213,6 +224,16 @@ impl Config {
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         toml::to_string_pretty(self)
     }
+}
+
+/// Where and what. Without the line itself, which the parser's own text quotes: it may hold a key.
+fn with_place(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |start| start.chars().count()) + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 /// Sets `section__key`; a value that reads as TOML is one, anything else is text.
@@ -247,6 +268,26 @@ mod tests {
             text.contains("f.toml") && text.contains("line 3, column 1") && text.contains("naem"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn an_error_does_not_quote_the_line_which_may_hold_a_key() {
+        for text in [
+            "[storage]\nconnection_string = \"AccountKey=c2VjcmV0\n",
+            "[storage]\nconnection_string = [\"AccountKey=c2VjcmV0\"]\n",
+            "[storage]\nbatch_seconds = 'c2VjcmV0'\n",
+        ] {
+            let error = Config::parse(text, "f.toml", no_environment()).unwrap_err().to_string();
+            assert!(error.contains("line 2, column "), "{error}");
+            assert!(!error.contains("AccountKey"), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_in_debug() {
+        let mut config = Config::default();
+        config.storage.connection_string = "AccountKey=c2VjcmV0".into();
+        assert!(!format!("{config:?}").contains("c2Vj"));
     }
 
     #[test]

@@ -105,7 +105,8 @@ pub async fn ready(
     for (identity, stored) in cloud.registry().list_devices(ANNOUNCED_MAX).await? {
         let StoredAuthentication::Sas { primary, .. } = stored.authentication else { continue };
         let id = identity.device.as_str();
-        let text = format!("HostName={host};DeviceId={id};SharedAccessKey={}", primary.to_base64());
+        let hub = with_port(host, config.listen.mqtt.port(), 8883);
+        let text = format!("HostName={hub};DeviceId={id};SharedAccessKey={}", primary.to_base64());
         device_connection_strings.insert(id.to_owned(), text);
         if id == config.thermistor.device || first_token.is_none() {
             first_token = Some(token(id, &primary, host, &authority));
@@ -118,10 +119,7 @@ pub async fn ready(
             "Endpoint=sb://{host}/;SharedAccessKeyName=iothubowner;SharedAccessKey={key};EntityPath={entity}"
         )
     };
-    let plain = match ports.amqp_plain().port() {
-        5672 => host.to_owned(),
-        port => format!("{host}:{port}"),
-    };
+    let plain = with_port(host, ports.amqp_plain().port(), 5672);
     let portal = ports.portal();
     let setup_token = uuid::Uuid::new_v4().simple();
     Ok(Ready {
@@ -129,7 +127,7 @@ pub async fn ready(
             "HostName={authority};SharedAccessKeyName=iothubowner;SharedAccessKey={key}"
         ),
         device_connection_strings,
-        events_connection_string: events(host),
+        events_connection_string: events(&with_port(host, config.listen.amqp.port(), 5671)),
         events_connection_string_plain: format!("{};UseDevelopmentEmulator=true", events(&plain)),
         blob_connection_string: cloud.account().connection_string(&format!("http://{}", ports.blob())),
         ca_file: data.path().join("ca").join("ca.pem"),
@@ -141,6 +139,11 @@ pub async fn ready(
         first_token,
         notes: Vec::new(),
     })
+}
+
+/// The host, with the port where it is not the one every client assumes. Some stock clients can be given no other port at all.
+fn with_port(host: &str, port: u16, usual: u16) -> String {
+    if port == usual { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 fn portal_host(addr: std::net::SocketAddr) -> String {
@@ -158,11 +161,13 @@ fn token(device: &str, key: &SharedAccessKey, host: &str, authority: &str) -> Fi
 }
 
 /// The portal's settings: it is a client like any other.
-pub fn portal(config: &Config, ready: &Ready) -> ironbrook_portal::Config {
+pub fn portal(config: &Config, ready: &Ready, ports: &Ports) -> ironbrook_portal::Config {
     let setup_token = ready.portal_url.rsplit_once('=').map_or("", |(_, token)| token).to_owned();
     ironbrook_portal::Config {
         service: ready.hub_connection_string.clone(),
+        service_address: Some(ports.https),
         events: ready.events_connection_string.clone(),
+        events_address: Some(ports.amqp()),
         ca_file: ready.ca_file.clone(),
         setup_token,
         hub_name: config.hub.name.clone(),

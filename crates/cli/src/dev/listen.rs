@@ -50,6 +50,11 @@ impl Ports {
         self.listen.blob
     }
 
+    /// The AMQP port with TLS.
+    pub fn amqp(&self) -> SocketAddr {
+        self.listen.amqp
+    }
+
     /// The plain AMQP port.
     pub fn amqp_plain(&self) -> SocketAddr {
         self.listen.amqp_plain
@@ -100,6 +105,24 @@ impl Ports {
     }
 }
 
+/// Free ports in place of port 0, since they stand in connection strings before they are opened.
+pub fn with_free_ports(listen: &Listen) -> Listen {
+    let mut listen = listen.clone();
+    let Listen { mqtt, https, https_fallback, amqp, amqp_plain, portal, blob } = &mut listen;
+    // All are held until the last is found, so that no two are the same.
+    let mut held = Vec::new();
+    for addr in [mqtt, https, https_fallback, amqp, amqp_plain, portal, blob] {
+        if addr.port() == 0
+            && let Ok(socket) = TcpListener::bind(*addr)
+            && let Ok(free) = socket.local_addr()
+        {
+            *addr = free;
+            held.push(socket);
+        }
+    }
+    listen
+}
+
 /// The same port on ::1, if the address is 127.0.0.1 and the port can be had there.
 fn on_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
     if addr.ip() != IpAddr::V4(Ipv4Addr::LOCALHOST) || addr.port() == 0 {
@@ -108,4 +131,21 @@ fn on_ipv6(addr: SocketAddr) -> Option<SocketAddr> {
     // Not a bind of the port itself: ours may hold it by now.
     let has_ipv6 = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok();
     has_ipv6.then(|| SocketAddr::from((Ipv6Addr::LOCALHOST, addr.port())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_0_becomes_free_ports_that_differ() {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listen = Listen { mqtt: any, https: any, amqp: any, portal: any, ..Listen::default() };
+        let Listen { mqtt, https, amqp, portal, blob, .. } = with_free_ports(&listen);
+        let mut found = vec![mqtt.port(), https.port(), amqp.port(), portal.port()];
+        found.sort_unstable();
+        found.dedup();
+        assert!(found.len() == 4 && !found.contains(&0), "{found:?}");
+        assert_eq!(blob, Listen::default().blob, "a port that was chosen stays");
+    }
 }

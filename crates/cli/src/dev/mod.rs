@@ -74,6 +74,7 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
         config.hub.profile = profile;
     }
     config.thermistor.enabled &= !args.no_thermistor;
+    config.listen = listen::with_free_ports(&config.listen);
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     // Before anything is opened, so that no signal is missed.
     let stop = stop_signal()?;
@@ -127,7 +128,7 @@ async fn serve(
     let tls = certificates.server();
     let cancel_portal = CancellationToken::new();
     let ready = hub::ready(config, &cloud, data, &ports, fingerprint).await?;
-    let portal = Portal::new(hub::portal(config, &ready), cancel_portal.clone())?;
+    let portal = Portal::new(hub::portal(config, &ready, &ports), cancel_portal.clone())?;
     let router = portal.router().merge(health);
     let listeners = ports.listeners(&tls, &main, &only_http(cloud.account().router()), &only_http(router));
     let gateway = Gateway::bind(listeners)?.with_max_connections(descriptors::connections_max());
