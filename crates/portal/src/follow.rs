@@ -1,10 +1,10 @@
 //! Reads telemetry from the events endpoint into the feed.
 
+use crate::Config;
 use crate::feed::Feed;
 use crate::point::Point;
 use ironbrook_client::{Error, Event, EventsClient, Position};
 use ironbrook_model::Timestamp;
-use std::path::Path;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -14,12 +14,12 @@ const HISTORY: Duration = Duration::from_secs(600);
 const RETRY: Duration = Duration::from_secs(5);
 
 /// Follows telemetry until cancelled.
-pub(crate) async fn run(connection_string: &str, ca_file: &Path, feed: &Feed, cancel: &CancellationToken) {
+pub(crate) async fn run(config: &Config, feed: &Feed, cancel: &CancellationToken) {
     let mut from = Position::EnqueuedAfter(ago(HISTORY));
     loop {
         let failed = tokio::select! {
             () = cancel.cancelled() => return,
-            result = follow(connection_string, ca_file, feed, from.clone()) => result,
+            result = follow(config, feed, from.clone()) => result,
         };
         if let Err(error) = failed {
             tracing::warn!(%error, "the portal cannot read telemetry; trying again");
@@ -33,8 +33,12 @@ pub(crate) async fn run(connection_string: &str, ca_file: &Path, feed: &Feed, ca
     }
 }
 
-async fn follow(connection_string: &str, ca_file: &Path, feed: &Feed, from: Position) -> Result<(), Error> {
-    let client = EventsClient::builder(connection_string)?.ca_file(ca_file)?.build()?;
+async fn follow(config: &Config, feed: &Feed, from: Position) -> Result<(), Error> {
+    let mut client = EventsClient::builder(&config.events)?.ca_file(&config.ca_file)?;
+    if let Some(address) = config.events_address {
+        client = client.address(address);
+    }
+    let client = client.build()?;
     let mut events = client.read(from).await?;
     while let Some(event) = events.next().await {
         if let Some(point) = point(&event?) {

@@ -12,6 +12,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use ironbrook_client::ServiceClient;
 use serde_json::json;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +21,12 @@ use tokio_util::sync::CancellationToken;
 pub struct Config {
     /// Connection string of a policy with registry read.
     pub service: String,
+    /// Where to reach the service API whatever its host name resolves to: the name may be known to others only.
+    pub service_address: Option<SocketAddr>,
     /// Connection string of the events endpoint.
     pub events: String,
+    /// Where to reach the events endpoint.
+    pub events_address: Option<SocketAddr>,
     /// The authority to trust, a PEM file.
     pub ca_file: PathBuf,
     /// Opens the first browser's session.
@@ -49,7 +54,11 @@ struct Shared {
 impl Portal {
     /// Checks the connection strings; connects to nothing yet.
     pub fn new(config: Config, cancel: CancellationToken) -> Result<Self, ironbrook_client::Error> {
-        let service = ServiceClient::builder(&config.service)?.ca_file(&config.ca_file)?.build()?;
+        let mut service = ServiceClient::builder(&config.service)?.ca_file(&config.ca_file)?;
+        if let Some(address) = config.service_address {
+            service = service.address(address);
+        }
+        let service = service.build()?;
         let sessions = Sessions::new(config.setup_token.clone());
         Ok(Self { shared: Arc::new(Shared { config, service, sessions, feed: Feed::default(), cancel }) })
     }
@@ -57,7 +66,7 @@ impl Portal {
     /// Reads telemetry until cancelled.
     pub async fn run(self) {
         let Shared { config, feed, cancel, .. } = &*self.shared;
-        follow::run(&config.events, &config.ca_file, feed, cancel).await;
+        follow::run(config, feed, cancel).await;
     }
 
     /// The page and its API. Only the page's files and the opening of a session need no session.
@@ -151,7 +160,9 @@ mod tests {
         std::fs::write(ca_file.path(), ca.unwrap().certificate_pem()).unwrap();
         let config = Config {
             service: format!("HostName=localhost;SharedAccessKeyName=iothubowner;SharedAccessKey={KEY}"),
+            service_address: None,
             events: String::new(),
+            events_address: None,
             ca_file: ca_file.path().into(),
             setup_token: "t0ken".into(),
             hub_name: "h".into(),
