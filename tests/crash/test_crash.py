@@ -15,8 +15,8 @@ from raw import CONNECTED, Raw, own_token
 
 DEVICES = 4
 WINDOW = 50
-ROUNDS = 3
-SLOW_ROUNDS = 20
+ROUNDS = 20
+SLOW_ROUNDS = 200
 
 
 class Load:
