@@ -217,7 +217,35 @@ impl Config {
                 .and_then(|()| Self::deserialize(table.clone()).map(drop).map_err(|e| e.message().to_owned()))
                 .map_err(|message| Error::Text { origin: name.clone(), message })?;
         }
-        Self::deserialize(table).map_err(|e| fail(origin, e))
+        let config = Self::deserialize(table).map_err(|e| fail(origin, e))?;
+        config.check().map_err(|message| Error::Text { origin: origin.into(), message })?;
+        Ok(config)
+    }
+
+    /// Values that would be taken and then lose messages or serve nobody.
+    fn check(&self) -> Result<(), String> {
+        let Self { hub, log, .. } = self;
+        let named = !hub.name.is_empty() && hub.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let host = |host: &String| {
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b))
+        };
+        for (holds, message) in [
+            (
+                named,
+                "hub.name: letters, digits and hyphens only; it is part of addresses and of names of blobs",
+            ),
+            (!hub.hosts.is_empty(), "hub.hosts: at least one; the first stands in connection strings"),
+            (hub.hosts.iter().all(host), "hub.hosts: host names and addresses only, without ports"),
+            ((1..=32).contains(&hub.partitions), "hub.partitions: 1 to 32"),
+            (log.retention_days > 0, "log.retention_days: at least 1"),
+            (log.retention_bytes > 0, "log.retention_bytes: at least 1; 0 would keep no message"),
+            (log.segment_bytes > 0, "log.segment_bytes: at least 1"),
+        ] {
+            if !holds {
+                return Err(message.to_owned());
+            }
+        }
+        Ok(())
     }
 
     /// The configuration as TOML.
@@ -280,6 +308,23 @@ mod tests {
             let error = Config::parse(text, "f.toml", no_environment()).unwrap_err().to_string();
             assert!(error.contains("line 2, column "), "{error}");
             assert!(!error.contains("AccountKey"), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_that_would_serve_nobody_are_errors() {
+        for (text, key) in [
+            ("[hub]\nname = ''", "hub.name"),
+            ("[hub]\nname = 'a/b'", "hub.name"),
+            ("[hub]\nhosts = []", "hub.hosts"),
+            ("[hub]\nhosts = ['bad host']", "hub.hosts"),
+            ("[hub]\npartitions = 0", "hub.partitions"),
+            ("[hub]\npartitions = 33", "hub.partitions"),
+            ("[log]\nretention_days = 0", "log.retention_days"),
+            ("[log]\nsegment_bytes = 0", "log.segment_bytes"),
+        ] {
+            let error = Config::parse(text, "f", no_environment()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("f: {key}: ")), "{error}");
         }
     }
 
