@@ -85,16 +85,16 @@ impl Ready {
         out
     }
 
-    /// Three lines to copy into a shell.
+    /// Three lines to copy into a shell. The last begins before the message, so that it is seen among the sensor's.
     fn first_message(&self, first: &FirstToken) -> String {
         let FirstToken { device, authority, token, program } = first;
         let (ca, data) =
             (quoted(&self.ca_file.display().to_string()), quoted(&self.data_dir.display().to_string()));
         format!(
-            "TOKEN={}\n\
+            "TOKEN={} SINCE=$(date -u +%FT%TZ)\n\
              curl --cacert {ca} -H \"Authorization: $TOKEN\" -H 'iothub-contenttype: application/json' -H 'iothub-contentencoding: utf-8' \
              -d '{{\"temperature\": 30.5}}' 'https://{authority}/devices/{device}/messages/events?api-version=2021-04-12'\n\
-             {} messages monitor --data-dir {data} --count 3\n",
+             {} messages monitor --data-dir {data} --from $SINCE --count 3\n",
             quoted(token),
             quoted(program),
         )
