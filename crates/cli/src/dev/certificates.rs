@@ -40,12 +40,13 @@ impl Certificates {
         self.authority.fingerprint_sha256()
     }
 
-    /// Renews until cancelled.
+    /// Renews until cancelled. The time of day counts, not the time awake: a laptop that slept for weeks renews when it wakes.
     pub async fn run(self, cancel: CancellationToken) {
         loop {
+            let due = SystemClock.now().plus(RENEW_AFTER);
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = SystemClock.sleep(RENEW_AFTER) => {}
+                () = SystemClock.sleep_until(due) => {}
             }
             match issue(&self.authority, &self.names) {
                 Ok(config) => {

@@ -11,7 +11,7 @@ mod sensor;
 
 use crate::commands::{Global, OutputFormat};
 use crate::config::{Config, Profile};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use certificates::Certificates;
 use clap::Subcommand;
 use data_dir::DataDir;
@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry as Metrics;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -77,7 +77,7 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
     config.listen = listen::with_free_ports(&config.listen);
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     // Before anything is opened, so that no signal is missed.
-    let stop = stop_signal()?;
+    let stop = Signals::listen()?;
     let data = if args.ephemeral { DataDir::ephemeral()? } else { DataDir::open(&args.data_dir)? };
     serve(&config, seed.as_ref(), &data, global, stop).await
 }
@@ -87,14 +87,23 @@ fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
     SeedFile::parse(&text).with_context(|| path.display().to_string())
 }
 
-fn stop_signal() -> anyhow::Result<impl Future<Output = &'static str>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    Ok(async move {
+/// SIGINT and SIGTERM, as often as they come.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = interrupt.recv() => "SIGINT",
-            _ = terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
         }
-    })
+    }
 }
 
 async fn serve(
@@ -102,7 +111,7 @@ async fn serve(
     seed: Option<&SeedFile>,
     data: &DataDir,
     global: &Global,
-    stop: impl Future<Output = &'static str>,
+    mut stop: Signals,
 ) -> anyhow::Result<()> {
     let mut metrics = Metrics::default();
     let storage = Arc::new(Files::open(data.path()).with_context(|| data.path().display().to_string())?);
@@ -145,7 +154,7 @@ async fn serve(
     announce(&ready, global)?;
 
     let outcome = tokio::select! {
-        signal = stop => {
+        signal = stop.next() => {
             tracing::info!(signal, "stopping: draining connections, then endpoints");
             None
         }
@@ -153,7 +162,10 @@ async fn serve(
     };
     cancel_portal.cancel();
     doors_stop.cancel();
-    served.await?;
+    tokio::select! {
+        result = served => result?,
+        signal = stop.next() => bail!("{signal} a second time: stopped at once; what was acknowledged is on disk"),
+    }
     hub_stop.cancel();
     tasks.close();
     tasks.wait().await;

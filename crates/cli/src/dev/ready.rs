@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// Everything a user or a program needs to connect.
-#[derive(Debug, Clone, Serialize)]
+/// Everything a user or a program needs to connect. No `Debug`: it is made of secrets.
+#[derive(Clone, Serialize)]
 pub struct Ready {
     /// Service side, policy `iothubowner`.
     pub hub_connection_string: String,
@@ -39,7 +39,7 @@ pub struct Ready {
 }
 
 /// What the lines to copy need.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FirstToken {
     /// The device.
     pub device: String,

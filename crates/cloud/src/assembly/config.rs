@@ -75,13 +75,22 @@ impl LogConfig {
     }
 }
 
-/// Where a storage endpoint writes.
-#[derive(Debug, Clone)]
+/// Where a storage endpoint writes. `Debug` hides the connection string, which holds a key.
+#[derive(Clone)]
 pub enum StorageTarget {
     /// The account in this process.
     BuiltIn,
     /// Any other Azure Blob account.
     ConnectionString(String),
+}
+
+impl std::fmt::Debug for StorageTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::BuiltIn => "BuiltIn",
+            Self::ConnectionString(_) => "ConnectionString(<hidden>)",
+        })
+    }
 }
 
 /// Settings of a storage endpoint.

@@ -75,6 +75,11 @@ pub enum Error {
     /// The storage itself.
     #[error("storage: {0}")]
     Storage(#[from] std::io::Error),
+    /// A file of the registry or of the storage account is damaged beyond what its library can tell.
+    #[error(
+        "registry/registry.redb or account/index.redb in the data folder is damaged ({0}); restore the folder from a copy, or start in a new one"
+    )]
+    Damaged(String),
     /// The process is ending.
     #[error("stopped while starting")]
     Stopped,
@@ -112,7 +117,7 @@ impl Cloud {
             let (storage, clock, config) = (storage.clone(), clock.clone(), config.clone());
             tokio::task::spawn_blocking(move || open_stores(storage, clock, &config))
                 .await
-                .map_err(|_| Error::Stopped)??
+                .map_err(interrupted)??
         };
         if let Some(seed) = seed {
             let summary = registry.seed(seed).await?;
@@ -201,6 +206,18 @@ impl Cloud {
     }
 }
 
+/// Why work on a thread that may block did not end: redb panics where a database file was cut short.
+fn interrupted(error: tokio::task::JoinError) -> Error {
+    match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+            Error::Damaged(text.unwrap_or_else(|| "no reason told".to_owned()))
+        }
+        Err(_) => Error::Stopped,
+    }
+}
+
 fn open_stores(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: &Config) -> Result<Opened, Error> {
     let folder = |name: &str| -> Result<std::path::PathBuf, std::io::Error> {
         storage.create_folder(Path::new(name))?;
@@ -251,9 +268,7 @@ async fn open_endpoints(
         let endpoint = StorageEndpoint::open(made, target).await.map_err(with_name)?;
         let queue = {
             let (registry, name) = (registry.clone(), name.clone());
-            tokio::task::spawn_blocking(move || registry.queue_id(&name))
-                .await
-                .map_err(|_| Error::Stopped)??
+            tokio::task::spawn_blocking(move || registry.queue_id(&name)).await.map_err(interrupted)??
         };
         endpoints.push((queue, Arc::new(endpoint)));
     }

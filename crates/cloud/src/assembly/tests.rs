@@ -77,3 +77,22 @@ async fn the_queue_of_a_device_takes_no_larger_message_than_the_hub_says() {
         assert_eq!(refused.code, ErrorCode::MessageTooLarge);
     }
 }
+
+#[tokio::test]
+async fn a_database_that_was_cut_short_is_named_with_a_cure() {
+    let storage: Arc<dyn Storage> = Arc::new(Memory::new());
+    let open = || async {
+        let mut metrics = prometheus_client::registry::Registry::default();
+        let clock = Arc::new(SystemClock);
+        Cloud::open(storage.clone(), clock, config(Profile::Native), None, &mut metrics).await
+    };
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    open().await.unwrap().run(cancel).await.unwrap();
+    let file = storage.open(Path::new("registry/registry.redb"), false).unwrap();
+    file.set_len(file.len().unwrap() / 2).unwrap();
+    drop(file);
+    let refused = open().await.err().unwrap().to_string();
+    assert!(refused.contains("registry"), "{refused}");
+    assert!(!refused.contains("stopped while starting"), "{refused}");
+}
