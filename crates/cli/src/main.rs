@@ -1,6 +1,7 @@
 //! The ironbrook command: subcommands, configuration, logging, signals. Nothing that could live in a library lives here.
 //!
-//! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or
+//! seed file.
 
 mod commands;
 mod config;
@@ -46,6 +47,21 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         }
     }
     eprintln!("error: {text}");
-    let usage = error.chain().any(|cause| cause.is::<config::Error>());
-    ExitCode::from(if usage { 2 } else { 1 })
+    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+}
+
+/// Whether the caller's own text is wrong, so that trying again cannot help.
+fn is_usage(error: &anyhow::Error) -> bool {
+    use ironbrook_cloud::{assembly, registry};
+    let prepared = |error: &assembly::Error| {
+        matches!(
+            error,
+            assembly::Error::Seed(_) | assembly::Error::SeedRoute { .. } | assembly::Error::Route(_)
+        )
+    };
+    error.chain().any(|cause| {
+        cause.is::<config::Error>()
+            || cause.is::<registry::SeedError>()
+            || cause.downcast_ref::<assembly::Error>().is_some_and(prepared)
+    })
 }

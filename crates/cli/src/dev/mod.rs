@@ -10,7 +10,7 @@ mod ready;
 mod sensor;
 
 use crate::commands::{Global, OutputFormat};
-use crate::config::{Config, Profile};
+use crate::config::{self, Config, Profile};
 use anyhow::{Context as _, bail};
 use certificates::Certificates;
 use clap::Subcommand;
@@ -83,7 +83,8 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
 }
 
 fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let unread = |source| config::Error::Read { path: path.into(), source };
+    let text = std::fs::read_to_string(path).map_err(unread)?;
     SeedFile::parse(&text).with_context(|| path.display().to_string())
 }
 
