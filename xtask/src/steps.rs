@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
         run: device,
     },
     Step { name: "python", what: "stock Python clients against the hub", run: python },
+    Step { name: "cli", what: "the commands, as a user calls them", run: cli },
     Step { name: "crash", what: "kill -9 under load loses nothing that was acknowledged", run: crash },
     Step { name: "node", what: "stock Node clients against the hub", run: node },
     Step { name: "notebook", what: "the notebook, executed against routed data", run: notebook },
@@ -152,6 +153,10 @@ fn device(context: &Context) -> Result<()> {
 
 fn python(context: &Context) -> Result<()> {
     pytest(context, &[PYTHON_CLIENTS], &["clients/python"])
+}
+
+fn cli(context: &Context) -> Result<()> {
+    pytest(context, &[PYTHON_CLIENTS], &["cli"])
 }
 
 fn crash(context: &Context) -> Result<()> {

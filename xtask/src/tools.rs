@@ -20,6 +20,7 @@ pub const NETWORK: &[Package] = &[
     Package { name: "util-linux", shown_by: "command -v unshare" },
     Package { name: "python3-venv", shown_by: "python3 -c 'import ensurepip, venv'" },
     Package { name: "npm", shown_by: "command -v npm" },
+    Package { name: "curl", shown_by: "command -v curl" },
     Package { name: "openssl", shown_by: "command -v openssl" },
 ];
 
