@@ -119,16 +119,17 @@ impl Cloud {
                 .await
                 .map_err(interrupted)??
         };
-        if let Some(seed) = seed {
-            let summary = registry.seed(seed).await?;
-            tracing::info!(created = summary.created, kept = summary.kept, "seed file applied");
-        }
         let routes = all_routes(&config, seed)?;
         let endpoints = open_endpoints(&config, &registry, &account).await?;
         let queues: HashMap<String, QueueId> =
             endpoints.iter().map(|(id, e)| (e.name().to_owned(), *id)).collect();
         let limits = config.profile.limits();
         let router = Router::new(&routes, config.fallback_route, &queues, &limits)?;
+        // Only now: a seed file with a wrong route makes no identity.
+        if let Some(seed) = seed {
+            let summary = registry.seed(seed).await?;
+            tracing::info!(created = summary.created, kept = summary.kept, "seed file applied");
+        }
         registry.set_wanted_sources(&wanted_sources(&routes));
 
         let seams = Seams {

@@ -96,3 +96,22 @@ async fn a_database_that_was_cut_short_is_named_with_a_cure() {
     assert!(refused.contains("registry"), "{refused}");
     assert!(!refused.contains("stopped while starting"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_seed_file_with_a_wrong_route_makes_no_identity() {
+    let storage: Arc<dyn Storage> = Arc::new(Memory::new());
+    let wrong = r#"{"devices":[{"deviceId":"d"}],"routes":[{"name":"r","endpoints":["nowhere"]}]}"#;
+    let open = |seed: &'static str| {
+        let storage = storage.clone();
+        async move {
+            let mut metrics = prometheus_client::registry::Registry::default();
+            let seed = SeedFile::parse(seed).unwrap();
+            Cloud::open(storage, Arc::new(SystemClock), config(Profile::Native), Some(&seed), &mut metrics)
+                .await
+        }
+    };
+    let refused = open(wrong).await.err().unwrap();
+    assert!(matches!(refused, Error::Route(_)), "{refused}");
+    let cloud = open("{}").await.unwrap();
+    assert_eq!(cloud.registry().list_devices(10).await.unwrap().len(), 0);
+}
