@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use ironbrook_hub::Settlement;
-use ironbrook_model::{Refusal, SasToken};
+use ironbrook_model::{Permissions, Refusal, SasToken};
 use ironbrook_wire::amqp::{Message, Value};
 
 /// A wish to open a link on an address that is not a device's own.
@@ -46,8 +46,9 @@ pub trait ServiceSink: Send {
 /// Request and response pairs on `$management` are offered through [`request`](Self::request).
 #[async_trait]
 pub trait AmqpService: Send + Sync + 'static {
-    /// Checks a token that came by CBS and is not a device's or module's own.
-    async fn authorize(&self, token: &SasToken) -> Result<(), Refusal>;
+    /// Checks a token that came by CBS and is not a device's or module's own, and gives its rights. Links that are
+    /// opened here live as long as a token with `SERVICE_CONNECT`.
+    async fn authorize(&self, token: &SasToken) -> Result<Permissions, Refusal>;
 
     /// Opens a link on which the client receives.
     async fn attach_source(&self, attach: Attach) -> Result<Box<dyn ServiceSource>, Refusal>;

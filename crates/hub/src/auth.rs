@@ -197,19 +197,33 @@ impl Auth {
 
     /// Checks a service token: policy, signature, expiry, host. 401002 / 401003 if it does not hold.
     pub async fn service(&self, token: &SasToken) -> Result<ServiceGrant, Refusal> {
-        self.check_service(token).await.inspect_err(|refusal| log_service(token, refusal))
+        self.check_service(token).await.inspect_err(|refusal| log_service(token.policy(), refusal))
     }
 
     /// Checks a service token and that it has all rights of `wanted`.
     pub async fn require(&self, token: &SasToken, wanted: Permissions) -> Result<ServiceGrant, Refusal> {
-        let checked = self.check_service(token).await.and_then(|grant| {
-            if grant.permissions.contains(wanted) {
-                Ok(grant)
-            } else {
-                Err(lacks_right(&grant.policy, "needed"))
+        self.require_any(std::slice::from_ref(token), wanted).await
+    }
+
+    /// Checks that one of these service tokens has all rights of `wanted`, and gives the first that has. If none has, the
+    /// refusal of the last is logged and returned; 401002 where there is no token at all.
+    pub async fn require_any(
+        &self,
+        tokens: &[SasToken],
+        wanted: Permissions,
+    ) -> Result<ServiceGrant, Refusal> {
+        let mut refused = None;
+        for token in tokens {
+            match self.check_service(token).await {
+                Ok(grant) if grant.permissions.contains(wanted) => return Ok(grant),
+                Ok(grant) => refused = Some((token, lacks_right(&grant.policy, "needed"))),
+                Err(refusal) => refused = Some((token, refusal)),
             }
-        });
-        checked.inspect_err(|refusal| log_service(token, refusal))
+        }
+        let policy = refused.as_ref().and_then(|(token, _)| token.policy());
+        let refusal = refused.as_ref().map_or_else(no_token, |(_, refusal)| refusal.clone());
+        log_service(policy, &refusal);
+        Err(refusal)
     }
 
     async fn check_service(&self, token: &SasToken) -> Result<ServiceGrant, Refusal> {
@@ -298,8 +312,8 @@ fn auth_method(proof: Proof, identity: &Identity) -> &'static str {
     }]
 }
 
-fn log_service(token: &SasToken, refusal: &Refusal) {
-    let policy = shown(token.policy().unwrap_or("none"));
+fn log_service(policy: Option<&str>, refusal: &Refusal) {
+    let policy = shown(policy.unwrap_or("none"));
     tracing::warn!(code = %refusal.code, policy, reason = %refusal.message, "refused a service token");
 }
 
@@ -310,6 +324,13 @@ fn shown(text: &str) -> String {
 
 fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
     Refusal::new(ErrorCode::IotHubUnauthorized, message)
+}
+
+fn no_token() -> Refusal {
+    Refusal::new(
+        ErrorCode::IotHubUnauthorizedAccess,
+        "no token was sent; send one of a policy with the needed right first",
+    )
 }
 
 fn no_policy(name: &str) -> Refusal {

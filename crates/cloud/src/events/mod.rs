@@ -49,17 +49,7 @@ impl ServiceLinks {
 
     /// Any one token with the right to serve is enough: a connection may hold tokens for several entities.
     async fn require_service(&self, tokens: &[SasToken]) -> Result<(), Refusal> {
-        let mut refused = Refusal::new(
-            ErrorCode::IotHubUnauthorizedAccess,
-            "no token was put on this connection; put one on $cbs before the link is attached",
-        );
-        for token in tokens {
-            match self.shared.hub.auth().require(token, Permissions::SERVICE_CONNECT).await {
-                Ok(_) => return Ok(()),
-                Err(error) => refused = error,
-            }
-        }
-        Err(refused)
+        self.shared.hub.auth().require_any(tokens, Permissions::SERVICE_CONNECT).await.map(drop)
     }
 
     fn has_group(&self, group: &str) -> bool {
@@ -70,8 +60,8 @@ impl ServiceLinks {
 
 #[async_trait]
 impl AmqpService for ServiceLinks {
-    async fn authorize(&self, token: &SasToken) -> Result<(), Refusal> {
-        self.shared.hub.auth().service(token).await.map(drop)
+    async fn authorize(&self, token: &SasToken) -> Result<Permissions, Refusal> {
+        Ok(self.shared.hub.auth().service(token).await?.permissions)
     }
 
     async fn attach_source(&self, attach: Attach) -> Result<Box<dyn ServiceSource>, Refusal> {

@@ -8,12 +8,17 @@ use super::link::{Key, Kind, Link};
 use crate::{Attach as ServiceAttach, Protocol};
 use futures_util::FutureExt as _;
 use ironbrook_hub::{ConnectRequest, Credential, Hub, Session};
-use ironbrook_model::{ErrorCode, Identity, Refusal};
+use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal};
 use ironbrook_wire::amqp::{Attach, LinkId, Role, SenderSettleMode, Value};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Requests on `$cbs`, `$management`, twins and methods that may wait for their answers.
 pub(super) const REQUEST_WINDOW: u32 = 100;
+
+/// The expiry of tokens is looked at as often as this at least.
+const EXPIRY_STEP: Duration = Duration::from_secs(60);
 
 /// The longest request on `$cbs` and `$management`, in bytes.
 const REQUEST_MAX: u64 = 64 * 1024;
@@ -179,10 +184,14 @@ impl Door {
         }
     }
 
-    /// Links of the service side live as long as a policy's token on the connection.
+    /// Links of the service side live as long as a token on the connection that gives the right they need.
     pub(super) fn expire_service_links(&mut self) {
         let now = self.now();
-        if self.tokens.service_until().is_some_and(|until| now <= until) {
+        let until = self.tokens.valid_until(Permissions::SERVICE_CONNECT).filter(|until| now <= *until);
+        // In steps, so that a clock that is set is noticed.
+        self.service_end = until
+            .map(|until| Instant::now() + (until.since(now) + Duration::from_millis(1)).min(EXPIRY_STEP));
+        if until.is_some() {
             return;
         }
         let expired: Vec<_> = self

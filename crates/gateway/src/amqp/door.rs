@@ -16,7 +16,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use ironbrook_hub::seams::{Clock as _, SystemClock};
 use ironbrook_hub::{Delivery, Outcome, Session};
-use ironbrook_model::{ErrorCode, Identity, Refusal, SasToken, Timestamp};
+use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal, SasToken, Timestamp};
 use ironbrook_wire::amqp::{
     self, AmqpError, CommandError, Config, Connection, Event, LinkId, Outgoing, SaslCode, SaslRequest,
 };
@@ -59,9 +59,9 @@ const WRAPPING: usize = 128 * 1024;
 /// The end of something that was begun.
 pub(super) enum Done {
     /// SASL PLAIN was checked.
-    Plain(Result<SasToken, Refusal>),
+    Plain(Result<(SasToken, Permissions), Refusal>),
     /// A put-token was checked.
-    Token(SasToken, Answer, Result<(), Refusal>),
+    Token(SasToken, Answer, Result<Permissions, Refusal>),
     /// Nothing is to be done about it.
     Nothing,
     Connected(Key, Result<Session, Refusal>),
@@ -95,6 +95,8 @@ pub(super) struct Door {
     /// A credential was accepted.
     pub(super) proven: bool,
     opened: bool,
+    /// When the tokens that keep service links open are to be looked at.
+    pub(super) service_end: Option<Instant>,
     next_tag: u64,
     pub(super) received: Counter,
     pub(super) sent: Counter,
@@ -122,6 +124,7 @@ impl Door {
             in_flight: 0,
             proven: false,
             opened: false,
+            service_end: None,
             next_tag: 0,
         };
         (door, inbox)
@@ -155,7 +158,8 @@ impl Door {
             }
             // The peer's open may have asked for shorter ones.
             next_tick = next_tick.min(Instant::now() + self.conn.tick_interval());
-            let wake = leave_by.unwrap_or(next_tick);
+            let expiry = self.service_end.filter(|at| leave_by.is_none() && *at < next_tick);
+            let wake = leave_by.or(expiry).unwrap_or(next_tick);
             let calm = !over && output.len() < OUT_HIGH;
             let hungry = calm
                 && self.in_flight < IN_FLIGHT_MAX
@@ -177,7 +181,8 @@ impl Door {
                         self.on_report(report);
                     }
                 }
-                () = sleep_until(wake) => {
+                () = sleep_until(wake), if expiry.is_some() => self.expire_service_links(),
+                () = sleep_until(wake), if expiry.is_none() => {
                     next_tick = Instant::now() + self.conn.tick_interval();
                     if !output.is_empty() && moved_at.elapsed() > WRITE_TIME {
                         tracing::debug!(peer = %self.peer.addr, "client takes no data and is cut");
@@ -252,7 +257,7 @@ impl Door {
                 self.jobs.push(
                     async move {
                         let checked = super::token::check(&services, &token).await;
-                        Done::Plain(checked.map(|()| token))
+                        Done::Plain(checked.map(|rights| (token, rights)))
                     }
                     .boxed(),
                 );
@@ -328,10 +333,11 @@ impl Door {
         }
     }
 
-    fn on_plain(&mut self, result: Result<SasToken, Refusal>) {
-        match result.and_then(|token| self.tokens.insert(token, self.now())) {
+    fn on_plain(&mut self, result: Result<(SasToken, Permissions), Refusal>) {
+        match result.and_then(|(token, rights)| self.tokens.insert(token, rights, self.now())) {
             Ok(()) => {
                 self.proven = true;
+                self.expire_service_links();
                 self.conn.sasl_outcome(SaslCode::Ok);
             }
             Err(refusal) => {

@@ -7,7 +7,7 @@ use super::token;
 use crate::Protocol;
 use bytestring::ByteString;
 use futures_util::FutureExt as _;
-use ironbrook_model::{ErrorCode, Refusal, SasToken};
+use ironbrook_model::{ErrorCode, Permissions, Refusal, SasToken};
 use ironbrook_wire::amqp::{Delivery, LinkId, Message, Value};
 use std::sync::Arc;
 
@@ -55,11 +55,17 @@ impl Door {
         }
     }
 
-    pub(super) fn on_token_checked(&mut self, token: SasToken, answer: &Answer, result: Result<(), Refusal>) {
-        let kept = result.and_then(|()| self.tokens.insert(token.clone(), self.now()));
+    pub(super) fn on_token_checked(
+        &mut self,
+        token: SasToken,
+        answer: &Answer,
+        result: Result<Permissions, Refusal>,
+    ) {
+        let kept = result.and_then(|rights| self.tokens.insert(token.clone(), rights, self.now()));
         if kept.is_ok() {
             self.proven = true;
             self.renew_devices(&token);
+            self.expire_service_links();
         }
         self.answer_token(answer, kept);
     }

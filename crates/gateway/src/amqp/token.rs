@@ -8,14 +8,19 @@ use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal, SasToken, Times
 /// Tokens of a connection: one per identity where many devices share it.
 const TOKENS_MAX: usize = 1024;
 
-/// Tokens that were checked, newest first.
+/// Tokens that were checked, newest first, with what each allows.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(Vec<SasToken>);
+pub(super) struct Tokens(Vec<(SasToken, Permissions)>);
 
 impl Tokens {
     /// Takes a checked token in; an older one for the same resource and policy goes. 403005 where there are too many.
-    pub(super) fn insert(&mut self, token: SasToken, now: Timestamp) -> Result<(), Refusal> {
-        self.0.retain(|old| {
+    pub(super) fn insert(
+        &mut self,
+        token: SasToken,
+        rights: Permissions,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        self.0.retain(|(old, _)| {
             let replaced = old.resource() == token.resource() && old.policy() == token.policy();
             !replaced && old.refused_from() > now
         });
@@ -23,7 +28,7 @@ impl Tokens {
             let text = format!("more than {TOKENS_MAX} tokens on one connection; open another connection");
             return Err(Refusal::new(ErrorCode::IotHubMaxCbsTokenExceeded, text));
         }
-        self.0.insert(0, token);
+        self.0.insert(0, (token, rights));
         Ok(())
     }
 
@@ -33,25 +38,27 @@ impl Tokens {
 
     /// All of them, newest first.
     pub(super) fn all(&self) -> Vec<SasToken> {
-        self.0.clone()
+        self.0.iter().map(|(token, _)| token.clone()).collect()
     }
 
     /// The token to act as an identity with: its own before a policy's.
     pub(super) fn covering(&self, identity: &Identity, hosts: &[String]) -> Option<&SasToken> {
         let resource = identity.resource();
         let covers = |token: &&SasToken| token.check_scope(hosts, &resource).is_ok();
-        let own = self.0.iter().filter(covers).find(|t| t.policy().is_none());
-        own.or_else(|| self.0.iter().find(covers))
+        let tokens = || self.0.iter().map(|(token, _)| token);
+        let own = tokens().filter(covers).find(|t| t.policy().is_none());
+        own.or_else(|| tokens().find(covers))
     }
 
-    /// When the last policy's token ends: until then links of the service side stay.
-    pub(super) fn service_until(&self) -> Option<Timestamp> {
-        self.0.iter().filter(|t| t.policy().is_some()).map(SasToken::refused_from).max()
+    /// When the last token that gives `right` ends: until then a link that needs it stays.
+    pub(super) fn valid_until(&self, right: Permissions) -> Option<Timestamp> {
+        let giving = self.0.iter().filter(|(_, rights)| rights.contains(right));
+        giving.map(|(token, _)| token.refused_from()).max()
     }
 }
 
-/// Checks a token where it arrives. What it allows is checked again where it is used.
-pub(super) async fn check(services: &Services, token: &SasToken) -> Result<(), Refusal> {
+/// Checks a token where it arrives and gives its rights. What it allows is checked again where it is used.
+pub(super) async fn check(services: &Services, token: &SasToken) -> Result<Permissions, Refusal> {
     let Some(hub) = &services.hub else {
         return match &services.amqp {
             Some(service) => service.authorize(token).await,
@@ -66,7 +73,8 @@ pub(super) async fn check(services: &Services, token: &SasToken) -> Result<(), R
         );
         for identity in devices {
             match hub.auth().device(&identity, &Credential::Sas(token.clone())).await {
-                Ok(_) => return Ok(()),
+                // rule AUTH-06: whoever signed it, it speaks for this identity alone.
+                Ok(_) => return Ok(Permissions::DEVICE_CONNECT),
                 Err(error) => refusal = error,
             }
         }
@@ -78,7 +86,7 @@ pub(super) async fn check(services: &Services, token: &SasToken) -> Result<(), R
         Some(service) if !grant.permissions.contains(Permissions::DEVICE_CONNECT) => {
             service.authorize(token).await
         }
-        _ => Ok(()),
+        _ => Ok(grant.permissions),
     }
 }
 
@@ -105,7 +113,10 @@ fn devices_of(token: &SasToken) -> Vec<Identity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fakes::{HOST, KEY, World};
+    use ironbrook_hub::seams::{Clock as _, SystemClock};
     use ironbrook_model::{DeviceId, SharedAccessKey};
+    use std::time::Duration;
 
     fn token(resource: &str, expires: i64, policy: Option<&str>) -> SasToken {
         let key = SharedAccessKey::from_bytes(&[1; 32]);
@@ -116,29 +127,63 @@ mod tests {
     fn an_own_token_comes_before_a_policy_and_a_new_one_replaces_the_old() {
         let now = Timestamp::from_secs(1000);
         let mut tokens = Tokens::default();
-        tokens.insert(token("hub/devices/d", 2000, None), now).unwrap();
-        tokens.insert(token("hub", 2000, Some("device")), now).unwrap();
-        tokens.insert(token("hub/devices/d", 3000, None), now).unwrap();
+        let right = Permissions::DEVICE_CONNECT;
+        tokens.insert(token("hub/devices/d", 2000, None), right, now).unwrap();
+        tokens.insert(token("hub", 2000, Some("device")), right, now).unwrap();
+        tokens.insert(token("hub/devices/d", 3000, None), right, now).unwrap();
         assert_eq!(tokens.all().len(), 2);
         let identity = Identity::device(DeviceId::new("d").unwrap());
         let hosts = ["hub".to_owned()];
         assert_eq!(tokens.covering(&identity, &hosts).unwrap().expires(), Timestamp::from_secs(3000));
         let other = Identity::device(DeviceId::new("e").unwrap());
         assert_eq!(tokens.covering(&other, &hosts).unwrap().policy(), Some("device"));
-        assert_eq!(tokens.service_until(), Some(Timestamp::from_secs(2300)));
+    }
+
+    #[test]
+    fn a_right_lasts_as_long_as_the_tokens_that_give_it() {
+        let now = Timestamp::from_secs(1000);
+        let (serve, connect) = (Permissions::SERVICE_CONNECT, Permissions::DEVICE_CONNECT);
+        let mut tokens = Tokens::default();
+        tokens.insert(token("hub", 9000, Some("device")), connect, now).unwrap();
+        tokens.insert(token("hub/devices/d", 9000, None), connect, now).unwrap();
+        assert_eq!(tokens.valid_until(serve), None);
+        tokens.insert(token("hub", 2000, Some("service")), serve, now).unwrap();
+        assert_eq!(tokens.valid_until(serve), Some(Timestamp::from_secs(2300)));
+        tokens.insert(token("hub", 4000, Some("owner")), serve.union(connect), now).unwrap();
+        assert_eq!(tokens.valid_until(serve), Some(Timestamp::from_secs(4300)));
+        // The newest counts, also where it ends sooner or gives less.
+        tokens.insert(token("hub", 3000, Some("owner")), connect, now).unwrap();
+        assert_eq!(tokens.valid_until(serve), Some(Timestamp::from_secs(2300)));
+    }
+
+    #[tokio::test]
+    async fn a_token_gives_the_rights_of_its_policy_on_its_scope() {
+        let services = World::new(&["d1"]).services();
+        let key = SharedAccessKey::from_base64(KEY).unwrap();
+        for (scope, policy, wanted) in [
+            ("", Some("service"), Permissions::SERVICE_CONNECT),
+            ("", Some("device"), Permissions::DEVICE_CONNECT),
+            ("/devices/d1", Some("device"), Permissions::DEVICE_CONNECT),
+            ("/devices/d1", None, Permissions::DEVICE_CONNECT),
+        ] {
+            let expires = SystemClock.now().plus(Duration::from_secs(60));
+            let token = SasToken::parse(&key.sign(&format!("{HOST}{scope}"), expires, policy)).unwrap();
+            assert_eq!(check(&services, &token).await.unwrap(), wanted, "{scope} {policy:?}");
+        }
     }
 
     #[test]
     fn expired_tokens_make_room() {
+        let right = Permissions::DEVICE_CONNECT;
         let mut tokens = Tokens::default();
         for n in 0..TOKENS_MAX {
             let token = token(&format!("hub/devices/d{n}"), 1000, None);
-            tokens.insert(token, Timestamp::from_secs(1000)).unwrap();
+            tokens.insert(token, right, Timestamp::from_secs(1000)).unwrap();
         }
         let one_more = || token("hub/devices/x", 9000, None);
-        let refused = tokens.insert(one_more(), Timestamp::from_secs(1000)).unwrap_err();
+        let refused = tokens.insert(one_more(), right, Timestamp::from_secs(1000)).unwrap_err();
         assert_eq!(refused.code, ErrorCode::IotHubMaxCbsTokenExceeded);
-        tokens.insert(one_more(), Timestamp::from_secs(2000)).unwrap();
+        tokens.insert(one_more(), right, Timestamp::from_secs(2000)).unwrap();
     }
 
     #[test]

@@ -16,7 +16,7 @@ use ironbrook_hub::{Config, Hub, Limits, Router};
 use ironbrook_log::{Checkpoints, Error, Offset, PartitionId};
 use ironbrook_model::{
     AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, MessageSource,
-    Refusal, SharedAccessKey, SharedAccessPolicy, SymmetricKeys,
+    Permissions, Refusal, SharedAccessKey, SharedAccessPolicy, SymmetricKeys,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// The host name that the hub of the tests answers to.
 pub(crate) const HOST: &str = "localhost";
-/// The key of every identity of the tests.
+/// The key of every identity and policy of the tests.
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A hub on stand-ins, with handles to them.
@@ -122,8 +122,15 @@ impl Identities for FakeIdentities {
         Ok(self.0.get(identity).cloned())
     }
 
-    async fn policy(&self, _name: &str) -> Result<Option<Arc<SharedAccessPolicy>>, Refusal> {
-        Ok(None)
+    async fn policy(&self, name: &str) -> Result<Option<Arc<SharedAccessPolicy>>, Refusal> {
+        let permissions = match name {
+            "service" => Permissions::SERVICE_CONNECT,
+            "device" => Permissions::DEVICE_CONNECT,
+            _ => return Ok(None),
+        };
+        let key = SharedAccessKey::from_base64(KEY).unwrap();
+        let (primary_key, secondary_key) = (key.clone(), key);
+        Ok(Some(Arc::new(SharedAccessPolicy { name: name.into(), primary_key, secondary_key, permissions })))
     }
 
     fn listen(&self, _changed: Box<dyn Fn(&Identity) + Send + Sync>) {}

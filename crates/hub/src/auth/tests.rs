@@ -135,6 +135,31 @@ async fn service_tokens_need_a_policy_with_the_right() {
 }
 
 #[tokio::test]
+async fn one_token_with_the_right_is_enough_and_only_the_last_refusal_is_logged() {
+    let bench = Bench::new();
+    let auth = bench.hub.auth();
+    let by = |policy: &str| signed("hub.test", START.plus(HOUR), Some(policy), &key(policy));
+    let wanted = Permissions::SERVICE_CONNECT;
+    let lines = log_lines(async {
+        let tokens = [by("device"), by("nobody"), by("service")];
+        assert_eq!(auth.require_any(&tokens, wanted).await.unwrap().policy, "service");
+    })
+    .await;
+    assert!(lines.is_empty(), "{lines:?}");
+    let lines = log_lines(async {
+        let refusal = auth.require_any(&[by("nobody"), by("device")], wanted).await.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::IotHubUnauthorizedAccess);
+    })
+    .await;
+    assert!(lines.len() == 1 && lines[0].contains("401002") && lines[0].contains("device"), "{lines:?}");
+    let lines = log_lines(async {
+        auth.require_any(&[], wanted).await.unwrap_err();
+    })
+    .await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+}
+
+#[tokio::test]
 async fn scoped_service_tokens_open_no_more_than_their_scope_rule_auth_06() {
     let bench = Bench::new();
     let auth = bench.hub.auth();

@@ -6,7 +6,8 @@ use crate::{AmqpService, Attach, Metrics, ServiceSink, ServiceSource, Services};
 use async_trait::async_trait;
 use bytes::Bytes;
 use ironbrook_hub::Settlement;
-use ironbrook_model::{ErrorCode, Refusal, SasToken, SharedAccessKey, Timestamp};
+use ironbrook_hub::seams::{Clock as _, SystemClock};
+use ironbrook_model::{ErrorCode, Permissions, Refusal, SasToken, SharedAccessKey, Timestamp};
 use ironbrook_wire::amqp::{DeliveryState, Event, LinkOptions, Message, SenderSettleMode, SessionId, Value};
 use std::sync::{Arc, Mutex};
 
@@ -69,9 +70,10 @@ impl ServiceSink for Taking {
 
 #[async_trait]
 impl AmqpService for Service {
-    async fn authorize(&self, token: &SasToken) -> Result<(), Refusal> {
+    async fn authorize(&self, token: &SasToken) -> Result<Permissions, Refusal> {
         match token.policy() {
-            Some("service") => Ok(()),
+            Some("service") => Ok(Permissions::SERVICE_CONNECT),
+            Some("device") => Ok(Permissions::DEVICE_CONNECT),
             _ => Err(Refusal::new(ErrorCode::IotHubUnauthorized, "wrong policy")),
         }
     }
@@ -230,6 +232,41 @@ async fn service_links_need_a_token() {
     let (mut client, session) = Client::open(&services).await;
     let refusal = client.refusal(session, LinkOptions::receiver("r", "events")).await;
     assert_eq!(refusal, "amqp:unauthorized-access");
+}
+
+#[tokio::test]
+async fn service_links_end_with_the_last_token_of_their_right_unless_it_is_renewed() {
+    let (_, services) = services();
+    let key = SharedAccessKey::from_bytes(&[1; 32]);
+    let far = Timestamp::from_secs(32_503_680_000);
+    // Two to three seconds of the five minutes' grace are left.
+    let soon = Timestamp::from_secs(SystemClock.now().as_secs() - 297);
+    let sign = |expires, policy| key.sign("localhost", expires, Some(policy));
+    let (mut renewed, session) = Client::with_token(&services, &sign(soon, "service")).await;
+    let kept = renewed.sender(session, "messages/devicebound").await;
+    renewed.put_token(session, &sign(far, "service"), Value::from("2")).await;
+
+    let (mut expired, session) = Client::with_token(&services, &sign(soon, "service")).await;
+    let (source, sink) = (
+        expired.receiver(session, "events", 0).await,
+        expired.sender(session, "messages/devicebound").await,
+    );
+    // A token of another right keeps nothing open.
+    expired.put_token(session, &sign(far, "device"), Value::from("2")).await;
+    let mut open = vec![source, sink];
+    while !open.is_empty() {
+        let (link, condition) = expired
+            .until(|e| match e {
+                Event::Detached(link, Some(error)) => Some((*link, error.condition.to_string())),
+                _ => None,
+            })
+            .await;
+        assert_eq!(condition, "amqp:unauthorized-access");
+        open.retain(|l| *l != link);
+    }
+
+    let sent = renewed.send(kept, &Message::data("still here"));
+    assert_eq!(renewed.outcome(sent).await, DeliveryState::Accepted);
 }
 
 #[tokio::test]
