@@ -113,7 +113,7 @@ async fn upgraded(
     _permit: Permit,
 ) {
     let stream = match upgrade.await {
-        Ok(upgraded) => WebSocketIo::server(TokioIo::new(upgraded)).await,
+        Ok(upgraded) => WebSocketIo::server(TokioIo::new(upgraded)),
         Err(error) => {
             tracing::debug!(peer = %peer.addr, %error, "WebSocket handshake not finished");
             return;
