@@ -247,10 +247,8 @@ async fn service_links_end_with_the_last_token_of_their_right_unless_it_is_renew
     renewed.put_token(session, &sign(far, "service"), Value::from("2")).await;
 
     let (mut expired, session) = Client::with_token(&services, &sign(soon, "service")).await;
-    let (source, sink) = (
-        expired.receiver(session, "events", 0).await,
-        expired.sender(session, "messages/devicebound").await,
-    );
+    let (source, sink) =
+        (expired.receiver(session, "events", 0).await, expired.sender(session, "messages/devicebound").await);
     // A token of another right keeps nothing open.
     expired.put_token(session, &sign(far, "device"), Value::from("2")).await;
     let mut open = vec![source, sink];
