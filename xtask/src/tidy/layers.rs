@@ -30,6 +30,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "model", may_use: &[], must_not_use: IO },
     Layer { name: "wire", may_use: &["model"], must_not_use: IO },
     Layer { name: "query", may_use: &["model"], must_not_use: IO },
+    Layer { name: "analytics", may_use: &["query", "model"], must_not_use: IO },
     Layer {
         name: "log",
         may_use: &["model"],
@@ -39,21 +40,47 @@ const LAYERS: &[Layer] = &[
     Layer { name: "gateway", may_use: &["hub", "log", "wire", "query", "model"], must_not_use: &["redb"] },
     Layer { name: "client", may_use: &["wire", "model"], must_not_use: &["redb", "axum"] },
     Layer { name: "cloud", may_use: BELOW_ASSEMBLIES, must_not_use: &[] },
+    Layer { name: "edge", may_use: BELOW_ASSEMBLIES, must_not_use: &[] },
     Layer { name: "modules", may_use: BELOW_ASSEMBLIES, must_not_use: &[] },
     Layer { name: "portal", may_use: BELOW_ASSEMBLIES, must_not_use: &["redb"] },
     Layer {
         name: "cli",
-        may_use: &["cloud", "modules", "portal", "gateway", "client", "hub", "log", "wire", "query", "model"],
+        may_use: &[
+            "cloud",
+            "edge",
+            "modules",
+            "portal",
+            "gateway",
+            "client",
+            "hub",
+            "log",
+            "wire",
+            "query",
+            "analytics",
+            "model",
+        ],
         must_not_use: &[],
     },
     Layer {
         name: "testkit",
-        may_use: &["cloud", "modules", "gateway", "client", "hub", "log", "wire", "query", "model"],
+        may_use: &[
+            "cloud",
+            "edge",
+            "modules",
+            "gateway",
+            "client",
+            "hub",
+            "log",
+            "wire",
+            "query",
+            "analytics",
+            "model",
+        ],
         must_not_use: &[],
     },
 ];
 
-const BELOW_ASSEMBLIES: &[&str] = &["gateway", "client", "hub", "log", "wire", "query", "model"];
+const BELOW_ASSEMBLIES: &[&str] = &["gateway", "client", "hub", "log", "wire", "query", "analytics", "model"];
 
 const PREFIX: &str = "ironbrook-";
 
