@@ -95,6 +95,7 @@ impl Bench {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        logging::listen();
         let clock = Arc::new(ManualClock::new(START));
         let identities = Arc::new(FakeIdentities::default());
         for identity in [device("d1"), device("d2"), module("d1", "m1")] {
@@ -145,15 +146,34 @@ impl Bench {
 
 /// The reason a session ends with, which must be the next thing it tells.
 pub(crate) async fn closed(session: &Session) -> ErrorCode {
-    match session.next().await {
+    match told(session).await {
         Delivery::Closed(why) => why.code,
         other => panic!("not closed: {other:?}"),
     }
 }
 
-/// Lets all other tasks run until they wait.
-pub(crate) async fn settle() {
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
+/// The next thing a session tells.
+pub(crate) async fn told(session: &Session) -> Delivery {
+    within("a delivery", session.next()).await
+}
+
+/// Nothing in these tests takes so long, however busy the machine; past it a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What `work` gives; fails where that hangs.
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
     }
+}
+
+/// Waits until something that nobody announces is so.
+pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(what, looking).await;
 }

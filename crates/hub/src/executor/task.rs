@@ -142,6 +142,7 @@ impl Task {
         let bounds = self.endpoint.batching();
         let pause = (bounds.max_delay / 10).min(GATHER_PAUSE_MAX);
         let mut gathering = Gathering::new(bounds, from);
+        let mut is_over = false;
         loop {
             let start = gathering.next;
             if self.read(&mut gathering).await? == Taken::No || gathering.is_full() || cancel.is_cancelled() {
@@ -154,7 +155,7 @@ impl Task {
                 }
                 continue;
             }
-            if !gathering.batch.is_empty() && bounds.max_delay.is_zero() {
+            if is_over || !gathering.batch.is_empty() && bounds.max_delay.is_zero() {
                 return Ok(gathering);
             }
             let deadline = async {
@@ -167,7 +168,8 @@ impl Task {
                 biased;
                 () = cancel.cancelled() => {}
                 end = self.more(gathering.next, pause) => end?,
-                () = deadline => return Ok(gathering),
+                // What came in time while `more` rested is still unread, and would be in this batch after a crash.
+                () = deadline => is_over = true,
             }
         }
     }

@@ -1,10 +1,10 @@
 use super::*;
-use crate::seams::{Batching, Routed, Sent};
-use crate::testing::{Bench, COLD, START, settle};
+use crate::seams::{Batching, Clock as _, Routed, Sent};
+use crate::testing::{Bench, COLD, START, eventually, within};
 use crate::{Operation, Session};
 use async_trait::async_trait;
 use ironbrook_log::Offset;
-use ironbrook_model::Message;
+use ironbrook_model::{Message, Timestamp};
 use std::sync::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -33,14 +33,17 @@ impl FakeEndpoint {
 
     /// Waits until so many batches were offered.
     async fn offered(&self, count: usize) -> Vec<Vec<String>> {
-        loop {
-            let called = self.called.notified();
-            let batches = self.batches();
-            if batches.len() >= count {
-                return batches;
+        let offered = async {
+            loop {
+                let called = self.called.notified();
+                let batches = self.batches();
+                if batches.len() >= count {
+                    return batches;
+                }
+                called.await;
             }
-            called.await;
-        }
+        };
+        within(&format!("batch {count}"), offered).await
     }
 }
 
@@ -83,7 +86,7 @@ fn start(bench: &Bench, endpoint: &Arc<FakeEndpoint>) -> Running {
 
 async fn stop(running: Running) {
     running.cancel.cancel();
-    running.task.await.unwrap().unwrap();
+    within("the end of the executors", running.task).await.unwrap().unwrap();
 }
 
 async fn send(bench: &Bench, session: &Session, text: &str, cold: bool) {
@@ -94,8 +97,10 @@ async fn send(bench: &Bench, session: &Session, text: &str, cold: bool) {
     bench.hub.perform(session, Operation::SendTelemetry(message)).await.unwrap();
 }
 
+const RETRY: Duration = Duration::from_secs(1);
+
 fn retry(why: &str) -> Sent {
-    Sent::RetryAfter(Duration::from_secs(1), why.to_owned())
+    Sent::RetryAfter(RETRY, why.to_owned())
 }
 
 #[tokio::test]
@@ -120,24 +125,62 @@ async fn sends_what_is_routed_in_order_and_goes_on_after_a_restart() {
     assert_eq!(bench.metrics.endpoint_sent.get_or_create(&labels).get(), 5);
 }
 
+/// The time so long after the start.
+fn after(duration: Duration) -> Timestamp {
+    START.plus(duration)
+}
+
+const DELAY: Duration = Duration::from_secs(5);
+
 #[tokio::test]
 async fn a_batch_waits_for_its_delay_counted_from_its_first_message() {
     let bench = Bench::new();
     let session = bench.connect("d1").await;
-    let endpoint = FakeEndpoint::new(100, Duration::from_secs(5), &[]);
+    let endpoint = FakeEndpoint::new(100, DELAY, &[]);
     let running = start(&bench, &endpoint);
     send(&bench, &session, "a", true).await;
     bench.clock.advance(Duration::from_secs(4));
     send(&bench, &session, "b", true).await;
-    settle().await;
-    assert!(endpoint.batches().is_empty());
-    bench.clock.advance(Duration::from_secs(1));
-    // Enqueued one second too late for the first batch, however late that is read.
+    assert_eq!(bench.clock.drive(endpoint.offered(1)).await, [["a", "b"]]);
+    assert_eq!(bench.clock.now(), after(DELAY));
     bench.clock.advance(Duration::from_secs(1));
     send(&bench, &session, "c", true).await;
-    assert_eq!(endpoint.offered(1).await, [vec!["a", "b"]]);
-    bench.clock.advance(Duration::from_secs(5));
-    assert_eq!(endpoint.offered(2).await[1], ["c"]);
+    assert_eq!(bench.clock.drive(endpoint.offered(2)).await[1], ["c"]);
+    assert_eq!(bench.clock.now(), after(Duration::from_secs(6) + DELAY));
+    stop(running).await;
+}
+
+#[tokio::test]
+async fn a_batch_ends_at_its_delay_however_late_it_is_read() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(100, DELAY, &[]);
+    for text in ["a", "b", "c"] {
+        send(&bench, &session, text, true).await;
+        bench.clock.advance(Duration::from_secs(3));
+    }
+    let running = start(&bench, &endpoint);
+    assert_eq!(endpoint.offered(1).await, [["a", "b"]], "and c came a second too late");
+    bench.clock.sleeper(after(Duration::from_secs(6) + DELAY)).await;
+    assert_eq!(endpoint.batches().len(), 1);
+    stop(running).await;
+}
+
+#[tokio::test]
+async fn what_was_enqueued_just_before_the_delay_ended_is_in_the_batch() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(100, DELAY, &[]);
+    send(&bench, &session, "a", true).await;
+    let running = start(&bench, &endpoint);
+    bench.clock.sleeper(after(DELAY)).await;
+    // The delay ends while the executor rests before it reads on.
+    let rest = Duration::from_millis(50);
+    bench.clock.advance(DELAY - rest / 2);
+    send(&bench, &session, "b", true).await;
+    bench.clock.sleeper(after(DELAY + rest / 2)).await;
+    assert_eq!(bench.clock.drive(endpoint.offered(1)).await, [["a", "b"]]);
+    assert_eq!(bench.clock.now(), after(DELAY));
     stop(running).await;
 }
 
@@ -151,15 +194,12 @@ async fn a_failing_endpoint_gets_the_same_batch_again_and_holds_the_log() {
         send(&bench, &session, text, true).await;
     }
     let running = start(&bench, &endpoint);
-    endpoint.offered(2).await;
-    settle().await;
+    bench.clock.sleeper(after(RETRY)).await;
     assert_eq!(running.handle.lowest(partition), Some(Offset(1)));
     assert_eq!(running.handle.health()[0].failing.as_deref(), Some("down"));
-    for _ in 0..2 {
-        bench.clock.advance(Duration::from_secs(1));
-        settle().await;
-    }
-    assert_eq!(endpoint.offered(5).await, [["a"], ["b"], ["b"], ["b"], ["c"]]);
+    let offered = bench.clock.drive(endpoint.offered(5)).await;
+    assert_eq!(offered, [["a"], ["b"], ["b"], ["b"], ["c"]]);
+    assert_eq!(bench.clock.now(), after(2 * RETRY));
     send(&bench, &session, "d", true).await;
     endpoint.offered(6).await;
     stop(running).await;
@@ -177,8 +217,7 @@ async fn rejected_and_expired_messages_are_dead_lettered_and_counted() {
         send(&bench, &session, text, true).await;
     }
     let running = start(&bench, &endpoint);
-    endpoint.offered(2).await;
-    settle().await;
+    bench.clock.sleeper(after(RETRY)).await;
     bench.clock.advance(Config::default().time_to_live + Duration::from_secs(1));
     endpoint.offered(3).await;
     send(&bench, &session, "d", true).await;
@@ -194,9 +233,9 @@ async fn a_drain_sends_what_is_gathered() {
     let bench = Bench::new();
     let session = bench.connect("d1").await;
     let endpoint = FakeEndpoint::new(100, Duration::from_secs(300), &[]);
-    let running = start(&bench, &endpoint);
     send(&bench, &session, "a", true).await;
-    settle().await;
+    let running = start(&bench, &endpoint);
+    bench.clock.sleeper(after(Duration::from_secs(300))).await;
     let handle = running.handle.clone();
     stop(running).await;
     assert_eq!(endpoint.batches(), [["a"]]);
@@ -211,12 +250,8 @@ async fn an_endpoint_that_panics_is_tried_again() {
     let endpoint = FakeEndpoint::new(1, Duration::ZERO, &[retry("panic")]);
     let running = start(&bench, &endpoint);
     send(&bench, &session, "a", true).await;
-    endpoint.offered(1).await;
-    while endpoint.batches().len() < 2 {
-        bench.clock.advance(RESTART_PAUSE);
-        settle().await;
-    }
-    assert_eq!(endpoint.batches(), [["a"], ["a"]]);
+    assert_eq!(bench.clock.drive(endpoint.offered(2)).await, [["a"], ["a"]]);
+    assert_eq!(bench.clock.now(), after(RESTART_PAUSE));
     stop(running).await;
 }
 
@@ -229,9 +264,7 @@ async fn records_of_others_do_not_hold_the_log() {
     for _ in 0..3 {
         send(&bench, &session, "of others", false).await;
     }
-    while running.handle.lowest(partition) != Some(Offset(3)) {
-        tokio::task::yield_now().await;
-    }
+    eventually("the log free up to its end", || running.handle.lowest(partition) == Some(Offset(3))).await;
     stop(running).await;
 }
 
@@ -241,9 +274,11 @@ async fn a_checkpoint_beyond_the_log_loses_nothing_new() {
     let session = bench.connect("d1").await;
     let checkpoints = &bench.hub.seams().checkpoints;
     checkpoints.store("endpoint:cold", session.partition(), Offset(100)).await.unwrap();
+    send(&bench, &session, "old", true).await;
     let endpoint = FakeEndpoint::new(1, Duration::ZERO, &[]);
     let running = start(&bench, &endpoint);
-    settle().await;
+    let at_the_end = || running.handle.lowest(session.partition()) == Some(Offset(1));
+    eventually("an executor at the end of the log", at_the_end).await;
     send(&bench, &session, "new", true).await;
     assert_eq!(endpoint.offered(1).await, [["new"]]);
     stop(running).await;

@@ -1,8 +1,9 @@
 use super::*;
-use crate::testing::{Bench, device, settle};
+use crate::testing::{Bench, START, device, told, within};
 use crate::{Delivery, Hub, Operation, Session, Subscription};
 use bytestring::ByteString;
 use serde_json::value::RawValue;
+use tokio::task::JoinHandle;
 
 fn raw(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.to_owned()).unwrap()
@@ -23,13 +24,19 @@ async fn ready(bench: &Bench) -> Session {
     session
 }
 
-fn invoke(hub: &Hub, call: MethodCall) -> tokio::task::JoinHandle<Result<MethodAnswer, Refusal>> {
+type Called = JoinHandle<Result<MethodAnswer, Refusal>>;
+
+fn invoke(hub: &Hub, call: MethodCall) -> Called {
     let hub = hub.clone();
     tokio::spawn(async move { hub.invoke_method(&device("d1"), call).await })
 }
 
+async fn result(called: Called) -> Result<MethodAnswer, Refusal> {
+    within("the end of a call", called).await.unwrap()
+}
+
 async fn requested(session: &Session) -> ByteString {
-    match session.next().await {
+    match told(session).await {
         Delivery::Method { request, .. } => request,
         other => panic!("not a method: {other:?}"),
     }
@@ -53,7 +60,7 @@ async fn the_first_answer_of_the_called_device_counts_rule_hub_02() {
     answer(&bench, &session, &"nonsense".into(), 2).await;
     answer(&bench, &session, &request, 3).await;
     answer(&bench, &session, &request, 4).await;
-    let answered = called.await.unwrap().unwrap();
+    let answered = result(called).await.unwrap();
     assert_eq!((answered.status, answered.payload.get()), (3, "{\"a\":1}"));
     assert_eq!(bench.metrics.methods_succeeded.get(), 1);
 }
@@ -75,17 +82,17 @@ async fn not_online_is_404103_and_unknown_404001_rule_method_02() {
 async fn a_call_waits_for_the_device_within_the_connect_timeout() {
     let bench = Bench::new();
     let called = invoke(&bench.hub, call(10));
-    settle().await;
+    bench.clock.sleeper(START.plus(Duration::from_secs(10))).await;
     let session = ready(&bench).await;
     let request = requested(&session).await;
     answer(&bench, &session, &request, 200).await;
-    assert_eq!(called.await.unwrap().unwrap().status, 200);
+    assert_eq!(result(called).await.unwrap().status, 200);
 
     drop(session);
     let called = invoke(&bench.hub, call(10));
-    settle().await;
+    bench.clock.sleeper(START.plus(Duration::from_secs(10))).await;
     bench.clock.advance(Duration::from_secs(10));
-    assert_eq!(called.await.unwrap().unwrap_err().code, ErrorCode::DeviceNotOnline);
+    assert_eq!(result(called).await.unwrap_err().code, ErrorCode::DeviceNotOnline);
 }
 
 #[tokio::test]
@@ -94,8 +101,9 @@ async fn no_answer_in_time_is_504101_rule_method_03() {
     let session = ready(&bench).await;
     let called = invoke(&bench.hub, call(0));
     let request = requested(&session).await;
+    bench.clock.sleeper(START.plus(Duration::from_secs(30))).await;
     bench.clock.advance(Duration::from_secs(30));
-    assert_eq!(called.await.unwrap().unwrap_err().code, ErrorCode::GatewayTimeout);
+    assert_eq!(result(called).await.unwrap_err().code, ErrorCode::GatewayTimeout);
     // Late: dropped without harm.
     answer(&bench, &session, &request, 200).await;
 }
@@ -104,19 +112,19 @@ async fn no_answer_in_time_is_504101_rule_method_03() {
 async fn unanswered_calls_are_capped_and_a_caller_that_goes_frees_its_place() {
     let bench = Bench::new();
     let session = ready(&bench).await;
-    let calls: Vec<_> = (0..10).map(|_| invoke(&bench.hub, call(0))).collect();
-    settle().await;
-    let refused = bench.hub.invoke_method(&device("d1"), call(0)).await.unwrap_err();
-    assert_eq!(refused.code, ErrorCode::DeviceMaximumInflightMethodExceeded);
-    calls[0].abort();
-    settle().await;
-    let called = invoke(&bench.hub, call(0));
+    let mut calls: Vec<_> = (0..10).map(|_| invoke(&bench.hub, call(0))).collect();
     for _ in 0..10 {
         requested(&session).await;
     }
+    let refused = bench.hub.invoke_method(&device("d1"), call(0)).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::DeviceMaximumInflightMethodExceeded);
+    let gone = calls.remove(0);
+    gone.abort();
+    assert!(within("the end of a caller", gone).await.unwrap_err().is_cancelled());
+    let called = invoke(&bench.hub, call(0));
     let request = requested(&session).await;
     answer(&bench, &session, &request, 7).await;
-    assert_eq!(called.await.unwrap().unwrap().status, 7);
+    assert_eq!(result(called).await.unwrap().status, 7);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Seams in memory, as small as the tests allow.
 
+use super::within;
 use crate::operation::{LockToken, LockedMessage, Settlement};
 use crate::seams::{Activity, Clock, DesiredChange, Feedback, Identities, Inbox, Twins};
 use async_trait::async_trait;
@@ -13,27 +14,81 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 
-/// A clock that stands until a test turns it.
-pub(crate) struct ManualClock(watch::Sender<Timestamp>);
+/// A clock that stands until a test turns it, and knows who sleeps.
+pub(crate) struct ManualClock {
+    now: watch::Sender<Timestamp>,
+    /// Until when, in no order. Whom the clock has passed stands here until it ran.
+    sleepers: watch::Sender<Vec<Timestamp>>,
+}
 
 impl ManualClock {
     pub(crate) fn new(start: Timestamp) -> Self {
-        Self(watch::Sender::new(start))
+        Self { now: watch::Sender::new(start), sleepers: watch::Sender::default() }
     }
 
     pub(crate) fn advance(&self, duration: Duration) {
-        self.0.send_modify(|now| *now = now.plus(duration));
+        self.now.send_modify(|now| *now = now.plus(duration));
+    }
+
+    /// Waits until somebody sleeps until `deadline`, and so until all that comes before that sleep is done.
+    pub(crate) async fn sleeper(&self, deadline: Timestamp) {
+        let asleep = async {
+            self.sleepers.subscribe().wait_for(|all| all.contains(&deadline)).await.unwrap();
+        };
+        within(&format!("a sleep until {deadline}"), asleep).await;
+    }
+
+    /// Turns the clock to the next deadline whenever somebody sleeps, and no further, until `done` is.
+    pub(crate) async fn drive<T>(&self, done: impl Future<Output = T>) -> T {
+        let turning = async {
+            let mut sleepers = self.sleepers.subscribe();
+            loop {
+                let first = |all: &Vec<Timestamp>| all.iter().min().copied();
+                // Whom the last turn woke runs before the next turn.
+                let asleep = sleepers.wait_for(|all| first(all).is_some_and(|first| first > self.now()));
+                let next = first(&asleep.await.unwrap());
+                self.now.send_modify(|now| *now = next.unwrap());
+            }
+        };
+        tokio::select! {
+            biased;
+            done = done => done,
+            () = turning => unreachable!("it turns for ever"),
+        }
     }
 }
 
 #[async_trait]
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        *self.0.borrow()
+        *self.now.borrow()
     }
 
     async fn sleep_until(&self, deadline: Timestamp) {
-        self.0.subscribe().wait_for(|now| *now >= deadline).await.unwrap();
+        let _sleeper = Sleeper::new(&self.sleepers, deadline);
+        self.now.subscribe().wait_for(|now| *now >= deadline).await.unwrap();
+    }
+}
+
+/// A place in the list of sleepers, as long as it lives.
+struct Sleeper<'a> {
+    sleepers: &'a watch::Sender<Vec<Timestamp>>,
+    deadline: Timestamp,
+}
+
+impl<'a> Sleeper<'a> {
+    fn new(sleepers: &'a watch::Sender<Vec<Timestamp>>, deadline: Timestamp) -> Self {
+        sleepers.send_modify(|all| all.push(deadline));
+        Self { sleepers, deadline }
+    }
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.sleepers.send_modify(|all| {
+            let place = all.iter().position(|other| *other == self.deadline).unwrap();
+            all.swap_remove(place);
+        });
     }
 }
 
