@@ -240,16 +240,30 @@ fn check_new(inner: &Inner, changes: &Changes<'_>, identity: &Identity) -> Resul
     }
     let device = Identity::device(identity.device.clone());
     let parent: Stored = get(&table, "identity", &tables::key(&device))?.ok_or_else(|| not_found(&device))?;
-    let most = match parent.iot_edge {
+    drop(table);
+    check_room(inner, changes, &identity.device, &parent, 1)
+}
+
+/// Whether a device may have so many more modules.
+pub(super) fn check_room(
+    inner: &Inner,
+    changes: &Changes<'_>,
+    device: &DeviceId,
+    stored: &Stored,
+    more: usize,
+) -> Result<(), Error> {
+    let most = match stored.iot_edge {
         true => inner.config.modules_per_edge_device,
         false => inner.config.modules_per_device,
     };
-    let (from, to) = tables::device_range(&identity.device);
+    let (from, to) = tables::device_range(device);
+    let table = changes.tx.open_table(tables::IDENTITIES)?;
     // The range starts with the device itself.
-    if table.range(from.as_str()..to.as_str())?.count() > most {
+    let modules = table.range(from.as_str()..to.as_str())?.count().saturating_sub(1);
+    if more > 0 && modules + more > most {
         return Err(Error::refuse(
             ErrorCode::TooManyModulesOnDevice,
-            format!("the device '{}' has {most} modules already", identity.device),
+            format!("the device '{device}' has {modules} modules, {most} are allowed"),
         ));
     }
     Ok(())

@@ -6,6 +6,7 @@
 
 mod activity;
 mod cache;
+mod configuration;
 mod error;
 mod file;
 mod identities;
@@ -13,6 +14,7 @@ mod inbox;
 mod outbox;
 mod policies;
 mod scan;
+mod scope;
 mod seed;
 mod store;
 mod stored;
@@ -22,10 +24,12 @@ mod tests;
 mod twins;
 mod view;
 
+pub use configuration::ConfigurationContent;
 pub use error::Error;
 pub use identities::{Counts, IfMatch};
 pub use policies::{parse_permissions, permissions_text};
 pub use scan::{Page, Place};
+pub use scope::ScopePage;
 pub use seed::{SeedError, SeedFile, SeedRoute, SeedSummary};
 pub use stored::{Kind, Stored, StoredAuthentication, Wish};
 pub use twins::TwinChange;

@@ -64,7 +64,8 @@ impl Registry {
     }
 }
 
-fn load(changes: &Changes<'_>, identity: &Identity) -> Result<Twin, Error> {
+/// A twin inside a change.
+pub(super) fn load(changes: &Changes<'_>, identity: &Identity) -> Result<Twin, Error> {
     get(&changes.tx.open_table(tables::TWINS)?, "twin", &tables::key(identity))?
         .ok_or_else(|| not_found(identity))
 }
@@ -85,27 +86,39 @@ fn apply(
     let stored = stored(changes, identity)?.ok_or_else(|| not_found(identity))?;
     let mut twin = load(changes, identity)?;
     if_match.check(&twin.etag())?;
-    let now = inner.clock.now();
-    let told = match change {
+    match change {
         TwinChange::Patch { tags, desired } => {
+            let now = inner.clock.now();
             twin.patch(tags.as_ref(), desired.as_ref(), now)?;
             let body = patch_event(&twin, tags.as_ref(), desired.as_ref(), now);
             outbox::twin(inner, changes, identity, TwinOperation::Update, body)?;
-            desired
+            save(changes, identity, &twin)?;
+            if let Some(patch) = desired {
+                tell(inner, changes, identity, twin.desired.version, &patch);
+            }
         }
-        TwinChange::Replace { tags, desired } => {
-            let before = twin.desired.values.clone();
-            twin.replace(&tags, &desired, now)?;
-            outbox::twin(inner, changes, identity, TwinOperation::Replace, replace_event(&twin))?;
-            // rule TWIN-09: a connected device hears of a replacement as a patch, with null for what is gone.
-            Some(replacement_patch(&before, &twin.desired.values))
-        }
-    };
-    save(changes, identity, &twin)?;
-    if let Some(patch) = told {
-        tell(inner, changes, identity, twin.desired.version, &patch);
+        TwinChange::Replace { tags, desired } => twin = replace(inner, changes, identity, &tags, &desired)?,
     }
     Ok(view::twin(inner, identity, &stored, &twin))
+}
+
+/// Replaces tags and desired properties inside a change, and tells who listens.
+pub(super) fn replace(
+    inner: &Arc<Inner>,
+    changes: &Changes<'_>,
+    identity: &Identity,
+    tags: &Object,
+    desired: &Object,
+) -> Result<Twin, Error> {
+    let mut twin = load(changes, identity)?;
+    let before = twin.desired.values.clone();
+    twin.replace(tags, desired, inner.clock.now())?;
+    outbox::twin(inner, changes, identity, TwinOperation::Replace, replace_event(&twin))?;
+    save(changes, identity, &twin)?;
+    // rule TWIN-09: a connected device hears of a replacement as a patch, with null for what is gone.
+    let patch = replacement_patch(&before, &twin.desired.values);
+    tell(inner, changes, identity, twin.desired.version, &patch);
+    Ok(twin)
 }
 
 fn patch_event(twin: &Twin, tags: Option<&Object>, desired: Option<&Object>, now: Timestamp) -> Value {

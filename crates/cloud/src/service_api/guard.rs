@@ -7,6 +7,9 @@ use ironbrook_gateway::Peer;
 use ironbrook_hub::Credential;
 use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal, SasToken};
 
+/// The module that speaks for an edge device's hub.
+const EDGE_HUB: &str = "$edgeHub";
+
 /// The token of a request. 401002 if there is none, 401003 if it cannot be read.
 fn token(headers: &HeaderMap) -> Result<SasToken, Refusal> {
     let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or_else(|| {
@@ -36,14 +39,38 @@ impl Api {
         device: &Identity,
         wanted: Permissions,
     ) -> Result<(), Refusal> {
-        let certificates = peer.map(|peer| peer.certificates.clone()).unwrap_or_default();
-        let credential = match token(headers) {
-            Ok(token) if token.policy().is_none() => Credential::Sas(token),
-            Err(_) if !certificates.is_empty() && !headers.contains_key(AUTHORIZATION) => {
-                Credential::Certificate(certificates)
-            }
-            _ => return self.require(headers, wanted).await,
-        };
-        self.hub.auth().device(device, &credential).await.map(|_| ())
+        match own_credential(headers, peer) {
+            Some(credential) => self.hub.auth().device(device, &credential).await.map(|_| ()),
+            None => self.require(headers, wanted).await,
+        }
+    }
+
+    /// Checks that the request is of an edge device's own hub. rule REG-07: who is in scope, and their keys, is for no
+    /// other module and for no policy.
+    pub(super) async fn require_own(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+        caller: &Identity,
+    ) -> Result<(), Refusal> {
+        let refuse = |text: String| Refusal::new(ErrorCode::IotHubUnauthorized, text);
+        if caller.module.as_ref().is_none_or(|module| module.as_str() != EDGE_HUB) {
+            return Err(refuse(format!("only {EDGE_HUB} may ask for the identities in scope, not {caller}")));
+        }
+        let credential = own_credential(headers, peer)
+            .ok_or_else(|| refuse(format!("show the credential of {caller} itself, not that of a policy")))?;
+        self.hub.auth().device(caller, &credential).await.map(|_| ())
+    }
+}
+
+/// The credential of an identity, where the request does not show a policy's.
+fn own_credential(headers: &HeaderMap, peer: Option<&Peer>) -> Option<Credential> {
+    let certificates = peer.map(|peer| peer.certificates.clone()).unwrap_or_default();
+    match token(headers) {
+        Ok(token) if token.policy().is_none() => Some(Credential::Sas(token)),
+        Err(_) if !certificates.is_empty() && !headers.contains_key(AUTHORIZATION) => {
+            Some(Credential::Certificate(certificates))
+        }
+        _ => None,
     }
 }

@@ -12,16 +12,22 @@
 //! | `GET, PATCH, PUT /twins/{device}[/modules/{module}]` | ServiceConnect | the whole twin |
 //! | `POST /twins/{device}[/modules/{module}]/methods` | ServiceConnect | the device's answer |
 //! | `POST /devices/query` | ServiceConnect | items, paged by headers |
+//! | `POST /devices/{device}/applyConfigurationContent` | RegistryWrite | 204; sets the modules of an edge device |
+//! | `…/devices/{device}/modules/$edgeHub/devicesAndModulesInDeviceScope` and its kin | `$edgeHub`'s own credential | identities in scope, with keys |
 //!
 //! Any `api-version` is taken. Every route checks its rights through the core's `auth`; none decides alone.
 
 mod bulk;
+mod configuration;
 mod devices;
+#[cfg(test)]
+mod edge_tests;
 mod guard;
 mod input;
 mod methods;
 mod modules;
 mod query;
+mod scope;
 #[cfg(test)]
 mod tests;
 mod twins;
@@ -62,6 +68,16 @@ pub fn router(registry: Registry, hub: Hub) -> axum::Router {
         .route("/twins/{device}/modules/{module}", twin)
         .route("/twins/{device}/methods", post(methods::invoke))
         .route("/twins/{device}/modules/{module}/methods", post(methods::invoke))
+        .route("/devices/{device}/applyConfigurationContent", post(configuration::apply))
+        .route(&scoped("devicesAndModulesInDeviceScope"), get(scope::list))
+        .route(&scoped("deviceAndModuleInDeviceScope"), get(scope::one))
+        .route(&scoped("devicesAndModulesInTargetDeviceScope"), post(scope::list_target))
+        .route(&scoped("getDeviceAndModuleOnBehalfOf"), post(scope::one_on_behalf))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(Api { registry, hub })
+}
+
+/// The path of a call that an edge device's hub makes about its scope.
+fn scoped(call: &str) -> String {
+    format!("/devices/{{device}}/modules/{{module}}/{call}")
 }

@@ -17,19 +17,19 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-const LATER: Timestamp = Timestamp::from_secs(4_000_000_000);
+pub(super) const LATER: Timestamp = Timestamp::from_secs(4_000_000_000);
 
-struct Hub {
-    cloud: Cloud,
+pub(super) struct Hub {
+    pub(super) cloud: Cloud,
 }
 
-struct Reply {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Value,
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
 }
 
-async fn hub() -> Hub {
+pub(super) async fn hub() -> Hub {
     hub_with_routes(Vec::new()).await
 }
 
@@ -58,13 +58,13 @@ async fn hub_with_routes(routes: Vec<Route>) -> Hub {
 }
 
 impl Hub {
-    fn token(&self, policy: &str) -> String {
+    pub(super) fn token(&self, policy: &str) -> String {
         let policies = self.cloud.registry().policies();
         let policy = policies.iter().find(|p| p.name == policy).unwrap();
         policy.primary_key.sign("localhost", LATER, Some(&policy.name))
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         token: Option<&str>,
         method: &str,
@@ -89,13 +89,13 @@ impl Hub {
     }
 
     /// As the hub's owner.
-    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Reply {
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Reply {
         let token = self.token("iothubowner");
         self.send(Some(&token), method, path, headers, &body).await
     }
 }
 
-const ANY: [(&str, &str); 1] = [("if-match", "\"*\"")];
+pub(super) const ANY: [(&str, &str); 1] = [("if-match", "\"*\"")];
 
 // REG-05
 #[tokio::test]
@@ -384,7 +384,7 @@ async fn event_01_changes_of_twins_and_identities_reach_their_routes_in_order() 
         source,
         condition: "true".to_owned(),
         endpoints: vec!["events".to_owned()],
-        enabled: true,
+        ..Route::default()
     };
     let sources = [MessageSource::TwinChangeEvents, MessageSource::DeviceLifecycleEvents];
     let hub = hub_with_routes(sources.map(route).into()).await;
