@@ -21,7 +21,7 @@ const BACKLOG: i32 = 4096;
 /// Pause when the process has no file descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// How long connections may take to end after the stop was asked for.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+pub(crate) const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 /// How a listener treats encryption.
 #[derive(Clone)]

@@ -48,9 +48,7 @@ impl FakeInbox {
 
     /// Waits until that many messages ended.
     pub(crate) async fn settlements(&self, count: usize) -> Vec<(u64, Settlement)> {
-        while self.settled().len() < count {
-            tokio::task::yield_now().await;
-        }
+        super::eventually(&format!("the end of {count} messages"), || self.settled().len() >= count).await;
         self.settled()
     }
 }

@@ -57,9 +57,7 @@ impl FakeLog {
 
     /// Waits until that many records were appended.
     pub(crate) async fn appended(&self, count: usize) {
-        while self.len() < count {
-            tokio::task::yield_now().await;
-        }
+        super::eventually(&format!("{count} records"), || self.len() >= count).await;
     }
 }
 

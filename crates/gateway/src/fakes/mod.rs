@@ -16,16 +16,67 @@ use ironbrook_hub::{Config, Hub, Limits, Router};
 use ironbrook_log::{Checkpoints, Error, Offset, PartitionId};
 use ironbrook_model::{
     AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, MessageSource,
-    Permissions, Refusal, SharedAccessKey, SharedAccessPolicy, SymmetricKeys,
+    Permissions, Refusal, SharedAccessKey, SharedAccessPolicy, SymmetricKeys, Timestamp,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// Nothing in these tests takes so long, however busy the machine, nor on a paused clock; past it a test fails instead of
+/// hanging.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What `work` gives; fails where that hangs.
+pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
+/// Waits until something that nobody announces is so.
+pub(crate) async fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let looking = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    within(what, looking).await;
+}
+
+/// Waits until every task waits. For tests on a paused clock, which moves on only then.
+pub(crate) async fn idle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
 
 /// The host name that the hub of the tests answers to.
 pub(crate) const HOST: &str = "localhost";
 /// The key of every identity and policy of the tests.
 pub(crate) const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+/// The time of day, which stands still and jumps where the runtime's clock does.
+struct RuntimeClock {
+    began: Timestamp,
+    since: Instant,
+}
+
+impl RuntimeClock {
+    fn new() -> Self {
+        Self { began: SystemClock.now(), since: Instant::now() }
+    }
+}
+
+#[async_trait]
+impl Clock for RuntimeClock {
+    fn now(&self) -> Timestamp {
+        self.began.plus(self.since.elapsed())
+    }
+
+    async fn sleep_until(&self, deadline: Timestamp) {
+        tokio::time::sleep(deadline.since(self.now())).await;
+    }
+}
 
 /// A hub on stand-ins, with handles to them.
 pub(crate) struct World {
@@ -41,7 +92,7 @@ impl World {
         let log = Arc::new(FakeLog::default());
         let inbox = Arc::new(FakeInbox::default());
         let twins = Arc::new(FakeTwins::default());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(RuntimeClock::new());
         let seams = Seams {
             identities: Arc::new(FakeIdentities::new(identities)),
             twins: twins.clone(),
@@ -62,6 +113,11 @@ impl World {
         let router = Router::new(&routes, true, &HashMap::new(), &Limits::azure()).unwrap();
         let hub = Hub::new(config, seams, router, ironbrook_hub::Metrics::default());
         Self { hub, log, inbox, twins }
+    }
+
+    /// The expiry of a token that is refused in two to three seconds, when its five minutes' grace are over.
+    pub(crate) fn soon(&self) -> Timestamp {
+        Timestamp::from_secs(self.hub.seams().clock.now().as_secs() - 297)
     }
 
     /// What a listener with this hub leads to.

@@ -1,12 +1,11 @@
 //! Links of the service side, on a small service of the test's own.
 
 use super::client::Client;
-use crate::fakes::World;
+use crate::fakes::{KEY, World, eventually};
 use crate::{AmqpService, Attach, Metrics, ServiceSink, ServiceSource, Services};
 use async_trait::async_trait;
 use bytes::Bytes;
-use ironbrook_hub::Settlement;
-use ironbrook_hub::seams::{Clock as _, SystemClock};
+use ironbrook_hub::{Hub, Settlement};
 use ironbrook_model::{ErrorCode, Permissions, Refusal, SasToken, SharedAccessKey, Timestamp};
 use ironbrook_wire::amqp::{DeliveryState, Event, LinkOptions, Message, SenderSettleMode, SessionId, Value};
 use std::sync::{Arc, Mutex};
@@ -105,9 +104,13 @@ impl AmqpService for Service {
 }
 
 fn services() -> (Arc<Service>, Arc<Services>) {
+    services_with(None)
+}
+
+fn services_with(hub: Option<Hub>) -> (Arc<Service>, Arc<Services>) {
     let service = Arc::new(Service::default());
     let services = Services {
-        hub: None,
+        hub,
         http: axum::Router::new(),
         amqp: Some(service.clone()),
         websocket: false,
@@ -159,9 +162,7 @@ async fn deliveries_of_a_source_are_settled_by_the_client_where_it_wants_so() {
     client.conn.settle(link, id, id, DeliveryState::Released);
     client.flush().await;
     let wanted = [(tag.to_vec(), Settlement::Complete), (second.to_vec(), Settlement::Abandon)];
-    while service.settled.lock().unwrap().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    eventually("two deliveries settled", || service.settled.lock().unwrap().len() >= 2).await;
     assert_eq!(*service.settled.lock().unwrap(), wanted);
 }
 
@@ -180,9 +181,7 @@ async fn a_client_that_wants_all_settled_has_taken_all() {
         })
         .await;
     assert!(settled);
-    while service.settled.lock().unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    eventually("a delivery settled", || !service.settled.lock().unwrap().is_empty()).await;
     assert_eq!(service.settled.lock().unwrap()[0].1, Settlement::Complete);
 }
 
@@ -234,13 +233,13 @@ async fn service_links_need_a_token() {
     assert_eq!(refusal, "amqp:unauthorized-access");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn service_links_end_with_the_last_token_of_their_right_unless_it_is_renewed() {
-    let (_, services) = services();
-    let key = SharedAccessKey::from_bytes(&[1; 32]);
-    let far = Timestamp::from_secs(32_503_680_000);
-    // Two to three seconds of the five minutes' grace are left.
-    let soon = Timestamp::from_secs(SystemClock.now().as_secs() - 297);
+    // With a hub, and so on its clock.
+    let world = World::new(&[]);
+    let services = services_with(Some(world.hub.clone())).1;
+    let key = SharedAccessKey::from_base64(KEY).unwrap();
+    let (soon, far) = (world.soon(), Timestamp::from_secs(32_503_680_000));
     let sign = |expires, policy| key.sign("localhost", expires, Some(policy));
     let (mut renewed, session) = Client::with_token(&services, &sign(soon, "service")).await;
     let kept = renewed.sender(session, "messages/devicebound").await;

@@ -80,19 +80,17 @@ async fn a_device_cannot_send_where_it_receives() {
     assert_eq!(client.refusal(session, from).await, "amqp:not-allowed");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn links_end_with_their_token_unless_it_is_renewed() {
-    let services = World::new(&["d1"]).services();
-    // Two to three seconds of the five minutes' grace are left.
     let key = SharedAccessKey::from_base64(KEY).unwrap();
-    let soon = SystemClock.now().as_secs() - 297;
-    let short = key.sign(&format!("{HOST}/devices/d1"), Timestamp::from_secs(soon), None);
-    let (mut renewed, session) = Client::with_token(&services, &short).await;
+    let short = |world: &World| key.sign(&format!("{HOST}/devices/d1"), world.soon(), None);
+    let world = World::new(&["d1"]);
+    let (mut renewed, session) = Client::with_token(&world.services(), &short(&world)).await;
     let kept = renewed.sender(session, "/devices/d1/messages/events").await;
     renewed.put_token(session, &token("d1", HOUR), Value::from("2")).await;
 
-    let services = World::new(&["d1"]).services();
-    let (mut expired, session) = Client::with_token(&services, &short).await;
+    let world = World::new(&["d1"]);
+    let (mut expired, session) = Client::with_token(&world.services(), &short(&world)).await;
     let link = expired.sender(session, "/devices/d1/messages/events").await;
     assert_eq!(expired.detached(link).await, "amqp:unauthorized-access");
 

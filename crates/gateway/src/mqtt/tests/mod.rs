@@ -6,7 +6,7 @@ mod telemetry;
 mod twin;
 
 use super::*;
-use crate::fakes::{HOST, World, token};
+use crate::fakes::{HOST, World, token, within};
 use bytes::{Bytes, BytesMut};
 use ironbrook_wire::mqtt::v4::{
     PacketId, Publish, QoS, SubAck, SubAckCode, Subscribe, SubscribeFilter, Will, decode, encode,
@@ -51,7 +51,7 @@ impl Client {
             if let Some(packet) = decode(&mut self.input, 1 << 20).unwrap() {
                 return Some(packet);
             }
-            if self.stream.read_buf(&mut self.input).await.unwrap() == 0 {
+            if within("a packet", self.stream.read_buf(&mut self.input)).await.unwrap() == 0 {
                 return None;
             }
         }

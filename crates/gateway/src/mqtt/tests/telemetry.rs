@@ -1,6 +1,7 @@
 //! Telemetry: acknowledgement, back-pressure, wills.
 
 use super::*;
+use crate::fakes::idle;
 use ironbrook_model::SystemProperty;
 
 const TOPIC: &str = "devices/d1/messages/events/";
@@ -61,7 +62,7 @@ async fn one_read_of_many_messages_is_parsed_to_the_end() {
     assert_eq!(world.log.len(), 500);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unacknowledged_messages_are_bounded() {
     let world = World::new(&["d1"]);
     world.log.hold();
@@ -73,9 +74,7 @@ async fn unacknowledged_messages_are_bounded() {
     }
     client.stream.write_all(&bytes).await.unwrap();
     world.log.appended(max).await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    idle().await;
     assert_eq!(world.log.len(), max);
     world.log.sync(max as u64);
     world.log.appended(max + 10).await;
@@ -85,7 +84,7 @@ async fn unacknowledged_messages_are_bounded() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn back_pressure_stops_reading_and_loses_nothing() {
     let world = World::new(&["d1"]);
     let mut client = Client::connected(&world, "d1").await;
@@ -94,9 +93,7 @@ async fn back_pressure_stops_reading_and_loses_nothing() {
         client.send(message(TOPIC, &n.to_string(), Some(n))).await;
     }
     client.expect(Packet::PubAck(id(1))).await;
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    idle().await;
     assert_eq!(world.log.len(), 1);
     world.log.set_room(100);
     for n in 2..=4 {
