@@ -1,6 +1,6 @@
 //! An AMQP connection of a client: the sans-I/O engine of the wire crate on a byte stream, and requests over link pairs.
 
-use crate::device::Credentials;
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::transport::{BoxStream, Remote};
 use bytes::{Bytes, BytesMut};
@@ -198,19 +198,19 @@ impl Port {
         credentials: &Credentials,
         audience: &str,
     ) -> Result<Option<Duration>> {
-        let (request, renew_after) = token_request(credentials, audience)?;
+        let (request, renew_after) = token_request(credentials, audience).await?;
         self.request(cbs, request).await?;
         Ok(renew_after)
     }
 
     /// Sends a fresh token; its answer arrives as a delivery, see [`token_answer`](Self::token_answer).
-    pub(crate) fn renew_token(
+    pub(crate) async fn renew_token(
         &mut self,
         cbs: &Pair,
         credentials: &Credentials,
         audience: &str,
     ) -> Result<Option<Duration>> {
-        let (request, renew_after) = token_request(credentials, audience)?;
+        let (request, renew_after) = token_request(credentials, audience).await?;
         self.send_request(cbs, request)?;
         Ok(renew_after)
     }
@@ -254,8 +254,8 @@ impl Port {
     }
 }
 
-fn token_request(credentials: &Credentials, audience: &str) -> Result<(Message, Option<Duration>)> {
-    let pass = credentials.pass(audience, TOKEN_LIFETIME)?;
+async fn token_request(credentials: &Credentials, audience: &str) -> Result<(Message, Option<Duration>)> {
+    let pass = credentials.pass(audience, TOKEN_LIFETIME).await?;
     let mut request = Message::value(Value::string(pass.token.0));
     request.set_property("operation", "put-token");
     request.set_property("type", "servicebus.windows.net:sastoken");

@@ -1,7 +1,7 @@
 //! Sending a message to a device (C2D): AMQP only, as the platform has no other way for it.
 
 use crate::amqp::{Port, detached};
-use crate::device::Credentials;
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::transport::Remote;
 use bytes::Bytes;

@@ -15,6 +15,14 @@ pub enum Error {
     /// An id in the connection string or call is not valid.
     #[error("not a valid device or module id: {0}")]
     Id(#[from] IdError),
+    /// An environment variable is missing or cannot be used.
+    #[error("the environment variable {name} {reason}")]
+    Variable {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A certificate file or another option cannot be used.
     #[error("{0}")]
     Configuration(String),
@@ -23,6 +31,9 @@ pub enum Error {
         "not authorised: {0}; check the key, the id, whether the device is enabled, and this machine's clock"
     )]
     Unauthorized(String),
+    /// Who keeps the key did not sign: a workload socket that is gone, a signer that is too slow.
+    #[error("no token could be signed: {0}; check that the process that keeps the key is running")]
+    Signing(String),
     /// No connection, or it broke. Retried by itself where the client keeps a connection.
     #[error("{action} failed: {source}")]
     Network {
@@ -58,6 +69,14 @@ pub enum Error {
         /// What is allowed.
         limit: usize,
     },
+    /// What a server answers is larger than the caller takes.
+    #[error("the answer of {peer} is over the limit of {limit} bytes")]
+    AnswerTooLarge {
+        /// Who answered.
+        peer: String,
+        /// What is taken, in bytes.
+        limit: usize,
+    },
     /// No answer in time.
     #[error("no answer to {0} in time")]
     Timeout(&'static str),
@@ -78,13 +97,19 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             // A certificate is often replaced while devices run; giving up would need a visit on site.
-            Self::Network { .. } | Self::Tls { .. } | Self::Protocol(_) | Self::Timeout(_) => true,
+            Self::Network { .. }
+            | Self::Tls { .. }
+            | Self::Protocol(_)
+            | Self::Timeout(_)
+            | Self::Signing(_) => true,
             Self::Refused { status, .. } => *status == 429 || *status >= 500,
             Self::ConnectionString(_)
             | Self::Id(_)
             | Self::Configuration(_)
+            | Self::Variable { .. }
             | Self::Unauthorized(_)
             | Self::TooLarge { .. }
+            | Self::AnswerTooLarge { .. }
             | Self::LockLost
             | Self::Closed => false,
         }

@@ -3,7 +3,9 @@
 //! - [`DeviceClient`]: a device or module over MQTT 3.1.1 and TLS: telemetry, messages from the hub, twin, direct methods. It signs
 //!   and renews its tokens and reconnects by itself. Start here when you write a device.
 //! - [`EventsClient`]: reads telemetry from the Event-Hubs-compatible endpoint.
-//! - [`ServiceClient`]: identities, twins, methods and queries over HTTPS.
+//! - [`ServiceClient`]: identities, twins, methods, queries and deployments over HTTPS.
+//! - [`DeviceRegistryClient`]: what a device may ask of the registry with its own credential.
+//! - [`Workload`]: what a module asks of the daemon that keeps its key; [`Builder::from_environment`] does it by itself.
 //!
 //! ```no_run
 //! # async fn example() -> ironbrook_client::Result<()> {
@@ -26,13 +28,20 @@
 //! not lose any over its own restart keeps them itself until [`Receipt`] resolves.
 
 mod amqp;
+mod blob;
 mod c2d;
+mod credentials;
 mod device;
 mod error;
 mod events;
+mod https;
+mod registry;
 mod service;
 mod transport;
+mod workload;
 
+pub use blob::{download, upload};
+pub use credentials::Signer;
 pub use device::{
     Builder, ConnectionState, DesiredUpdate, DesiredUpdates, DeviceClient, Driver, Messages, MethodCall,
     MethodCalls, Receipt, ReceivedMessage, RetryPolicy, Twin,
@@ -40,5 +49,7 @@ pub use device::{
 pub use error::{Error, Result};
 pub use events::{Event, EventStream, EventsBuilder, EventsClient, PartitionInfo, Position};
 pub use ironbrook_model::{DeviceId, Identity, Message, ModuleId, SystemProperty};
+pub use registry::{DeviceRegistryBuilder, DeviceRegistryClient, ModuleRecord, ScopeDevice, ScopePage};
 pub use service::{ServiceBuilder, ServiceClient};
-pub use transport::Trust;
+pub use transport::{Authorities, Transport, Trust};
+pub use workload::{ServerCertificate, Workload};

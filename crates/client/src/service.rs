@@ -1,64 +1,34 @@
-//! The service side over HTTPS: identities, twins, methods, queries.
+//! The service side over HTTPS: identities, twins, methods, queries, deployments.
 
-use crate::device::Credentials;
+use crate::credentials::Credentials;
 use crate::error::{Error, Result};
-use crate::transport::{Remote, Trust, split_port};
-use bytes::Bytes;
-use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
-use ironbrook_model::{ConnectionString, Identity, Message, percent_encode};
+use crate::https::{Api, Call, HTTPS_PORT, TIMEOUT};
+use crate::transport::{Remote, Transport, transport_options};
+use http::Method;
+use ironbrook_model::{ConnectionString, DeviceId, Identity, Message, percent_encode};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The port of HTTPS.
-const HTTPS_PORT: u16 = 443;
 /// The port of AMQP over TLS.
 const AMQP_PORT: u16 = 5671;
 /// The version of the service API that is asked for.
 const API_VERSION: &str = "2021-04-12";
-/// How long a token is good: one request.
-const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
-/// How long an answer may take beyond what the request itself allows.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest answer that is read.
-const ANSWER_LEN_MAX: usize = 16 << 20;
-/// How much of an error's text is passed on, in characters.
-const MESSAGE_LEN_MAX: usize = 500;
 
 /// Sets up a [`ServiceClient`].
 #[derive(Debug, Clone)]
 pub struct ServiceBuilder {
-    host: String,
-    port: u16,
-    address: Option<SocketAddr>,
+    /// `HostName` as written.
+    hub: String,
     amqp_address: Option<SocketAddr>,
-    trust: Trust,
+    transport: Transport,
     credentials: Credentials,
 }
 
+transport_options!(ServiceBuilder);
+
 impl ServiceBuilder {
-    /// Believes only the authorities in this PEM file, read now.
-    pub fn ca_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
-        self.trust = Trust::file(path)?;
-        Ok(self)
-    }
-
-    /// Believes only these authorities, or the system's (the default).
-    pub fn trust(mut self, trust: Trust) -> Self {
-        self.trust = trust;
-        self
-    }
-
-    /// Dials this address whatever the host name resolves to; the certificate is still checked against the name.
-    pub fn address(mut self, address: SocketAddr) -> Self {
-        self.address = Some(address);
-        self
-    }
-
     /// Dials this address to send messages, which go by AMQP; else port 5671 of the host.
     pub fn amqp_address(mut self, address: SocketAddr) -> Self {
         self.amqp_address = Some(address);
@@ -67,11 +37,11 @@ impl ServiceBuilder {
 
     /// The client; it connects with its first call.
     pub fn build(self) -> Result<ServiceClient> {
-        let Self { host, port, address, amqp_address, trust, credentials } = self;
-        let tls = Some(trust.client_config()?);
-        let amqp = Remote { host: host.clone(), port: AMQP_PORT, address: amqp_address, tls: tls.clone() };
-        let remote = Remote { host, port, address, tls };
-        Ok(ServiceClient(Arc::new(Shared { remote, amqp, credentials })))
+        let Self { hub, amqp_address, transport, credentials } = self;
+        let remote = transport.remote(&hub, HTTPS_PORT)?;
+        let amqp = Remote { port: AMQP_PORT, address: amqp_address, ..remote.clone() };
+        let audience = remote.host.clone();
+        Ok(ServiceClient(Arc::new(Shared { api: Api { remote, credentials, audience }, amqp })))
     }
 }
 
@@ -94,56 +64,77 @@ pub struct ServiceClient(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    remote: Remote,
+    api: Api,
     /// Where messages to devices go.
     amqp: Remote,
-    credentials: Credentials,
 }
 
 impl ServiceClient {
     /// From a service connection string: `HostName`, `SharedAccessKeyName`, `SharedAccessKey`.
     pub fn builder(connection_string: &str) -> Result<ServiceBuilder> {
         let parts = ConnectionString::parse(connection_string)?;
-        let (host, port) = split_port(parts.require("HostName")?, HTTPS_PORT)?;
+        let hub = parts.require("HostName")?.to_owned();
         let credentials = Credentials::from_connection_string(&parts)?;
-        Ok(ServiceBuilder {
-            host,
-            port,
-            address: None,
-            amqp_address: None,
-            trust: Trust::System,
-            credentials,
-        })
+        Ok(ServiceBuilder { hub, amqp_address: None, transport: Transport::default(), credentials })
     }
 
     /// Up to `top` devices (at most 1000) as the registry has them, keys included.
     pub async fn list_devices(&self, top: usize) -> Result<Vec<Value>> {
-        match self.call(Method::GET, "/devices", &format!("top={top}&"), None, TIMEOUT).await? {
-            Value::Array(devices) => Ok(devices),
-            _ => Err(Error::Protocol("the list of devices is no array".to_owned())),
-        }
+        array(self.call(Method::GET, &format!("/devices?top={top}&"), None).await?, "the list of devices")
+    }
+
+    /// The modules of a device, keys included.
+    pub async fn list_modules(&self, device: &DeviceId) -> Result<Vec<Value>> {
+        let path = format!("/devices/{}/modules?", percent_encode(device.as_str()));
+        array(self.call(Method::GET, &path, None).await?, "the list of modules")
     }
 
     /// A device or module identity.
     pub async fn identity(&self, identity: &Identity) -> Result<Value> {
-        self.call(Method::GET, &path("/", identity), "", None, TIMEOUT).await
+        self.call(Method::GET, &format!("{}?", path("/", identity)), None).await
+    }
+
+    /// Creates a device or module with keys of the hub's choice and returns it.
+    pub async fn create(&self, identity: &Identity) -> Result<Value> {
+        self.put_identity(identity, &record(identity), None).await
     }
 
     /// Creates a device with keys of the hub's choice and returns it.
     pub async fn create_device(&self, identity: &Identity) -> Result<Value> {
-        let body =
-            json!({ "deviceId": identity.device, "status": "enabled", "authentication": { "type": "sas" } });
-        self.call(Method::PUT, &path("/", identity), "", Some(body), TIMEOUT).await
+        self.create(identity).await
+    }
+
+    /// Creates an identity as `body` says, or with `if_match` (an etag, or `*`) replaces it; returns what the registry has then.
+    pub async fn put_identity(
+        &self,
+        identity: &Identity,
+        body: &Value,
+        if_match: Option<&str>,
+    ) -> Result<Value> {
+        let path = versioned(&format!("{}?", path("/", identity)));
+        self.0.api.call(Call::new(Method::PUT, path).body(body).if_match(if_match)).await
+    }
+
+    /// Deletes a device, with its modules, or a module, whatever its etag is.
+    pub async fn delete(&self, identity: &Identity) -> Result<()> {
+        let path = versioned(&format!("{}?", path("/", identity)));
+        self.0.api.call(Call::new(Method::DELETE, path).if_match(Some("*"))).await.map(drop)
+    }
+
+    /// Replaces what runs on a device: a deployment manifest, `{"modulesContent": {…}}`, applied to the twins of its modules.
+    pub async fn apply_configuration(&self, device: &DeviceId, content: &Value) -> Result<()> {
+        let path = format!("/devices/{}/applyConfigurationContent?", percent_encode(device.as_str()));
+        self.call(Method::POST, &path, Some(content)).await.map(drop)
     }
 
     /// A whole twin.
     pub async fn twin(&self, identity: &Identity) -> Result<Value> {
-        self.call(Method::GET, &twin_path(identity), "", None, TIMEOUT).await
+        self.call(Method::GET, &format!("{}?", twin_path(identity)), None).await
     }
 
     /// Merges `{"tags": …, "properties": {"desired": …}}` into a twin and returns it.
     pub async fn patch_twin(&self, identity: &Identity, patch: Value) -> Result<Value> {
-        self.call(Method::PATCH, &twin_path(identity), "", Some(patch), TIMEOUT).await
+        self.call(Method::PATCH, &format!("{}?", twin_path(identity)), Some(&patch)).await
     }
 
     /// Calls a direct method and gives the device's status and payload. `response_timeout`: 5 to 300 s.
@@ -159,8 +150,10 @@ impl ServiceClient {
             "payload": payload,
             "responseTimeoutInSeconds": response_timeout.as_secs(),
         });
-        let target = format!("{}/methods", twin_path(identity));
-        let answer = self.call(Method::POST, &target, "", Some(body), response_timeout + TIMEOUT).await?;
+        let target = versioned(&format!("{}/methods?", twin_path(identity)));
+        let mut call = Call::new(Method::POST, target).body(&body);
+        call.timeout = response_timeout + TIMEOUT;
+        let answer = self.0.api.call(call).await?;
         let status = answer.get("status").and_then(Value::as_i64);
         let status = status.ok_or_else(|| Error::Protocol("a method's answer has no status".to_owned()))?;
         Ok((status, answer.get("payload").cloned().unwrap_or_default()))
@@ -171,83 +164,42 @@ impl ServiceClient {
     /// System properties that count: message id, correlation id, user id, content type and encoding, expiry, and `Ack` for the
     /// feedback that is wanted.
     pub async fn send_message(&self, to: &Identity, message: &Message) -> Result<()> {
-        let Shared { amqp, credentials, .. } = &*self.0;
-        let work = crate::c2d::send(amqp, credentials, to, message);
+        let Shared { amqp, api } = &*self.0;
+        let work = crate::c2d::send(amqp, &api.credentials, to, message);
         tokio::time::timeout(TIMEOUT, work).await.map_err(|_| Error::Timeout("a message to a device"))?
     }
 
     /// The first page of a query over twins.
     pub async fn query(&self, query: &str) -> Result<Vec<Value>> {
-        match self.call(Method::POST, "/devices/query", "", Some(json!({ "query": query })), TIMEOUT).await? {
-            Value::Array(rows) => Ok(rows),
-            _ => Err(Error::Protocol("the answer to a query is no array".to_owned())),
-        }
+        let body = json!({ "query": query });
+        array(self.call(Method::POST, "/devices/query?", Some(&body)).await?, "the answer to a query")
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        path: &str,
-        query: &str,
-        body: Option<Value>,
-        timeout: Duration,
-    ) -> Result<Value> {
-        let work = self.exchange(method, path, query, body);
-        let (status, bytes) =
-            tokio::time::timeout(timeout, work).await.map_err(|_| Error::Timeout("a service call"))??;
-        match status {
-            StatusCode::NO_CONTENT => Ok(Value::Null),
-            status if status.is_success() => serde_json::from_slice(&bytes)
-                .map_err(|error| Error::Protocol(format!("the answer is not JSON: {error}"))),
-            StatusCode::UNAUTHORIZED => Err(Error::Unauthorized(text(&bytes))),
-            status => Err(Error::Refused { status: status.as_u16(), message: text(&bytes) }),
-        }
+    /// `path` ends where its query goes on: with `?` or `&`.
+    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+        self.0.api.call(Call { body, ..Call::new(method, versioned(path)) }).await
     }
+}
 
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        query: &str,
-        body: Option<Value>,
-    ) -> Result<(StatusCode, Bytes)> {
-        let Shared { remote, credentials, .. } = &*self.0;
-        let token = credentials.pass(&remote.host, TOKEN_LIFETIME)?.token;
-        let body = body.map_or_else(Bytes::new, |value| value.to_string().into());
-        let authority = if remote.port == HTTPS_PORT { remote.host.clone() } else { remote.to_string() };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{path}?{query}api-version={API_VERSION}"))
-            .header(http::header::HOST, authority)
-            .header(http::header::AUTHORIZATION, token.0)
-            .header(http::header::CONTENT_TYPE, "application/json; charset=utf-8")
-            .header(http::header::CONNECTION, "close")
-            .body(Full::new(body))
-            .map_err(|error| Error::Configuration(format!("a request cannot be built: {error}")))?;
-        let failed = |error: hyper::Error| remote.network("a service call", std::io::Error::other(error));
-        let stream = remote.connect().await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-        let exchange = async {
-            let response = sender.send_request(request).await.map_err(failed)?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
-            let body =
-                body.map_err(|error| remote.network("reading an answer", std::io::Error::other(error)))?;
-            Ok((status, body.to_bytes()))
-        };
-        // The connection has to be driven while the exchange goes on; both end together.
-        tokio::pin!(connection);
-        tokio::pin!(exchange);
-        tokio::select! {
-            biased;
-            done = &mut exchange => done,
-            ended = &mut connection => {
-                ended.map_err(failed)?;
-                exchange.await
-            }
-        }
+fn versioned(path: &str) -> String {
+    format!("{path}api-version={API_VERSION}")
+}
+
+fn array(answer: Value, what: &str) -> Result<Vec<Value>> {
+    match answer {
+        Value::Array(rows) => Ok(rows),
+        _ => Err(Error::Protocol(format!("{what} is no array"))),
     }
+}
+
+/// A new identity in the registry's form.
+fn record(identity: &Identity) -> Value {
+    let mut record = json!({ "deviceId": identity.device, "authentication": { "type": "sas" } });
+    match &identity.module {
+        None => record["status"] = json!("enabled"),
+        Some(module) => record["moduleId"] = json!(module),
+    }
+    record
 }
 
 fn path(root: &str, identity: &Identity) -> String {
@@ -262,15 +214,6 @@ fn twin_path(identity: &Identity) -> String {
     path("/", identity).replacen("/devices/", "/twins/", 1)
 }
 
-/// The text of a refusal: the service's `Message`, or the start of whatever came.
-fn text(bytes: &[u8]) -> String {
-    let whole = serde_json::from_slice::<Value>(bytes).ok();
-    let message =
-        whole.as_ref().and_then(|v| v.get("Message").or_else(|| v.get("message"))).and_then(Value::as_str);
-    let text = message.map_or_else(|| String::from_utf8_lossy(bytes).into_owned(), str::to_owned);
-    text.chars().take(MESSAGE_LEN_MAX).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,11 +224,5 @@ mod tests {
         let module = ironbrook_model::ModuleId::new("$m").unwrap();
         assert_eq!(path("/", &Identity::device(device.clone())), "/devices/a%2Bb%231");
         assert_eq!(twin_path(&Identity::module(device, module)), "/twins/a%2Bb%231/modules/%24m");
-    }
-
-    #[test]
-    fn a_refusal_is_told_in_the_services_words() {
-        assert_eq!(text(br#"{"Message":"ErrorCode:DeviceNotFound;gone"}"#), "ErrorCode:DeviceNotFound;gone");
-        assert_eq!(text(b"plain"), "plain");
     }
 }

@@ -36,7 +36,13 @@ pub enum Trust {
     System,
     /// These authorities and no others: PEM text with one or more certificates.
     Pem(Vec<u8>),
+    /// Authorities that were read before, see [`Trust::load`].
+    Loaded(Authorities),
 }
+
+/// Authorities ready for use; clones share one copy.
+#[derive(Clone)]
+pub struct Authorities(Arc<ClientConfig>);
 
 impl Trust {
     /// The authorities in a PEM file and no others.
@@ -48,10 +54,16 @@ impl Trust {
         Ok(Self::Pem(pem))
     }
 
+    /// Reads the authorities now, so that many clients share one copy of them and their TLS sessions.
+    pub fn load(&self) -> Result<Self> {
+        Ok(Self::Loaded(Authorities(self.client_config()?)))
+    }
+
     /// A TLS client configuration with these authorities.
     pub(crate) fn client_config(&self) -> Result<Arc<ClientConfig>> {
         let mut roots = RootCertStore::empty();
         match self {
+            Self::Loaded(Authorities(config)) => return Ok(config.clone()),
             Self::System => {
                 // Single bad certificates in a system store are usual and no reason to fail.
                 roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -81,6 +93,7 @@ impl std::fmt::Debug for Trust {
         f.write_str(match self {
             Self::System => "System",
             Self::Pem(_) => "Pem(..)",
+            Self::Loaded(_) => "Loaded(..)",
         })
     }
 }
@@ -88,6 +101,81 @@ impl std::fmt::Debug for Trust {
 fn bad_pem(reason: &dyn std::fmt::Display) -> Error {
     Error::Configuration(format!("the CA text is not usable PEM: {reason}"))
 }
+
+/// How a server is reached: whom to believe and where to dial.
+#[derive(Debug, Clone, Default)]
+pub struct Transport {
+    pub(crate) trust: Trust,
+    pub(crate) port: Option<u16>,
+    pub(crate) address: Option<SocketAddr>,
+}
+
+impl Transport {
+    /// Believes these authorities and dials what the host's name resolves to, on the usual port.
+    pub fn new(trust: Trust) -> Self {
+        Self { trust, ..Self::default() }
+    }
+
+    /// Dials this port.
+    pub fn port(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
+    }
+
+    /// Dials this address whatever the host name resolves to; the certificate is still checked against the name.
+    pub fn address(self, address: SocketAddr) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
+    /// The server of `host[:port]`, with TLS.
+    pub(crate) fn remote(&self, authority: &str, default_port: u16) -> Result<Remote> {
+        let tls = Some(self.trust.client_config()?);
+        Ok(Remote { tls, ..self.plain(authority, default_port)? })
+    }
+
+    /// The server of `host[:port]`, without TLS.
+    pub(crate) fn plain(&self, authority: &str, default_port: u16) -> Result<Remote> {
+        let (host, port) = split_port(authority, default_port)?;
+        Ok(Remote { host, port: self.port.unwrap_or(port), address: self.address, tls: None })
+    }
+}
+
+/// The methods that every builder of a client has, on its field `transport`.
+macro_rules! transport_options {
+    ($builder:ident) => {
+        impl $builder {
+            /// Believes only the authorities in this PEM file, read now.
+            pub fn ca_file(mut self, path: impl AsRef<std::path::Path>) -> $crate::Result<Self> {
+                self.transport.trust = $crate::Trust::file(path)?;
+                Ok(self)
+            }
+
+            /// Believes only these authorities, or the system's (the default).
+            pub fn trust(mut self, trust: $crate::Trust) -> Self {
+                self.transport.trust = trust;
+                self
+            }
+
+            /// Another port than the usual one.
+            pub fn port(mut self, port: u16) -> Self {
+                self.transport.port = Some(port);
+                self
+            }
+
+            /// Dials this address whatever the host name resolves to; the certificate is still checked against the name.
+            pub fn address(mut self, address: std::net::SocketAddr) -> Self {
+                self.transport.address = Some(address);
+                self
+            }
+
+            /// Trust, port and address at once.
+            pub fn transport(mut self, transport: $crate::Transport) -> Self {
+                self.transport = transport;
+                self
+            }
+        }
+    };
+}
+pub(crate) use transport_options;
 
 /// A host and port, with or without TLS.
 #[derive(Clone)]

@@ -1,13 +1,14 @@
 //! Building a client: whom to reach, how to prove who we are, how long to wait.
 
+use super::RetryPolicy;
 use super::driver::{Config, Driver};
+use super::environment::BundleDial;
 use super::handle::DeviceClient;
-use super::{Credentials, RetryPolicy};
+use crate::credentials::{Credentials, Signer};
 use crate::error::{Error, Result};
-use crate::transport::{Dial, Remote, Trust, split_port};
-use ironbrook_model::{ConnectionString, DeviceId, Identity, ModuleId};
-use std::net::SocketAddr;
-use std::path::Path;
+use crate::transport::{Dial, Transport, transport_options};
+use crate::workload::Workload;
+use ironbrook_model::{ConnectionString, DeviceId, Identity, ModuleId, SharedAccessKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -30,13 +31,14 @@ const IN_FLIGHT_MAX: usize = 4096;
 /// Sets up a [`DeviceClient`].
 #[derive(Debug, Clone)]
 pub struct Builder {
+    /// Whose connection it is.
     identity: Identity,
+    /// Whose credentials these are; another identity only where somebody acts for others.
+    signer: Identity,
     /// `HostName` as written; it is the audience of tokens and stands in the user name.
     hub: String,
-    dialled: String,
-    port: Option<u16>,
-    address: Option<SocketAddr>,
-    trust: Trust,
+    pub(super) dialled: String,
+    pub(super) transport: Transport,
     credentials: Credentials,
     token_lifetime: Duration,
     keep_alive: Duration,
@@ -44,63 +46,63 @@ pub struct Builder {
     retry: RetryPolicy,
     retry_unauthorized: bool,
     client_type: String,
+    /// Who knows whose certificates are believed, where that changes with time.
+    pub(super) bundle: Option<Arc<Workload>>,
 }
+
+transport_options!(Builder);
 
 impl Builder {
     /// From a device or module connection string: `HostName`, `DeviceId`, optionally `ModuleId` and `GatewayHostName`, and
     /// `SharedAccessKey` (with `SharedAccessKeyName` for a policy's key) or `SharedAccessSignature`.
     pub fn new(connection_string: &str) -> Result<Self> {
         let parts = ConnectionString::parse(connection_string)?;
-        let hub = parts.require("HostName")?.to_owned();
-        let device = DeviceId::new(parts.require("DeviceId")?)?;
-        let identity = match parts.get("ModuleId") {
-            None => Identity::device(device),
-            Some(module) => Identity::module(device, ModuleId::new(module)?),
-        };
-        Ok(Self {
-            dialled: parts.get("GatewayHostName").unwrap_or(&hub).to_owned(),
-            credentials: Credentials::from_connection_string(&parts)?,
-            identity,
+        let credentials = Credentials::from_connection_string(&parts)?;
+        let builder = Self::with(parts.require("HostName")?.to_owned(), identity_of(&parts)?, credentials);
+        Ok(match parts.get("GatewayHostName") {
+            None => builder,
+            Some(gateway) => builder.gateway_host(gateway),
+        })
+    }
+
+    /// An identity of a hub (its host name) that holds its own key.
+    pub fn with_key(hub: impl Into<String>, identity: Identity, key: SharedAccessKey) -> Self {
+        Self::with(hub.into(), identity, Credentials::Key(key, None))
+    }
+
+    /// An identity of a hub (its host name) whose key is kept elsewhere.
+    pub fn with_signer(hub: impl Into<String>, identity: Identity, signer: Arc<dyn Signer>) -> Self {
+        Self::with(hub.into(), identity, Credentials::Signer(signer))
+    }
+
+    fn with(hub: String, identity: Identity, credentials: Credentials) -> Self {
+        Self {
+            dialled: hub.clone(),
             hub,
-            port: None,
-            address: None,
-            trust: Trust::System,
+            signer: identity.clone(),
+            identity,
+            transport: Transport::default(),
+            credentials,
             token_lifetime: TOKEN_LIFETIME,
             keep_alive: KEEP_ALIVE,
             in_flight: IN_FLIGHT,
             retry: RetryPolicy::default(),
             retry_unauthorized: false,
             client_type: concat!("ironbrook/", env!("CARGO_PKG_VERSION")).to_owned(),
-        })
+            bundle: None,
+        }
     }
 
-    /// Believes only the authorities in this PEM file, read now.
-    pub fn ca_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
-        self.trust = Trust::file(path)?;
-        Ok(self)
-    }
-
-    /// Believes only these authorities, or the system's (the default).
-    pub fn trust(mut self, trust: Trust) -> Self {
-        self.trust = trust;
+    /// Connects as `identity`, with the token of the builder's own identity: what a gateway's module does for the devices and
+    /// modules behind it (rule CLIENT-08). The hub decides for whom that holds.
+    pub fn acting_for(mut self, identity: Identity) -> Self {
+        self.identity = identity;
         self
     }
 
     /// Connects to this host instead of `HostName`; the server's certificate must carry it. Tokens are still for the hub.
     pub fn gateway_host(mut self, host: impl Into<String>) -> Self {
         self.dialled = host.into();
-        self
-    }
-
-    /// Another port than 8883.
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Dials this address whatever the host name resolves to; the certificate is still checked against the name.
-    pub fn address(mut self, address: SocketAddr) -> Self {
-        self.address = Some(address);
         self
     }
 
@@ -159,14 +161,12 @@ impl Builder {
 
     /// The client and the driver that has to run for it, for those who own their tasks.
     pub fn build(self) -> Result<(DeviceClient, Driver)> {
-        let (host, port) = split_port(&self.dialled, MQTT_PORT)?;
-        let remote = Remote {
-            host,
-            port: self.port.unwrap_or(port),
-            address: self.address,
-            tls: Some(self.trust.client_config()?),
+        let remote = self.transport.remote(&self.dialled, MQTT_PORT)?;
+        let dial: Arc<dyn Dial> = match self.bundle.clone() {
+            None => Arc::new(remote),
+            Some(workload) => Arc::new(BundleDial::new(remote, workload)),
         };
-        self.build_on(Arc::new(remote))
+        self.build_on(dial)
     }
 
     /// As [`build`](Self::build), over any kind of byte stream.
@@ -176,6 +176,7 @@ impl Builder {
         }
         let config = Config {
             identity: self.identity,
+            signer: self.signer,
             hub: self.hub,
             client_type: self.client_type,
             credentials: self.credentials,
@@ -187,4 +188,13 @@ impl Builder {
         };
         Ok(super::handle::pair(config, dial))
     }
+}
+
+/// The device or module of a connection string.
+pub(crate) fn identity_of(parts: &ConnectionString) -> Result<Identity> {
+    let device = DeviceId::new(parts.require("DeviceId")?)?;
+    Ok(match parts.get("ModuleId") {
+        None => Identity::device(device),
+        Some(module) => Identity::module(device, ModuleId::new(module)?),
+    })
 }

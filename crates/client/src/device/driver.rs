@@ -1,12 +1,12 @@
 //! Keeps a connection: dials, says hello, moves bytes, pings, renews the token, dials again.
 
 use super::backoff::{Backoff, RetryPolicy};
-use super::credentials::Credentials;
 use super::handle::ConnectionState;
 use super::link::{self, End};
 use super::session::{Outlets, Session};
 use super::window::Outgoing;
 use super::{Control, Reply};
+use crate::credentials::{Credentials, Pass};
 use crate::error::{Error, Result};
 use crate::transport::Dial;
 use ironbrook_model::Identity;
@@ -22,7 +22,10 @@ const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// What a driver needs to know.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// Whose connection it is.
     pub identity: Identity,
+    /// Whose token is shown.
+    pub signer: Identity,
     pub hub: String,
     pub client_type: String,
     pub credentials: Credentials,
@@ -43,7 +46,7 @@ pub(crate) struct Ports {
 
 /// Runs the connection of a [`DeviceClient`](super::DeviceClient).
 pub struct Driver {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     dial: Arc<dyn Dial>,
     pub(super) session: Session,
     pub(super) ports: Ports,
@@ -51,10 +54,18 @@ pub struct Driver {
     pub(super) closing: Vec<Reply<()>>,
 }
 
+impl Config {
+    /// A token for one connection.
+    pub(super) async fn pass(&self) -> Result<Pass> {
+        let resource = format!("{}/{}", self.hub, self.signer.resource());
+        self.credentials.pass(&resource, self.token_lifetime).await
+    }
+}
+
 impl Driver {
     pub(crate) fn new(config: Config, dial: Arc<dyn Dial>, outlets: Outlets, ports: Ports) -> Self {
         let session = Session::new(&config.identity, config.in_flight, outlets);
-        Self { config, dial, session, ports, closing: Vec::new() }
+        Self { config: Arc::new(config), dial, session, ports, closing: Vec::new() }
     }
 
     /// Runs until the client is closed, has failed for good, or `cancel` asks for a graceful end.
@@ -76,11 +87,12 @@ impl Driver {
 
     async fn keep_connected(&mut self, cancel: &CancellationToken) -> Result<()> {
         let mut backoff = Backoff::new(self.config.retry);
+        let mut pass = None;
         loop {
             self.ports.state.send_replace(ConnectionState::Connecting);
             let began = Instant::now();
-            let greeting = link::Greeting::new(&self.config)?;
-            let end = match self.offline(cancel, link::open(self.dial.clone(), greeting)).await? {
+            let attempt = link::open(self.config.clone(), self.dial.clone(), pass.take());
+            let end = match self.offline(cancel, attempt).await? {
                 None => return Ok(()),
                 Some(Ok(link)) => {
                     self.ports.state.send_replace(ConnectionState::Connected);
@@ -95,7 +107,10 @@ impl Driver {
             };
             let error = match end {
                 End::Closed => return Ok(()),
-                End::Renew => continue,
+                End::Renew(fresh) => {
+                    pass = fresh;
+                    continue;
+                }
                 End::Lost(error) => error,
             };
             if !self.closing.is_empty() || !self.is_worth_retrying(&error) {
@@ -153,13 +168,11 @@ impl Driver {
         }
         while let Ok(wish) = control.try_recv() {
             match wish {
-                Control::Subscribe(_, reply) | Control::Complete { reply, .. } => {
-                    drop(reply.send(Err(reason.clone())));
-                }
+                Control::Subscribe(_, reply) => drop(reply.send(Err(reason.clone()))),
                 Control::TwinGet(reply) => drop(reply.send(Err(reason.clone()))),
                 Control::TwinPatch(_, reply) => drop(reply.send(Err(reason.clone()))),
                 Control::Close(reply) => self.closing.push(reply),
-                Control::Answer { .. } => {}
+                Control::Answer { .. } | Control::Complete { .. } => {}
             }
         }
         unsent

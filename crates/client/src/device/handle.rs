@@ -11,7 +11,7 @@ use super::{Builder, Control, Reply};
 use crate::error::{Error, Result};
 use crate::transport::Dial;
 use bytes::Bytes;
-use ironbrook_model::{Identity, Message};
+use ironbrook_model::{Identity, Message, SystemProperty};
 use serde::Serialize;
 use std::future::Future;
 use std::pin::Pin;
@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const OUTGOING_MAX: usize = 64;
 /// Wishes of handles that wait for the driver.
 const CONTROL_MAX: usize = 64;
-/// Messages of the hub that wait for the user. The hub itself has ten under way at most.
-const MESSAGES_MAX: usize = 64;
+/// Messages of the hub that wait for the user. The hub itself has ten (C2D) or some dozens (inputs) under way at most.
+const MESSAGES_MAX: usize = 256;
 /// Method calls that wait for the user; more are answered with 503.
 const METHODS_MAX: usize = 16;
 /// Changes of desired properties that wait for the user; beyond, one full reading replaces them.
@@ -118,6 +118,17 @@ impl DeviceClient {
     /// twice; it is lost only when this returns an error.
     pub async fn send(&self, message: Message) -> Result<()> {
         self.enqueue(message).await?.await
+    }
+
+    /// As [`send`](Self::send), by an output of the module, which routes know it by.
+    pub async fn send_output(&self, output: &str, message: Message) -> Result<()> {
+        self.enqueue_output(output, message).await?.await
+    }
+
+    /// As [`enqueue`](Self::enqueue), by an output of the module.
+    pub async fn enqueue_output(&self, output: &str, mut message: Message) -> Result<Receipt> {
+        message.system.set(SystemProperty::OutputName, output);
+        self.enqueue(message).await
     }
 
     /// Hands telemetry over and gives a receipt to wait for: for many messages under way at once. Waits while too many are.

@@ -1,14 +1,16 @@
 //! One connection: hello, bytes in and out, pings, and the graceful end.
 
 use super::Control;
-use super::credentials::Secret;
 use super::driver::{Config, Driver};
+use crate::credentials::{Pass, Secret};
 use crate::error::{Error, Result};
 use crate::transport::{BoxStream, Dial};
 use bytes::{Bytes, BytesMut};
 use ironbrook_model::percent_encode;
 use ironbrook_wire::mqtt::v4::{self, Connect, ConnectReturnCode, Packet};
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -27,6 +29,8 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for acknowledgements before a token is renewed (rule CLIENT-02).
 const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause before a signer that failed is asked again.
+const RENEW_AGAIN: Duration = Duration::from_secs(10);
 /// Longest wait for the last bytes to leave.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A time that never comes, in practice.
@@ -37,14 +41,14 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 pub(super) enum End {
     /// As wished.
     Closed,
-    /// To come back with a new token.
-    Renew,
+    /// To come back at once, with this token if there is one.
+    Renew(Option<Pass>),
     /// Broken.
     Lost(Error),
 }
 
 /// CONNECT and what goes with it.
-pub(super) struct Greeting {
+struct Greeting {
     client_id: String,
     username: String,
     password: Secret,
@@ -53,19 +57,25 @@ pub(super) struct Greeting {
 }
 
 impl Greeting {
-    /// Signs a token and makes the user name.
-    pub(super) fn new(config: &Config) -> Result<Self> {
-        let Config { identity, hub, .. } = config;
-        let pass =
-            config.credentials.pass(&format!("{hub}/{}", identity.resource()), config.token_lifetime)?;
+    /// The user name and the password.
+    fn new(config: &Config, pass: Pass) -> Self {
+        let Config { identity, signer, hub, .. } = config;
         let client_type = percent_encode(&config.client_type);
-        Ok(Self {
+        let mut username =
+            format!("{hub}/{identity}/?api-version={API_VERSION}&DeviceClientType={client_type}");
+        if identity != signer {
+            // rule CLIENT-08: who is meant, and the device whose module speaks for it.
+            let chain = format!("{identity};{}", signer.device);
+            username.push_str("&auth-chain=");
+            username.push_str(&percent_encode(&chain));
+        }
+        Self {
             client_id: identity.to_string(),
-            username: format!("{hub}/{identity}/?api-version={API_VERSION}&DeviceClientType={client_type}"),
+            username,
             password: pass.token,
             keep_alive: config.keep_alive,
             renew_after: pass.renew_after,
-        })
+        }
     }
 
     fn packet(&self) -> Packet {
@@ -89,8 +99,13 @@ pub(super) struct Link {
     renew_at: Option<Instant>,
 }
 
-/// Dials and says hello.
-pub(super) async fn open(dial: Arc<dyn Dial>, greeting: Greeting) -> Result<Link> {
+/// Dials and says hello, with a new token unless there is a fresh one.
+pub(super) async fn open(config: Arc<Config>, dial: Arc<dyn Dial>, pass: Option<Pass>) -> Result<Link> {
+    let pass = match pass {
+        Some(pass) => pass,
+        None => config.pass().await?,
+    };
+    let greeting = Greeting::new(&config, pass);
     let stream = dial.dial().await?;
     match timeout(WELCOME_TIMEOUT, hello(stream, &greeting)).await {
         Ok(link) => link,
@@ -142,8 +157,54 @@ fn decode(inbox: &mut BytesMut) -> Result<Option<Packet>> {
 /// A graceful end that is under way.
 #[derive(Debug, Clone, Copy)]
 struct Leaving {
+    /// Whether the client comes back at once.
     renew: bool,
     deadline: Instant,
+}
+
+impl Leaving {
+    fn to_renew() -> Option<Self> {
+        Some(Self { renew: true, deadline: Instant::now() + RENEW_TIMEOUT })
+    }
+}
+
+/// The next token: when it is due, and who is making it.
+struct Renewal {
+    due: Option<Instant>,
+    signing: Option<Signing>,
+    fresh: Option<Pass>,
+}
+
+type Signing = Pin<Box<dyn Future<Output = Result<Pass>> + Send>>;
+
+impl Renewal {
+    fn new(due: Option<Instant>) -> Self {
+        Self { due, signing: None, fresh: None }
+    }
+
+    /// Asks for a token when its time has come. The connection goes on meanwhile: the old token is still good.
+    fn begin_if_due(&mut self, config: &Arc<Config>) {
+        if self.due.is_some_and(|due| due <= Instant::now()) {
+            let config = config.clone();
+            self.due = None;
+            self.signing = Some(Box::pin(async move { config.pass().await }));
+        }
+    }
+
+    /// Waits for the token; true when it is here. Cancel-safe.
+    async fn signed(&mut self) -> bool {
+        let Some(signing) = &mut self.signing else { return std::future::pending().await };
+        let outcome = signing.await;
+        self.signing = None;
+        match outcome {
+            Ok(pass) => self.fresh = Some(pass),
+            Err(error) => {
+                tracing::warn!(%error, "the token could not be renewed; trying again");
+                self.due = Some(Instant::now() + RENEW_AGAIN);
+            }
+        }
+        self.fresh.is_some()
+    }
 }
 
 /// Bytes on their way out, and when to ping.
@@ -205,6 +266,7 @@ impl Driver {
     /// Serves one connection until it ends.
     pub(super) async fn online(&mut self, link: Link, cancel: &CancellationToken) -> End {
         let Link { stream, mut inbox, renew_at } = link;
+        let mut renewal = Renewal::new(renew_at);
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut outbox = Outbox::new(self.config.keep_alive);
         let mut leaving: Option<Leaving> = None;
@@ -220,20 +282,23 @@ impl Driver {
             if let Err(error) = outbox.ping() {
                 return End::Lost(error);
             }
-            if leaving.is_none() && renew_at.is_some_and(|at| at <= Instant::now()) {
-                leaving = Some(Leaving { renew: true, deadline: Instant::now() + RENEW_TIMEOUT });
+            if leaving.is_none() {
+                renewal.begin_if_due(&self.config);
+                if self.session.must_come_back() {
+                    leaving = Leaving::to_renew();
+                }
             }
             if let Some(plan) = leaving
                 && (plan.deadline <= Instant::now() || self.is_idle(plan))
             {
                 goodbye(&mut writer, outbox).await;
-                return if plan.renew { End::Renew } else { End::Closed };
+                return if plan.renew { End::Renew(renewal.fresh) } else { End::Closed };
             }
             outbox.dirty |= !outbox.bytes.is_empty();
             let (dirty, spare) = (outbox.dirty, outbox.bytes.len() < OUT_LEN_MAX);
             // Before a renewal nothing new is taken; before the end, what was handed over still goes.
             let takes = spare && self.session.window.has_room() && leaving.is_none_or(|plan| !plan.renew);
-            let wake_at = self.wake_at(&outbox, renew_at, leaving);
+            let wake_at = self.wake_at(&outbox, &renewal, leaving);
             tokio::select! {
                 biased;
                 () = cancel.cancelled(), if leaving.is_none_or(|plan| plan.renew) => leaving = Some(self.leave()),
@@ -241,7 +306,7 @@ impl Driver {
                     return End::Lost(Error::network("sending", e));
                 },
                 read = reader.read_buf(&mut inbox) => match read {
-                    Ok(0) => return lost_or_closed(leaving),
+                    Ok(0) => return lost_or_closed(leaving, renewal.fresh),
                     Ok(_) => outbox.heard(),
                     Err(e) => return End::Lost(Error::network("receiving", e)),
                 },
@@ -265,6 +330,7 @@ impl Driver {
                         self.session.send(message, &mut outbox.bytes);
                     }
                 },
+                true = renewal.signed(), if leaving.is_none() => leaving = Leaving::to_renew(),
                 () = sleep_until(wake_at) => {}
             }
         }
@@ -287,22 +353,23 @@ impl Driver {
         self.session.window.is_empty() && (plan.renew || self.ports.outgoing.is_empty())
     }
 
-    fn wake_at(&self, outbox: &Outbox, renew_at: Option<Instant>, leaving: Option<Leaving>) -> Instant {
+    fn wake_at(&self, outbox: &Outbox, renewal: &Renewal, leaving: Option<Leaving>) -> Instant {
         let leave_at = leaving.map(|plan| plan.deadline);
-        // Once a renewal is under way its time has passed, and must not wake us again and again.
-        let renew_at = renew_at.filter(|_| leaving.is_none());
-        [Some(outbox.ping_at), renew_at, leave_at, self.session.desired.wake_at()]
+        // On the way out neither matters any more, and must not wake us again and again.
+        let others = [renewal.due, self.session.come_back_check()].map(|at| at.filter(|_| leaving.is_none()));
+        [Some(outbox.ping_at), leave_at, self.session.desired.wake_at()]
             .into_iter()
+            .chain(others)
             .flatten()
             .min()
             .unwrap_or_else(|| Instant::now() + NEVER)
     }
 }
 
-fn lost_or_closed(leaving: Option<Leaving>) -> End {
+fn lost_or_closed(leaving: Option<Leaving>, fresh: Option<Pass>) -> End {
     match leaving {
         // The server may end its side first when a token runs out.
-        Some(Leaving { renew: true, .. }) => End::Renew,
+        Some(Leaving { renew: true, .. }) => End::Renew(fresh),
         _ => End::Lost(Error::network("receiving", io::ErrorKind::UnexpectedEof.into())),
     }
 }

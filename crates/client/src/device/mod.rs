@@ -2,9 +2,9 @@
 
 mod backoff;
 mod builder;
-mod credentials;
 mod desired;
 mod driver;
+mod environment;
 mod handle;
 mod link;
 mod received;
@@ -25,7 +25,7 @@ pub use received::{DesiredUpdates, Messages, MethodCall, MethodCalls, ReceivedMe
 pub use twin::{DesiredUpdate, Twin};
 
 pub(crate) use backoff::Backoff;
-pub(crate) use credentials::Credentials;
+pub(crate) use builder::identity_of;
 
 use crate::error::Result;
 use bytes::Bytes;
@@ -44,6 +44,6 @@ pub(crate) enum Control {
     TwinGet(Reply<Twin>),
     TwinPatch(Bytes, Reply<u64>),
     Answer { connection: ConnectionNumber, rid: String, status: i32, body: Bytes },
-    Complete { connection: ConnectionNumber, packet_id: PacketId, reply: Reply<()> },
+    Complete { connection: ConnectionNumber, packet_id: PacketId },
     Close(Reply<()>),
 }

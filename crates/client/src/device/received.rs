@@ -8,17 +8,33 @@ use ironbrook_wire::mqtt::v4::PacketId;
 use serde::Serialize;
 use serde_json::Value;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// What came over which connection; answers to another one are of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConnectionNumber(pub u64);
 
+/// The connection of this moment, for those who hold something of an earlier one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Line(Arc<AtomicU64>);
+
+impl Line {
+    pub(crate) fn set(&self, connection: ConnectionNumber) {
+        self.0.store(connection.0, Ordering::Relaxed);
+    }
+
+    fn is(&self, connection: ConnectionNumber) -> bool {
+        self.0.load(Ordering::Relaxed) == connection.0
+    }
+}
+
 /// A message from the hub: to the device (C2D), or to an input of the module.
 ///
 /// Dropped without [`complete`](Self::complete) it stays with the hub, which delivers it again on the next connection. The hub
-/// has only ten such messages under way at once. MQTT has no way to reject or abandon one.
+/// has only some of them under way at once (ten C2D messages), so complete each. MQTT has no way to reject or abandon one.
 #[derive(Debug)]
 pub struct ReceivedMessage {
     /// The message.
@@ -29,20 +45,23 @@ pub struct ReceivedMessage {
     pub redelivered: bool,
     pub(crate) packet_id: Option<PacketId>,
     pub(crate) connection: ConnectionNumber,
+    pub(crate) line: Line,
     pub(crate) control: mpsc::WeakSender<Control>,
 }
 
 impl ReceivedMessage {
-    /// Tells the hub that the message was handled and may be forgotten.
+    /// Tells the hub that the message was handled and may be forgotten. Messages may be completed in any order.
     ///
-    /// [`Error::LockLost`] if the connection it came over is gone; the hub will deliver it again then.
+    /// Returns when the word is on its way, without waiting for the connection: should that break before the hub has heard it,
+    /// the message comes again, as after [`Error::LockLost`], which says that the connection it came over is gone already.
     pub async fn complete(self) -> Result<()> {
         let Some(packet_id) = self.packet_id else { return Ok(()) };
         let control = self.control.upgrade().ok_or(Error::Closed)?;
-        let (reply, done) = oneshot::channel();
-        let wish = Control::Complete { connection: self.connection, packet_id, reply };
-        control.send(wish).await.map_err(|_| Error::Closed)?;
-        done.await.map_err(|_| Error::Closed)?
+        if !self.line.is(self.connection) {
+            return Err(Error::LockLost);
+        }
+        let wish = Control::Complete { connection: self.connection, packet_id };
+        control.send(wish).await.map_err(|_| Error::Closed)
     }
 }
 

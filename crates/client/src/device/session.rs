@@ -4,7 +4,7 @@
 
 use super::Control;
 use super::desired::Desired;
-use super::received::{ConnectionNumber, MethodCall, ReceivedMessage};
+use super::received::{ConnectionNumber, Line, MethodCall, ReceivedMessage};
 use super::request::{Asker, Requests};
 use super::subscription::{Feed, Subscriptions};
 use super::topic::{self, Incoming, Topics};
@@ -15,7 +15,12 @@ use bytes::{Bytes, BytesMut};
 use ironbrook_model::{Identity, Message};
 use ironbrook_wire::mqtt::v4::{self, Packet, PacketId, Publish, QoS};
 use serde_json::Value;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How often a user who takes messages slowly is looked after.
+const ROOM_CHECK: Duration = Duration::from_millis(200);
 
 /// Where a session hands over what the hub sends.
 #[derive(Debug)]
@@ -38,6 +43,10 @@ pub(crate) struct Session {
     methods: mpsc::Sender<MethodCall>,
     control: mpsc::WeakSender<Control>,
     connection: ConnectionNumber,
+    /// Tells holders of messages which connection this is.
+    line: Line,
+    /// When to look whether messages that found no room can be fetched again.
+    missed: Option<Instant>,
     last_id: PacketId,
 }
 
@@ -54,20 +63,28 @@ impl Session {
             methods: outlets.methods,
             control: outlets.control,
             connection: ConnectionNumber(0),
+            line: Line::default(),
+            missed: None,
             last_id: PacketId::MAX,
         }
     }
 
     /// A connection was accepted: everything unfinished goes out again, telemetry first and in its order.
     pub(crate) fn connected(&mut self, out: &mut BytesMut) {
-        self.connection.0 += 1;
+        self.next_connection();
         self.window.resend(out);
         self.subscribe(out);
     }
 
+    fn next_connection(&mut self) {
+        self.connection.0 += 1;
+        self.line.set(self.connection);
+        self.missed = None;
+    }
+
     /// The connection is gone.
     pub(crate) fn disconnected(&mut self) {
-        self.connection.0 += 1;
+        self.next_connection();
         self.subscriptions.disconnected();
         self.requests.disconnected();
         self.desired.disconnected();
@@ -104,15 +121,10 @@ impl Session {
                 }
                 return;
             }
-            Control::Complete { connection, packet_id, reply } => {
-                let outcome = match out {
-                    Some(out) if connection == self.connection => {
-                        let _ = v4::encode(&Packet::PubAck(packet_id), out);
-                        Ok(())
-                    }
-                    _ => Err(Error::LockLost),
-                };
-                let _ = reply.send(outcome);
+            Control::Complete { connection, packet_id } => {
+                if let (true, Some(out)) = (connection == self.connection, out) {
+                    let _ = v4::encode(&Packet::PubAck(packet_id), out);
+                }
                 return;
             }
             // The driver's matter.
@@ -184,17 +196,44 @@ impl Session {
     }
 
     fn deliver(
-        &self,
+        &mut self,
         message: Message,
         input: Option<String>,
         packet_id: Option<PacketId>,
         redelivered: bool,
     ) {
-        let (connection, control) = (self.connection, self.control.clone());
-        let received = ReceivedMessage { message, input, redelivered, packet_id, connection, control };
-        if self.messages.try_send(received).is_err() {
-            tracing::warn!("nobody takes messages, one stays with the hub until the next connection");
+        if self.missed.is_some() {
+            // Messages come in order: after one that found no room, none is taken.
+            return;
         }
+        let (connection, line, control) = (self.connection, self.line.clone(), self.control.clone());
+        let received = ReceivedMessage { message, input, redelivered, packet_id, connection, line, control };
+        match self.messages.try_send(received) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                tracing::warn!("messages are taken too slowly; the next ones stay with the hub for now");
+                self.missed = Some(Instant::now() + ROOM_CHECK);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                tracing::debug!("nobody takes messages any more, one stays with the hub");
+            }
+        }
+    }
+
+    /// When to ask [`must_come_back`](Self::must_come_back), if at all.
+    pub(crate) fn come_back_check(&self) -> Option<Instant> {
+        self.missed
+    }
+
+    /// Whether a new connection should be made now, on which the hub delivers again what found no room on this one: when the user
+    /// has taken all there was. The socket is served meanwhile, as answers may be awaited by the very user who is slow.
+    pub(crate) fn must_come_back(&mut self) -> bool {
+        let due = self.missed.is_some_and(|at| at <= Instant::now());
+        if due && self.messages.capacity() < self.messages.max_capacity() {
+            self.missed = Some(Instant::now() + ROOM_CHECK);
+            return false;
+        }
+        due
     }
 
     fn method(&self, name: &str, rid: &str, payload: &[u8], out: &mut BytesMut) {

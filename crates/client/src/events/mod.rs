@@ -11,13 +11,12 @@ pub use position::Position;
 pub use reader::EventStream;
 
 use crate::amqp::{Pair, Port};
-use crate::device::{Credentials, RetryPolicy};
+use crate::credentials::Credentials;
+use crate::device::RetryPolicy;
 use crate::error::{Error, Result};
-use crate::transport::{Remote, Trust, split_port};
+use crate::transport::{Remote, Transport, transport_options};
 use ironbrook_model::{ConnectionString, Timestamp};
 use ironbrook_wire::amqp::{Message, SessionId, Value};
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The port of AMQP over TLS.
@@ -37,41 +36,17 @@ pub struct EventsBuilder {
     entity: String,
     is_plain: bool,
     consumer_group: String,
-    port: Option<u16>,
-    address: Option<SocketAddr>,
-    trust: Trust,
+    transport: Transport,
     credentials: Credentials,
     retry: RetryPolicy,
 }
+
+transport_options!(EventsBuilder);
 
 impl EventsBuilder {
     /// Reads as this consumer group (default `$Default`).
     pub fn consumer_group(mut self, name: impl Into<String>) -> Self {
         self.consumer_group = name.into();
-        self
-    }
-
-    /// Believes only the authorities in this PEM file, read now.
-    pub fn ca_file(mut self, path: impl AsRef<Path>) -> Result<Self> {
-        self.trust = Trust::file(path)?;
-        Ok(self)
-    }
-
-    /// Believes only these authorities, or the system's (the default).
-    pub fn trust(mut self, trust: Trust) -> Self {
-        self.trust = trust;
-        self
-    }
-
-    /// Another port than 5671 (5672 with `UseDevelopmentEmulator=true`).
-    pub fn port(mut self, port: u16) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// Dials this address whatever the host name resolves to; the certificate is still checked against the name.
-    pub fn address(mut self, address: SocketAddr) -> Self {
-        self.address = Some(address);
         self
     }
 
@@ -84,13 +59,11 @@ impl EventsBuilder {
     /// The client. Nothing is connected yet.
     pub fn build(self) -> Result<EventsClient> {
         let default = if self.is_plain { AMQP_PLAIN_PORT } else { AMQP_PORT };
-        let (host, port) = split_port(&self.authority, default)?;
-        let remote = Remote {
-            host: host.clone(),
-            port: self.port.unwrap_or(port),
-            address: self.address,
-            tls: if self.is_plain { None } else { Some(self.trust.client_config()?) },
+        let remote = match self.is_plain {
+            true => self.transport.plain(&self.authority, default)?,
+            false => self.transport.remote(&self.authority, default)?,
         };
+        let host = remote.host.clone();
         let audience = format!("sb://{}/{}", self.authority, self.entity);
         Ok(EventsClient(Arc::new(Shared {
             remote,
@@ -170,9 +143,7 @@ impl EventsClient {
                 .get("UseDevelopmentEmulator")
                 .is_some_and(|flag| flag.eq_ignore_ascii_case("true")),
             consumer_group: DEFAULT_GROUP.to_owned(),
-            port: None,
-            address: None,
-            trust: Trust::System,
+            transport: Transport::default(),
             credentials: Credentials::from_connection_string(&parts)?,
             retry: RetryPolicy::default(),
         })

@@ -180,8 +180,8 @@ impl Reader {
                 }
                 Step::Event(_) => {}
                 Step::Renew => {
-                    let after =
-                        door.port.renew_token(&door.cbs, &self.shared.credentials, &self.shared.audience)?;
+                    let Shared { credentials, audience, .. } = &*self.shared;
+                    let after = door.port.renew_token(&door.cbs, credentials, audience).await?;
                     renew_at = after.map(|after| Instant::now() + after);
                 }
             }
