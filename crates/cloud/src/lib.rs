@@ -9,3 +9,5 @@ pub mod events;
 pub mod registry;
 pub mod service_api;
 pub mod storage;
+#[cfg(test)]
+mod testing;

@@ -1,6 +1,7 @@
 //! The registry as its callers see it, on storage in memory.
 
 use super::*;
+use crate::testing::{moment, within};
 use async_trait::async_trait;
 use ironbrook_hub::Settlement;
 use ironbrook_hub::seams::{Identities, Inbox, Twins};
@@ -360,13 +361,17 @@ async fn expired_messages_leave_with_feedback_while_the_registry_runs() {
         async move { registry.lock_feedback(LOCK).await.unwrap() }
     });
     // The record comes at some moment after the clock was turned; its 15 seconds count from there.
-    while registry.inner.inbox.count(&device("d")) > 0 {
-        tokio::task::yield_now().await;
-    }
+    let expired = async {
+        while registry.inner.inbox.count(&device("d")) > 0 {
+            moment().await;
+        }
+    };
+    within("the end of the message", expired).await;
     clock.advance(Duration::from_secs(15));
-    assert_eq!(feedback.await.unwrap().records[0].status_code, "Expired");
+    let feedback = within("feedback", feedback).await.unwrap();
+    assert_eq!(feedback.records[0].status_code, "Expired");
     cancel.cancel();
-    running.await.unwrap();
+    within("the end of the registry", running).await.unwrap();
 }
 
 #[tokio::test]
@@ -378,11 +383,11 @@ async fn a_waiter_is_woken_by_a_message_and_by_a_lock_given_back() {
     };
     let waiting = wait();
     registry.enqueue(&device("d"), message("m")).await.unwrap();
-    waiting.await.unwrap();
+    within("a waiter woken", waiting).await.unwrap();
     let locked = registry.lock(&device("d"), 10, LOCK).await.unwrap();
     let waiting = wait();
     registry.settle(&device("d"), locked[0].lock, Settlement::Release).await.unwrap();
-    waiting.await.unwrap();
+    within("a waiter woken", waiting).await.unwrap();
 }
 
 #[tokio::test]

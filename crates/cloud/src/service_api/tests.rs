@@ -2,6 +2,7 @@
 
 use crate::assembly::{Cloud, Config, LogConfig, Profile};
 use crate::registry::SeedFile;
+use crate::testing::{moment, within};
 use axum::body::Body;
 use http::header::{AUTHORIZATION, ETAG, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -404,7 +405,7 @@ async fn event_01_changes_of_twins_and_identities_reach_their_routes_in_order() 
     let mut events = Vec::new();
     while events.len() < 4 {
         let next = Offset(events.len() as u64);
-        log.tail(PartitionId(0), next).await.unwrap();
+        within("four events", log.tail(PartitionId(0), next)).await.unwrap();
         let batch = log.read(PartitionId(0), QueueId::EVENTS, next, 10, 1 << 20).await.unwrap();
         events.extend(batch.records.iter().map(|r| record::decode(r).unwrap()));
     }
@@ -421,9 +422,12 @@ async fn event_01_changes_of_twins_and_identities_reach_their_routes_in_order() 
     assert_eq!(body["properties"]["desired"]["x"], Value::Null);
     assert_eq!(body["properties"]["desired"]["$version"], 2);
     // What was published is taken out of the outbox, which may be a moment later.
-    while !registry.outbox_is_empty().await.unwrap() {
-        tokio::task::yield_now().await;
-    }
+    let emptied = async {
+        while !registry.outbox_is_empty().await.unwrap() {
+            moment().await;
+        }
+    };
+    within("an empty outbox", emptied).await;
     cancel.cancel();
-    pump.await.unwrap();
+    within("the end of the pump", pump).await.unwrap();
 }

@@ -14,6 +14,17 @@ const EVENTS: QueueId = QueueId::EVENTS;
 const OTHER: QueueId = QueueId(1);
 const P0: PartitionId = PartitionId(0);
 
+/// Nothing in these tests takes so long, however busy the machine; past it a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What `work` gives; fails where that hangs.
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
 /// Small segments, so that tests roll them.
 fn config() -> Config {
     let retention = Retention { max_age: None, max_bytes: None };

@@ -1,6 +1,7 @@
 use super::super::tests::{HandClock, clock, device, open};
 use super::super::{IfMatch, Wish};
 use super::*;
+use crate::testing::{moment, within};
 use ironbrook_hub::Delivery;
 use ironbrook_hub::fabric::InProcess;
 use ironbrook_hub::seams::{Identities as _, Mailbox};
@@ -81,12 +82,15 @@ async fn what_a_session_left_is_shown_at_once_and_written_within_a_minute() {
         async move { registry.run(cancel).await }
     });
     // The task may begin to wait after the clock was turned, so turn it until it wrote.
-    while !registry.inner.activity.ended().is_empty() {
-        clock.advance(EVERY);
-        tokio::task::yield_now().await;
-    }
+    let written = async {
+        while !registry.inner.activity.ended().is_empty() {
+            clock.advance(EVERY);
+            moment().await;
+        }
+    };
+    within("the activity written", written).await;
     cancel.cancel();
-    running.await.unwrap();
+    within("the end of the registry", running).await.unwrap();
     let after = open(&memory.power_cut(1), &clock);
     assert_eq!(shown(&after).await, [text(2), text(5)]);
     assert_eq!(after.get(device("d")).await.unwrap().etag, etag, "no change of the identity");

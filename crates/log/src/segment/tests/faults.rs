@@ -76,18 +76,21 @@ async fn a_full_disk_pushes_back_keeps_what_was_taken_and_heals_alone() {
     append_events(&log, 3).await;
     memory.set_capacity(Some(memory.used() + 100));
     let mut tickets = Vec::new();
-    let refused = loop {
-        match append(&log, &[EVENTS], 0, &(tickets.len() + 3).to_string()) {
-            Ok(ticket) => tickets.push(ticket),
-            Err(error) => break error,
+    let filling = async {
+        while !log.stats().disk_full {
+            match append(&log, &[EVENTS], 0, &(tickets.len() + 3).to_string()) {
+                Ok(ticket) => tickets.push(ticket),
+                Err(error) => assert!(matches!(error, Error::Full), "{error}"),
+            }
+            // A moment for the writer to find out.
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        tokio::task::yield_now().await;
     };
-    assert!(matches!(refused, Error::Full));
-    assert!(log.stats().disk_full);
+    within("a full disk", filling).await;
+    assert!(matches!(append(&log, &[EVENTS], 0, "too much"), Err(Error::Full)));
     assert_eq!(texts(&read_all(&log, EVENTS).await)[..3], numbers(0..3), "reading goes on");
     memory.set_capacity(None);
-    log.room(P0).await.unwrap();
+    within("room", log.room(P0)).await.unwrap();
     let ticket = append(&log, &[EVENTS], 0, &(tickets.len() + 3).to_string()).unwrap();
     log.durable(ticket).await.unwrap();
     assert_eq!(texts(&read_all(&log, EVENTS).await), numbers(0..tickets.len() as u64 + 4));
@@ -117,7 +120,7 @@ async fn a_full_buffer_pushes_back_until_it_is_durable() {
             taken += 1;
         }
         assert!(log.stats().gathered_bytes <= 500 + 60);
-        log.room(P0).await.unwrap();
+        within("room", log.room(P0)).await.unwrap();
     }
     log.close().await;
     assert_eq!(texts(&read_all(&open(&memory), EVENTS).await), numbers(0..taken));

@@ -145,14 +145,15 @@ async fn a_tail_wakes_without_polling_and_only_for_durable_records() {
     append_events(&log, 2).await;
     assert!(!tail.is_finished(), "two records do not wake it");
     append(&log, &[OTHER], 0, "x").unwrap();
-    assert_eq!(tail.await.unwrap().unwrap(), Offset(3));
-    let tail = tokio::spawn({
-        let log = log.clone();
-        async move { log.tail(P0, Offset(9)).await }
-    });
-    tokio::task::yield_now().await;
+    assert_eq!(within("a tail woken", tail).await.unwrap().unwrap(), Offset(3));
+    let mut tail = log.tail(P0, Offset(9));
+    tokio::select! {
+        biased;
+        _ = &mut tail => panic!("nothing came yet"),
+        () = std::future::ready(()) => {}
+    }
     log.close().await;
-    assert!(matches!(tail.await.unwrap(), Err(Error::Closed)));
+    assert!(matches!(within("the end of a tail", tail).await, Err(Error::Closed)));
 }
 
 #[tokio::test]
