@@ -2,15 +2,19 @@
 //!
 //! Every refusal is logged here once, with code, identity and reason, and never with a token or key.
 
+mod gateway;
+
 use crate::hub::Credential;
 use crate::record::COMMON;
 use crate::seams::{Clock, Identities};
 use bytes::Bytes;
 use ironbrook_model::{
-    AuthenticationType, ErrorCode, Identity, IdentityRecord, IdentityStatus, Permissions, Refusal, SasError,
-    SasToken, SharedAccessKey, SymmetricKeys, Timestamp,
+    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, Permissions, Refusal,
+    SasError, SasToken, SharedAccessKey, SymmetricKeys, Timestamp,
 };
 use std::sync::Arc;
+
+pub use gateway::gateways;
 
 /// A verified right to act as an identity.
 #[derive(Debug, Clone)]
@@ -23,6 +27,8 @@ pub struct Authenticated {
     pub auth_method: String,
     /// Generation of the identity.
     pub generation_id: String,
+    /// The gateway device whose credential proved the identity, where it was not its own.
+    pub through: Option<DeviceId>,
 }
 
 /// A verified service token.
@@ -39,6 +45,7 @@ pub struct ServiceGrant {
 /// Which key or certificate proved an identity; numbers of the texts in the auth-method table.
 #[derive(Debug, Clone, Copy)]
 enum Proof {
+    /// Also that of a gateway that speaks for the identity.
     OwnKey,
     PolicyKey,
     SelfSigned,
@@ -100,9 +107,15 @@ impl Auth {
         now: Timestamp,
     ) -> Result<Authenticated, Refusal> {
         let found = self.identities.find(identity).await?;
+        let mut through = None;
         let (proof, refused_from) = match credential {
             Credential::Sas(token) => {
-                (self.check_token(identity, found.as_deref(), token, now).await?, Some(token.refused_from()))
+                through = self.acting(identity, token, now).await?;
+                let proof = match through {
+                    Some(_) => Proof::OwnKey,
+                    None => self.check_token(identity, found.as_deref(), token, now).await?,
+                };
+                (proof, Some(token.refused_from()))
             }
             Credential::Certificate(chain) => (check_certificate(found.as_deref(), identity, chain)?, None),
         };
@@ -114,6 +127,7 @@ impl Auth {
             refused_from,
             auth_method: auth_method(proof, identity).to_owned(),
             generation_id: record.generation_id.clone(),
+            through,
         })
     }
 

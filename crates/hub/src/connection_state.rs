@@ -57,6 +57,11 @@ fn event(core: &Core, identity: &Identity, connected: bool) -> Message {
     message
 }
 
+/// Why a session ends when its door lets go of it.
+pub(crate) fn ended() -> Refusal {
+    Refusal::new(ErrorCode::DeviceNotOnline, "the connection ended")
+}
+
 /// Why sessions end with the program.
 pub(crate) fn shutting_down() -> Refusal {
     Refusal::new(ErrorCode::ServiceUnavailable, "the hub is shutting down; connect again later")

@@ -6,8 +6,8 @@
 use crate::operation::{Delivery, MethodAnswer, MethodCall};
 use crate::seams::{Activity, Clock, Epoch, Fabric, Mailbox};
 use async_trait::async_trait;
-use ironbrook_model::{ErrorCode, Identity, Refusal, Timestamp};
-use std::collections::{BTreeMap, HashMap};
+use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
@@ -49,6 +49,8 @@ impl Shard {
 /// The fabric of a hub that is one process.
 pub struct InProcess {
     shards: Vec<Shard>,
+    /// By gateway device, the claimed identities that it proved. Locked before a shard, never after.
+    through: Mutex<HashMap<DeviceId, BTreeSet<Identity>>>,
     epochs: AtomicU64,
     connected: AtomicUsize,
     methods_in_flight: usize,
@@ -60,6 +62,7 @@ impl InProcess {
     pub fn new(clock: Arc<dyn Clock>, methods_in_flight: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            through: Mutex::default(),
             epochs: AtomicU64::new(0),
             connected: AtomicUsize::new(0),
             methods_in_flight,
@@ -68,7 +71,11 @@ impl InProcess {
     }
 
     fn shard(&self, identity: &Identity) -> &Shard {
-        &self.shards[crate::telemetry::stable_hash(identity.device.as_str()) as usize % SHARDS]
+        self.shard_of(&identity.device)
+    }
+
+    fn shard_of(&self, device: &DeviceId) -> &Shard {
+        &self.shards[crate::telemetry::stable_hash(device.as_str()) as usize % SHARDS]
     }
 
     /// Waits until the identity takes methods, at most for the call's connect timeout.
@@ -77,29 +84,49 @@ impl InProcess {
         identity: &Identity,
         call: &MethodCall,
     ) -> Result<Arc<dyn Mailbox>, Refusal> {
-        let shard = self.shard(identity);
         let find =
             || self.find(identity).map(|(_, mailbox)| mailbox).filter(|mailbox| mailbox.takes_methods());
-        let wait = async {
-            loop {
-                // Registered before looking, so that nothing rings in between unheard.
-                let rung = shard.reachable.notified();
-                tokio::pin!(rung);
-                rung.as_mut().enable();
-                if let Some(mailbox) = find() {
-                    return mailbox;
-                }
-                rung.await;
-            }
-        };
         if call.connect_timeout.is_zero() {
             return find().ok_or_else(not_online);
         }
         tokio::select! {
             biased;
-            mailbox = wait => Ok(mailbox),
+            mailbox = self.wait_for(identity, find) => Ok(mailbox),
             () = self.clock.sleep(call.connect_timeout) => Err(not_online()),
         }
+    }
+
+    /// Waits until something about an identity is found that is looked for whenever it may have become reachable.
+    async fn wait_for<T>(&self, identity: &Identity, find: impl Fn() -> Option<T>) -> T {
+        let shard = self.shard(identity);
+        loop {
+            // Registered before looking, so that nothing rings in between unheard.
+            let rung = shard.reachable.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            if let Some(found) = find() {
+                return found;
+            }
+            rung.await;
+        }
+    }
+
+    /// Keeps the list of identities that came through a gateway device. Whoever comes last sees how it is.
+    fn note_through(&self, identity: &Identity, mailbox: &dyn Mailbox) {
+        let Some(gateway) = mailbox.through() else { return };
+        let mut through = self.through();
+        if self.find(identity).is_some_and(|(_, found)| found.through() == Some(gateway)) {
+            through.entry(gateway.clone()).or_default().insert(identity.clone());
+        } else if let Some(behind) = through.get_mut(gateway) {
+            behind.remove(identity);
+            if behind.is_empty() {
+                through.remove(gateway);
+            }
+        }
+    }
+
+    fn through(&self) -> MutexGuard<'_, HashMap<DeviceId, BTreeSet<Identity>>> {
+        self.through.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn register(
@@ -151,8 +178,13 @@ impl Fabric for InProcess {
         let (epoch, old) = {
             let mut state = shard.state();
             let epoch = Epoch(self.epochs.fetch_add(1, Ordering::Relaxed) + 1);
-            (epoch, state.claims.insert(identity.clone(), Claim { epoch, mailbox }))
+            let claim = Claim { epoch, mailbox: mailbox.clone() };
+            (epoch, state.claims.insert(identity.clone(), claim))
         };
+        self.note_through(identity, &*mailbox);
+        if let Some(old) = &old {
+            self.note_through(identity, &*old.mailbox);
+        }
         match old {
             // rule HUB-01: one connection per identity, the newest wins.
             Some(old) => old.mailbox.close(Refusal::new(
@@ -169,8 +201,12 @@ impl Fabric for InProcess {
     fn release(&self, identity: &Identity, epoch: Epoch) {
         let mut state = self.shard(identity).state();
         if state.claims.get(identity).is_some_and(|claim| claim.epoch == epoch) {
-            state.claims.remove(identity);
+            let claim = state.claims.remove(identity);
             self.connected.fetch_sub(1, Ordering::Relaxed);
+            drop(state);
+            if let Some(claim) = claim {
+                self.note_through(identity, &*claim.mailbox);
+            }
         }
     }
 
@@ -197,7 +233,16 @@ impl Fabric for InProcess {
         self.shard(identity).reachable.notify_waiters();
     }
 
+    async fn inputs_ready(&self, identity: &Identity) {
+        let find = || self.find(identity).filter(|(_, mailbox)| mailbox.takes_inputs()).map(drop);
+        self.wait_for(identity, find).await;
+    }
+
     fn changed(&self, identity: &Identity) {
+        let mut behind = Vec::new();
+        if identity.module.is_none() || identity.is_gateway() {
+            behind.extend(self.through().get(&identity.device).into_iter().flatten().cloned());
+        }
         let mailboxes: Vec<_> = {
             let state = self.shard(identity).state();
             // A device without module sorts before its modules.
@@ -210,6 +255,9 @@ impl Fabric for InProcess {
                 .collect()
         };
         mailboxes.iter().for_each(|mailbox| mailbox.changed());
+        for (_, mailbox) in behind.iter().filter_map(|identity| self.find(identity)) {
+            mailbox.changed();
+        }
     }
 
     fn close_all(&self, why: &Refusal) {

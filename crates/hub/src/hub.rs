@@ -1,8 +1,9 @@
 //! The handle of the core.
 
 use crate::auth::Auth;
+use crate::input::{self, InputOutcome};
 use crate::operation::{MethodAnswer, MethodCall, Operation, Outcome};
-use crate::seams::{DesiredChange, Fabric, Seams};
+use crate::seams::{DesiredChange, Fabric, Routed, Seams};
 use crate::session::Session;
 use crate::{Limits, Metrics, Router, connection_state, mailbox, method, perform, telemetry};
 use ironbrook_log::Ticket;
@@ -114,6 +115,12 @@ impl Hub {
     /// A refused one changes nothing.
     pub async fn renew(&self, session: &Session, credential: Credential) -> Result<(), Refusal> {
         let checked = self.core.auth.device(session.identity(), &credential).await?;
+        if checked.through.as_ref() != session.through() {
+            return Err(Refusal::new(
+                ErrorCode::IotHubUnauthorized,
+                "the new token is of another owner than the connection's; connect again with it",
+            ));
+        }
         session.replace_credential(credential, checked.refused_from);
         Ok(())
     }
@@ -151,6 +158,21 @@ impl Hub {
     /// identity, 404103 not online, 403800 too many unanswered, 504101 no answer in time.
     pub async fn invoke_method(&self, target: &Identity, call: MethodCall) -> Result<MethodAnswer, Refusal> {
         method::invoke(&self.core, target, call).await
+    }
+
+    /// Hands messages to an input of a module, in order, and waits until each is settled; no more than
+    /// [`INPUTS_UNSETTLED_MAX`](crate::input::INPUTS_UNSETTLED_MAX) of a session are unsettled at a time.
+    ///
+    /// Where one is given back, or the module settles none for [`Limits::input_ack_timeout`], nothing more of this call is
+    /// delivered; what the module has already may still be settled within that time, and is then reported as such. Cancel-safe:
+    /// dropped, it takes back what is out, and what was settled until then is not told.
+    pub async fn deliver_inputs(&self, to: &Identity, input: &str, messages: &[Routed]) -> InputOutcome {
+        input::deliver(&self.core, to, input, messages).await
+    }
+
+    /// Waits until a module is connected and takes inputs. Cancel-safe.
+    pub async fn inputs_ready(&self, to: &Identity) {
+        self.core.seams.fabric.inputs_ready(to).await;
     }
 
     /// Publishes an event that is not telemetry (twin change, lifecycle, connection state) to the routes.

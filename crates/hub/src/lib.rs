@@ -16,6 +16,7 @@ mod limits;
 mod mailbox;
 mod session;
 
+pub mod input;
 mod method;
 pub mod operation;
 mod perform;
@@ -33,6 +34,7 @@ pub mod seams;
 mod testing;
 
 pub use hub::{Config, ConnectRequest, Credential, Hub};
+pub use input::{InputOutcome, InputStop};
 pub use limits::Limits;
 pub use metrics::Metrics;
 pub use operation::{

@@ -21,6 +21,8 @@ pub struct Limits {
     pub endpoints: usize,
     /// How long a cloud-to-device message is locked for a device.
     pub lock_for: Duration,
+    /// How long a module may settle none of the messages to its inputs before they come again.
+    pub input_ack_timeout: Duration,
 }
 
 impl Limits {
@@ -34,6 +36,7 @@ impl Limits {
             routes: 100,
             endpoints: 10,
             lock_for: Duration::from_secs(60),
+            input_ack_timeout: Duration::from_secs(30),
         }
     }
 

@@ -2,12 +2,17 @@
 //!
 //! Not a channel: most sessions never get anything, and an empty queue costs them nothing.
 
-use crate::operation::Delivery;
-use crate::seams::{Activity, Mailbox};
-use ironbrook_model::{ErrorCode, Refusal, Timestamp};
+mod inputs;
+
+use crate::input::{InputBatch, InputStop, Receipt};
+use crate::operation::{Delivery, LockToken, LockedMessage, Settlement};
+use crate::seams::{Activity, InputRefused, Mailbox};
+use bytestring::ByteString;
+use inputs::Inputs;
+use ironbrook_model::{DeviceId, ErrorCode, Refusal, Timestamp};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Deliveries that wait for a session; one more ends it.
@@ -16,7 +21,20 @@ const WAITING_MAX: usize = 32;
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Delivery>,
+    /// Most sessions take no inputs.
+    inputs: Option<Box<Inputs>>,
     closed: Option<Refusal>,
+}
+
+impl State {
+    /// Gives up all that waits and all locks on inputs.
+    fn empty(&mut self) {
+        self.waiting = VecDeque::new();
+        if let Some(mut inputs) = self.inputs.take() {
+            inputs.recall(None, true, Some(InputStop::SessionEnded));
+            inputs.wake();
+        }
+    }
 }
 
 /// The mailbox of one session, which is also what others can see of it.
@@ -27,6 +45,9 @@ pub(crate) struct SessionMailbox {
     is_closed: AtomicBool,
     takes_methods: AtomicBool,
     takes_desired: AtomicBool,
+    takes_inputs: AtomicBool,
+    /// The gateway device whose credential proved the identity.
+    through: Option<DeviceId>,
     changes: AtomicU32,
     /// Milliseconds; 0 is never.
     connected: AtomicI64,
@@ -34,6 +55,10 @@ pub(crate) struct SessionMailbox {
 }
 
 impl SessionMailbox {
+    pub(crate) fn new(through: Option<DeviceId>) -> Self {
+        Self { through, ..Self::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No code under this lock can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -50,7 +75,12 @@ impl SessionMailbox {
         if state.waiting.is_empty() {
             state.waiting = VecDeque::new();
         }
-        delivery
+        delivery.or_else(|| state.inputs.as_mut()?.take())
+    }
+
+    /// Settles a message to an input; false where the lock is none of this session's inputs.
+    pub(crate) fn settle_input(&self, lock: LockToken, settlement: Settlement) -> bool {
+        self.state().inputs.as_mut().is_some_and(|inputs| inputs.settle(lock, settlement))
     }
 
     /// Waits until [`take`](Self::take) or [`changes`](Self::changes) may have something new. Cancel-safe.
@@ -95,6 +125,16 @@ impl SessionMailbox {
     pub(crate) fn set_takes_desired(&self, takes: bool) {
         self.takes_desired.store(takes, Ordering::Release);
     }
+
+    pub(crate) fn set_takes_inputs(&self, takes: bool) {
+        let mut state = self.state();
+        self.takes_inputs.store(takes, Ordering::Release);
+        if let Some(inputs) = state.inputs.as_mut().filter(|_| !takes) {
+            // What the device has already it may still settle.
+            inputs.recall(None, false, Some(InputStop::NotSubscribed));
+            inputs.wake();
+        }
+    }
 }
 
 impl Mailbox for SessionMailbox {
@@ -113,7 +153,7 @@ impl Mailbox for SessionMailbox {
         let mut state = self.state();
         // The first reason stands.
         state.closed.get_or_insert(why);
-        state.waiting = VecDeque::new();
+        state.empty();
         self.is_closed.store(true, Ordering::Release);
         drop(state);
         self.ring();
@@ -130,6 +170,42 @@ impl Mailbox for SessionMailbox {
 
     fn takes_desired(&self) -> bool {
         self.takes_desired.load(Ordering::Acquire)
+    }
+
+    fn takes_inputs(&self) -> bool {
+        self.takes_inputs.load(Ordering::Acquire)
+    }
+
+    fn deliver_input(
+        &self,
+        input: &ByteString,
+        message: LockedMessage,
+        receipt: Receipt,
+    ) -> Result<(), InputRefused> {
+        let mut state = self.state();
+        if state.closed.is_some() {
+            return Err(InputRefused::Ended);
+        }
+        // Under the lock, so that an unsubscription leaves nothing behind.
+        if !self.takes_inputs() {
+            return Err(InputRefused::NotSubscribed);
+        }
+        if !state.inputs.get_or_insert_default().push(input, message, receipt) {
+            return Err(InputRefused::Full);
+        }
+        drop(state);
+        self.ring();
+        Ok(())
+    }
+
+    fn recall_inputs(&self, batch: &Arc<InputBatch>, locks: bool) {
+        if let Some(inputs) = self.state().inputs.as_mut() {
+            inputs.recall(Some(batch), locks, None);
+        }
+    }
+
+    fn through(&self) -> Option<&DeviceId> {
+        self.through.as_ref()
     }
 
     fn activity(&self) -> Activity {

@@ -48,6 +48,9 @@ metrics! {
     commands_completed: Counter = "c2d_commands_egress_complete_success", "Cloud-to-device messages completed by devices";
     commands_rejected: Counter = "c2d_commands_egress_reject_success", "Cloud-to-device messages rejected by devices";
     commands_abandoned: Counter = "c2d_commands_egress_abandon_success", "Cloud-to-device messages abandoned by devices";
+    inputs_completed: Counter = "hub_inputs_completed", "Messages to inputs completed by modules";
+    inputs_rejected: Counter = "hub_inputs_rejected", "Messages to inputs rejected by modules";
+    inputs_abandoned: Counter = "hub_inputs_abandoned", "Messages to inputs given back by modules";
     connects: Counter = "hub_connects", "Sessions opened";
     connects_refused: Counter = "hub_connects_refused", "Credentials that did not hold";
     connected: Gauge = "connectedDeviceCount", "Identities with a lasting connection";

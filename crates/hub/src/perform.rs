@@ -81,7 +81,7 @@ async fn subscribe(
         Subscription::Methods => session.set_takes_methods(on),
         Subscription::DesiredProperties => session.set_takes_desired(on),
         // Inputs are fed by an assembly that routes between modules; without one nothing comes.
-        Subscription::Inputs => {}
+        Subscription::Inputs => session.set_takes_inputs(on),
     }
     Ok(Outcome::Done)
 }
@@ -92,6 +92,14 @@ async fn settle(
     lock: LockToken,
     settlement: Settlement,
 ) -> Result<Outcome, Refusal> {
+    if session.settle_input(lock, settlement) {
+        match settlement {
+            Settlement::Complete => _ = core.metrics.inputs_completed.inc(),
+            Settlement::Reject => _ = core.metrics.inputs_rejected.inc(),
+            Settlement::Abandon | Settlement::Release => _ = core.metrics.inputs_abandoned.inc(),
+        }
+        return Ok(Outcome::Done);
+    }
     let settled = core.seams.inbox.settle(session.identity(), lock, settlement).await;
     // Even a lost lock no longer counts against the window.
     session.settled(lock);

@@ -1,20 +1,39 @@
 //! Routes: which endpoints get a message. Evaluated once, when the message is appended.
+//!
+//! Start with [`Route`]. An endpoint has a queue for each priority that a route to it has ([`queue_name`]); a message that
+//! several routes lead to one endpoint is put into one queue, that of the best priority.
 
 mod facts;
+mod path;
+mod table;
 
 pub(crate) use facts::Facts;
+pub(crate) use table::Choice;
 
 use crate::Limits;
 use arc_swap::ArcSwap;
 use ironbrook_log::QueueId;
 use ironbrook_model::MessageSource;
-use ironbrook_query::Condition;
-use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
+use table::Table;
 
 /// The name of the built-in endpoint.
 pub const EVENTS: &str = "events";
+
+/// The priority of a route that has none; lower numbers are served first.
+pub const DEFAULT_PRIORITY: u32 = 2_000_000_000;
+
+/// The name of an endpoint's queue for routes of a priority: the endpoint's own for [`DEFAULT_PRIORITY`], otherwise
+/// `{endpoint}/priority/{n}`. Names of queues are what numbers, checkpoints and tables of queues go by, for ever.
+pub fn queue_name(endpoint: &str, priority: u32) -> Cow<'_, str> {
+    match priority {
+        DEFAULT_PRIORITY => Cow::Borrowed(endpoint),
+        _ => Cow::Owned(format!("{endpoint}/priority/{priority}")),
+    }
+}
 
 /// One route as it is configured.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -25,6 +44,13 @@ pub struct Route {
     /// Which messages it looks at.
     #[serde(default)]
     pub source: MessageSource,
+    /// Which of them, by the way they came: `/messages/modules/m/outputs/o`, also with `/*` at the end. `None` takes all.
+    ///
+    /// The path of a message is `/messages` from a device, `/messages/modules/{m}` from a module and
+    /// `/messages/modules/{m}/outputs/{o}` where the module named an output; `/twinChangeNotifications` is that of a twin
+    /// change. A route takes the paths that begin with its own, by whole segments and without regard to case.
+    #[serde(skip)]
+    pub path: Option<String>,
     /// The condition; `true` takes all.
     #[serde(default = "always")]
     pub condition: String,
@@ -34,6 +60,29 @@ pub struct Route {
     /// Whether it takes part.
     #[serde(default = "enabled", alias = "isEnabled")]
     pub enabled: bool,
+    /// Which of its endpoints' queues it fills, see [`queue_name`]; the lower number is served first.
+    #[serde(skip, default = "default_priority")]
+    pub priority: u32,
+    /// How long its messages wait for an endpoint; `None` leaves it to the endpoint's queue. The router does not look at it:
+    /// [`wanted_queues`] gives it to who makes the queues.
+    #[serde(skip)]
+    pub time_to_live: Option<Duration>,
+}
+
+impl Default for Route {
+    /// Telemetry without condition, to nowhere yet.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            source: MessageSource::default(),
+            path: None,
+            condition: always(),
+            endpoints: Vec::new(),
+            enabled: true,
+            priority: DEFAULT_PRIORITY,
+            time_to_live: None,
+        }
+    }
 }
 
 fn always() -> String {
@@ -44,6 +93,49 @@ fn enabled() -> bool {
     true
 }
 
+fn default_priority() -> u32 {
+    DEFAULT_PRIORITY
+}
+
+/// A queue that routes fill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedQueue {
+    /// The endpoint it belongs to.
+    pub endpoint: String,
+    /// The priority of its routes.
+    pub priority: u32,
+    /// The longest time to live of its routes; `None` where one of them has none.
+    pub time_to_live: Option<Duration>,
+}
+
+impl WantedQueue {
+    /// Its name.
+    pub fn name(&self) -> Cow<'_, str> {
+        queue_name(&self.endpoint, self.priority)
+    }
+}
+
+/// The queues that enabled routes fill, those of `events` left out, in the order in which routes name them.
+pub fn wanted_queues(routes: &[Route]) -> Vec<WantedQueue> {
+    let mut queues: Vec<WantedQueue> = Vec::new();
+    for route in routes.iter().filter(|route| route.enabled) {
+        for endpoint in route.endpoints.iter().filter(|endpoint| *endpoint != EVENTS) {
+            match queues.iter_mut().find(|q| q.endpoint == *endpoint && q.priority == route.priority) {
+                Some(queue) => {
+                    let both = queue.time_to_live.zip(route.time_to_live);
+                    queue.time_to_live = both.map(|(one, other)| one.max(other));
+                }
+                None => queues.push(WantedQueue {
+                    endpoint: endpoint.clone(),
+                    priority: route.priority,
+                    time_to_live: route.time_to_live,
+                }),
+            }
+        }
+    }
+    queues
+}
+
 /// A route that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -52,7 +144,7 @@ pub enum Error {
     Endpoint {
         /// The route.
         route: String,
-        /// The endpoint's name.
+        /// The name of its queue, which is the endpoint's for routes without priority.
         endpoint: String,
     },
     /// A condition that cannot be read.
@@ -76,33 +168,6 @@ pub enum Error {
     TooMany(usize, usize),
 }
 
-/// Queues a message goes to.
-type Queues = SmallVec<[QueueId; 4]>;
-
-/// What the routes say about a message.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Choice {
-    /// Its queues, each once.
-    pub(crate) queues: Queues,
-    /// Whether only the fallback route wanted it.
-    pub(crate) fallback: bool,
-}
-
-/// The routes of one source.
-#[derive(Debug, Default)]
-struct Source {
-    /// Queues of routes that take all.
-    always: Queues,
-    /// The other routes.
-    conditional: Vec<(Condition, Queues)>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    sources: [Source; MessageSource::ALL.len()],
-    fallback: bool,
-}
-
 /// The routes of a hub, compiled. Replaceable while in use.
 #[derive(Debug)]
 pub struct Router {
@@ -111,8 +176,8 @@ pub struct Router {
 }
 
 impl Router {
-    /// Compiles routes. `queues` tells the queue of each endpoint name; `events` need not be in it. With `fallback`,
-    /// telemetry that matches no route goes to `events`. [`Limits::routes`] holds now and at each
+    /// Compiles routes. `queues` tells the number of each queue by its [`queue_name`]; `events` need not be in it. With
+    /// `fallback`, telemetry that matches no route goes to `events`. [`Limits::routes`] holds now and at each
     /// [`replace`](Self::replace), disabled routes counted.
     pub fn new(
         routes: &[Route],
@@ -125,7 +190,8 @@ impl Router {
         Ok(Self { table: ArcSwap::from_pointee(table), routes_max })
     }
 
-    /// Replaces all routes; messages appended from now on go by the new ones. Nothing changes on an error.
+    /// Replaces all routes; messages appended from now on go by the new ones. Nothing changes on an error. Endpoints that
+    /// are new are added to the executors before, so that no message goes by unseen; those that are gone are retired after.
     pub fn replace(
         &self,
         routes: &[Route],
@@ -138,84 +204,11 @@ impl Router {
 
     /// Whether any route looks at a source, so that nobody makes events that nobody wants.
     pub fn wants(&self, source: MessageSource) -> bool {
-        let table = self.table.load();
-        let routes = &table.sources[usize::from(source.number())];
-        !routes.always.is_empty() || !routes.conditional.is_empty()
+        self.table.load().wants(source)
     }
 
     pub(crate) fn choose(&self, facts: &Facts<'_>) -> Choice {
-        let table = self.table.load();
-        let source = &table.sources[usize::from(facts.source.number())];
-        let mut queues = source.always.clone();
-        for (condition, wanted) in &source.conditional {
-            // Its endpoints may all have the message already.
-            if wanted.iter().any(|queue| !queues.contains(queue)) && condition.matches(facts) {
-                add(&mut queues, wanted);
-            }
-        }
-        // rule ROUTE-03: what matched no route goes to `events`; telemetry only.
-        let fallback = queues.is_empty() && table.fallback && facts.source == MessageSource::DeviceMessages;
-        if fallback {
-            queues.push(QueueId::EVENTS);
-        }
-        Choice { queues, fallback }
-    }
-}
-
-impl Table {
-    fn compile(
-        routes: &[Route],
-        fallback: bool,
-        queues: &HashMap<String, QueueId>,
-        most: usize,
-    ) -> Result<Self, Error> {
-        if routes.len() > most {
-            return Err(Error::TooMany(routes.len(), most));
-        }
-        let mut table = Self { fallback, ..Self::default() };
-        for (index, route) in routes.iter().enumerate() {
-            if routes[..index].iter().any(|other| other.name == route.name) {
-                return Err(Error::Twice(route.name.clone()));
-            }
-            let condition = Condition::parse(&route.condition)
-                .map_err(|error| Error::Condition { route: route.name.clone(), error })?;
-            if condition.reads_twin() {
-                return Err(Error::Twin(route.name.clone()));
-            }
-            let wanted = endpoints(route, queues)?;
-            if !route.enabled || wanted.is_empty() {
-                continue;
-            }
-            let source = &mut table.sources[usize::from(route.source.number())];
-            if condition.is_always() {
-                add(&mut source.always, &wanted);
-            } else {
-                source.conditional.push((condition, wanted));
-            }
-        }
-        Ok(table)
-    }
-}
-
-fn endpoints(route: &Route, queues: &HashMap<String, QueueId>) -> Result<Queues, Error> {
-    let mut wanted = Queues::new();
-    for name in &route.endpoints {
-        let queue = match queues.get(name) {
-            Some(queue) => *queue,
-            None if name == EVENTS => QueueId::EVENTS,
-            None => return Err(Error::Endpoint { route: route.name.clone(), endpoint: name.clone() }),
-        };
-        add(&mut wanted, &[queue]);
-    }
-    Ok(wanted)
-}
-
-/// rule ROUTE-02: an endpoint gets a message once, however many routes lead there.
-fn add(queues: &mut Queues, more: &[QueueId]) {
-    for queue in more {
-        if !queues.contains(queue) {
-            queues.push(*queue);
-        }
+        self.table.load().choose(facts)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::record::Stamps;
 use crate::seams::{Activity, Epoch, Mailbox};
 use crate::{connection_state, telemetry};
 use ironbrook_log::PartitionId;
-use ironbrook_model::{ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
+use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
 use pull::Pull;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,7 +54,7 @@ impl Session {
             stamps,
             credential: Mutex::new(request.credential),
             expires: AtomicI64::new(found.refused_from.map_or(NEVER, Timestamp::as_millis)),
-            mailbox: Arc::default(),
+            mailbox: Arc::new(SessionMailbox::new(found.through)),
             claim: None,
             takes_commands: AtomicBool::new(false),
             unsettled: Mutex::default(),
@@ -99,6 +99,11 @@ impl Session {
     /// The JSON text of `iothub-connection-auth-method`.
     pub fn auth_method(&self) -> &str {
         &self.auth_method
+    }
+
+    /// The gateway device whose credential proved the identity, where it was not its own.
+    pub fn through(&self) -> Option<&DeviceId> {
+        self.mailbox.through()
     }
 
     /// The next thing for the device; pulls from the inbox only while subscribed and within the window of 10 unsettled
@@ -166,6 +171,18 @@ impl Session {
         self.mailbox.set_takes_desired(takes);
     }
 
+    pub(crate) fn set_takes_inputs(&self, takes: bool) {
+        self.mailbox.set_takes_inputs(takes);
+        if takes {
+            self.core.seams.fabric.reachable(&self.identity);
+        }
+    }
+
+    /// Settles a message to an input; false where the lock is none of an input.
+    pub(crate) fn settle_input(&self, token: LockToken, settlement: Settlement) -> bool {
+        self.mailbox.settle_input(token, settlement)
+    }
+
     /// Makes room in the window for the next message.
     pub(crate) fn settled(&self, token: LockToken) {
         lock(&self.unsettled).retain(|(other, _)| *other != token);
@@ -225,6 +242,8 @@ impl Drop for Session {
                 connection_state::publish(&self.core, &self.identity, false);
             }
         }
+        // Locks of inputs end with the session.
+        self.mailbox.close(connection_state::ended());
         let locking = self.pull.get_mut().take_locking();
         let tokens: Vec<_> = lock(&self.unsettled).drain(..).map(|(token, _)| token).collect();
         if locking.is_some() || !tokens.is_empty() {

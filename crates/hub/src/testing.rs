@@ -59,6 +59,7 @@ pub(crate) fn record(identity: &Identity) -> IdentityRecord {
             secondary: key("secondary"),
         }),
         is_gateway: false,
+        parents: Vec::new(),
         status_updated: None,
     }
 }
@@ -118,7 +119,7 @@ impl Bench {
             source: MessageSource::DeviceMessages,
             condition: "cold = 'yes'".to_owned(),
             endpoints: vec!["cold".to_owned()],
-            enabled: true,
+            ..Route::default()
         }];
         let queues = HashMap::from([("cold".to_owned(), COLD)]);
         let router = Router::new(&routes, true, &queues, &limits).unwrap();

@@ -105,6 +105,16 @@ id!(
     ModuleId
 );
 
+impl ModuleId {
+    /// The module of a gateway device that speaks to the hub for other modules of the device and for devices behind it.
+    pub const GATEWAY: &'static str = "$edgeHub"; // tidy: wire word
+
+    /// Whether it is [`GATEWAY`](Self::GATEWAY).
+    pub fn is_gateway(&self) -> bool {
+        self.as_str() == Self::GATEWAY
+    }
+}
+
 /// Who speaks or is spoken to: a device, or a module of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
@@ -124,6 +134,16 @@ impl Identity {
     /// The identity of a module.
     pub fn module(device: DeviceId, module: ModuleId) -> Self {
         Self { device, module: Some(module) }
+    }
+
+    /// The identity of the module that speaks for others behind a gateway device.
+    pub fn gateway(device: DeviceId) -> Self {
+        Self::module(device, ModuleId(ByteString::from_static(ModuleId::GATEWAY)))
+    }
+
+    /// Whether it is the module that speaks for others.
+    pub fn is_gateway(&self) -> bool {
+        self.module.as_ref().is_some_and(ModuleId::is_gateway)
     }
 
     /// The resource of this identity below the hub, as SAS scopes spell it: `devices/d` or `devices/d/modules/m`.
@@ -152,6 +172,13 @@ mod tests {
     #[test]
     fn accepts_every_documented_character() {
         DeviceId::new("aZ09-:.+%_#*?!(),=@;$'").unwrap();
+    }
+
+    #[test]
+    fn the_gateway_module_is_a_valid_id() {
+        let gateway = Identity::gateway(DeviceId::new("g").unwrap());
+        assert_eq!(gateway.module, Some(ModuleId::new(ModuleId::GATEWAY).unwrap()));
+        assert!(gateway.is_gateway() && !Identity::device(DeviceId::new("g").unwrap()).is_gateway());
     }
 
     #[test]

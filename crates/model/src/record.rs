@@ -1,6 +1,6 @@
 //! What the registry knows of an identity, as authentication and stamping need it.
 
-use crate::{Identity, SharedAccessKey, Timestamp};
+use crate::{DeviceId, Identity, SharedAccessKey, Timestamp};
 use aws_lc_rs::digest;
 
 /// Whether an identity may connect.
@@ -73,6 +73,8 @@ pub struct IdentityRecord {
     pub authentication: AuthenticationType,
     /// Whether other devices may connect through it.
     pub is_gateway: bool,
+    /// For a device: the gateway devices it may connect through. Empty for modules, which go with their device.
+    pub parents: Vec<DeviceId>,
     /// When the status last changed.
     pub status_updated: Option<Timestamp>,
 }

@@ -171,7 +171,7 @@ fn config() -> assembly::Config {
         source: MessageSource::DeviceMessages,
         condition: "true".to_owned(),
         endpoints: vec![endpoint.to_owned()],
-        enabled: true,
+        ..Route::default()
     };
     assembly::Config {
         hub_name: "test".to_owned(),

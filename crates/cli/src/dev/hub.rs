@@ -56,7 +56,7 @@ pub fn settings(config: &Config, hosts: Vec<String>) -> anyhow::Result<assembly:
         source: MessageSource::DeviceMessages,
         condition: "true".to_owned(),
         endpoints: vec![endpoint.to_owned()],
-        enabled: true,
+        ..Route::default()
     };
     Ok(assembly::Config {
         hub_name: config.hub.name.clone(),

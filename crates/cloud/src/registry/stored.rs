@@ -3,8 +3,8 @@
 use super::error::Error;
 use ironbrook_hub::seams::Activity;
 use ironbrook_model::{
-    AuthenticationType, ErrorCode, Identity, IdentityRecord, IdentityStatus, SharedAccessKey, SymmetricKeys,
-    Timestamp, X509Thumbprints,
+    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, SharedAccessKey,
+    SymmetricKeys, Timestamp, X509Thumbprints,
 };
 use serde::{Deserialize, Serialize};
 
@@ -128,8 +128,23 @@ impl Stored {
             status: self.status,
             authentication,
             is_gateway: self.iot_edge,
+            parents: self.parents(identity),
             status_updated: self.status_updated,
         }
+    }
+
+    /// The devices whose scopes this device names as its parents'. Its own scope, which an edge device opens, is none.
+    fn parents(&self, identity: &Identity) -> Vec<DeviceId> {
+        if identity.module.is_some() {
+            return Vec::new();
+        }
+        let leaf = self.device_scope.iter().filter(|_| !self.iot_edge);
+        let mut parents: Vec<_> =
+            self.parent_scopes.iter().chain(leaf).filter_map(|s| scope_owner(s)).collect();
+        parents.retain(|parent| *parent != identity.device);
+        parents.sort();
+        parents.dedup();
+        parents
     }
 
     /// Takes over what a caller wants; what the caller left out stays.
@@ -302,6 +317,12 @@ fn thumbprint(text: Option<String>) -> Result<Option<String>, Error> {
     Ok(Some(hex.to_ascii_uppercase()))
 }
 
+/// The device that opened a scope: `ms-azure-iot-edge://{device}-{generation}`.
+fn scope_owner(scope: &str) -> Option<DeviceId> {
+    let (device, _) = scope.strip_prefix("ms-azure-iot-edge://")?.rsplit_once('-')?;
+    DeviceId::new(device.to_owned()).ok()
+}
+
 /// A number of 18 digits, as observed: ticks of 100 ns, the last four at random so that no two creations share one.
 fn new_generation_id(now: Timestamp) -> String {
     let ticks = (now.as_millis().saturating_add(YEAR_ONE_TO_1970_MS)).saturating_mul(TICKS_PER_MS);
@@ -321,8 +342,6 @@ fn random() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ironbrook_model::DeviceId;
-
     const NOW: Timestamp = Timestamp::from_millis(1_769_850_000_000);
 
     fn device() -> Identity {
@@ -373,6 +392,17 @@ mod tests {
         let mut stored = Stored::new(NOW);
         apply(&mut stored, r#"{"capabilities":{"iotEdge":true}}"#).unwrap();
         assert_eq!(stored.device_scope, Some(format!("ms-azure-iot-edge://d-{}", stored.generation_id)));
+    }
+
+    #[test]
+    fn the_parents_of_a_leaf_are_read_from_its_scopes() {
+        let mut leaf = Stored::new(NOW);
+        let wish = r#"{"deviceScope":"ms-azure-iot-edge://plant-1-637","parentScopes":["ms-azure-iot-edge://plant-1-637","x"]}"#;
+        apply(&mut leaf, wish).unwrap();
+        assert_eq!(leaf.record(&device()).parents, [DeviceId::new("plant-1").unwrap()]);
+        let mut gateway = Stored::new(NOW);
+        apply(&mut gateway, r#"{"capabilities":{"iotEdge":true}}"#).unwrap();
+        assert!(gateway.record(&device()).parents.is_empty(), "its own scope is no parent");
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl World {
             source: MessageSource::DeviceMessages,
             condition: "true".into(),
             endpoints: vec!["events".into()],
-            enabled: true,
+            ..Route::default()
         }];
         let router = Router::new(&routes, true, &HashMap::new(), &Limits::azure()).unwrap();
         let hub = Hub::new(config, seams, router, ironbrook_hub::Metrics::default());
@@ -164,6 +164,7 @@ impl FakeIdentities {
                     secondary: key.clone(),
                 }),
                 is_gateway: false,
+                parents: Vec::new(),
                 status_updated: None,
             };
             (identity, Arc::new(record))

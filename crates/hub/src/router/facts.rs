@@ -51,6 +51,7 @@ impl Operands for Facts<'_> {
             SystemProperty::ConnectionAuthMethod => {
                 Some(Cow::Borrowed(self.auth_method)).filter(|method| !method.is_empty())
             }
+            SystemProperty::OutputName => self.output().map(Cow::Borrowed),
             property => self.message.system.get(property).map(|value| Cow::Borrowed(&**value)),
         }
     }

@@ -13,7 +13,7 @@ fn route(name: &str, condition: &str, endpoints: &[&str]) -> Route {
         source: MessageSource::DeviceMessages,
         condition: condition.to_owned(),
         endpoints: endpoints.iter().map(|e| (*e).to_owned()).collect(),
-        enabled: true,
+        ..Route::default()
     }
 }
 

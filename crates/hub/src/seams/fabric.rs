@@ -1,14 +1,27 @@
 //! Who is connected, and how to reach them.
 
 use super::Activity;
-use crate::operation::{Delivery, MethodAnswer, MethodCall};
+use crate::input::{InputBatch, Receipt};
+use crate::operation::{Delivery, LockedMessage, MethodAnswer, MethodCall};
 use async_trait::async_trait;
-use ironbrook_model::{Identity, Refusal, Timestamp};
+use bytestring::ByteString;
+use ironbrook_model::{DeviceId, Identity, Refusal, Timestamp};
 use std::sync::Arc;
 
 /// The number of a claim on an identity; a later claim has a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
+
+/// Why a session does not take a message to an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputRefused {
+    /// Too many are unsettled; the batch is woken when there may be room.
+    Full,
+    /// It does not take inputs.
+    NotSubscribed,
+    /// It is over.
+    Ended,
+}
 
 /// How the fabric reaches a session; bounded, never blocks.
 pub trait Mailbox: Send + Sync + 'static {
@@ -28,6 +41,24 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Whether the session takes changes of desired properties.
     fn takes_desired(&self) -> bool;
 
+    /// Whether the session takes messages to inputs.
+    fn takes_inputs(&self) -> bool {
+        false
+    }
+
+    /// Hands a message to an input over, locked until the receipt is told what became of it.
+    fn deliver_input(&self, _: &ByteString, _: LockedMessage, _: Receipt) -> Result<(), InputRefused> {
+        Err(InputRefused::NotSubscribed)
+    }
+
+    /// Takes the messages of a batch back that the session did not take yet; with `locks`, ends the locks of those it has.
+    fn recall_inputs(&self, _: &Arc<InputBatch>, _locks: bool) {}
+
+    /// The gateway device whose credential proved the identity, where it was not its own.
+    fn through(&self) -> Option<&DeviceId> {
+        None
+    }
+
     /// When the session began, and when its device last did something.
     fn activity(&self) -> Activity;
 }
@@ -44,10 +75,14 @@ pub trait Fabric: Send + Sync + 'static {
     /// The session of an identity, if it is on this node.
     fn find(&self, identity: &Identity) -> Option<(Epoch, Arc<dyn Mailbox>)>;
 
-    /// Tells that a claimed identity began to take direct methods.
+    /// Tells that a claimed identity began to take direct methods or inputs.
     fn reachable(&self, identity: &Identity);
 
-    /// Tells the session of an identity, and those of its modules where it is a device, that the identity changed.
+    /// Waits until an identity is connected and takes inputs. Cancel-safe.
+    async fn inputs_ready(&self, identity: &Identity);
+
+    /// Tells the session of an identity, and those of its modules where it is a device, that the identity changed; where it is
+    /// a gateway device or its module, also those of identities it proved.
     fn changed(&self, identity: &Identity);
 
     /// Ends all sessions of this node.

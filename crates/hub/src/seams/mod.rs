@@ -12,7 +12,7 @@ mod twins;
 pub use activity::Activity;
 pub use clock::{Clock, SystemClock};
 pub use endpoint::{Batching, Endpoint, Routed, Sent};
-pub use fabric::{Epoch, Fabric, Mailbox};
+pub use fabric::{Epoch, Fabric, InputRefused, Mailbox};
 pub use identities::Identities;
 pub use inbox::{Feedback, FeedbackRecord, Inbox};
 pub use ironbrook_log::{Checkpoints, Log, Storage};

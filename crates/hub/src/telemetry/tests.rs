@@ -88,7 +88,7 @@ async fn connection_events_are_published_where_a_route_wants_them_rule_hub_07() 
         source: MessageSource::DeviceConnectionStateEvents,
         condition: "opType = 'deviceConnected' OR true".to_owned(),
         endpoints: vec!["events".to_owned()],
-        enabled: true,
+        ..crate::Route::default()
     };
     bench.hub.router().replace(&[route], true, &Default::default()).unwrap();
     drop(bench.connect("d1").await);
