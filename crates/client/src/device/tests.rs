@@ -21,6 +21,17 @@ const STRING: &str =
     "HostName=hub.test;DeviceId=d1;SharedAccessKey=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const TELEMETRY: &str = "devices/d1/messages/events/";
 
+/// On the paused clock of these tests: longer than any of them goes on, and over at once where all wait in vain.
+const PATIENCE: Duration = Duration::from_secs(86_400);
+
+/// What `work` gives; fails where that hangs.
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited {PATIENCE:?} in vain for {what}"),
+    }
+}
+
 /// Dials a [`Hub`]; fails while there is none to take the connection.
 struct Network(mpsc::Sender<DuplexStream>);
 
@@ -48,7 +59,7 @@ impl Hub {
         dials: &mut mpsc::Receiver<DuplexStream>,
         code: ConnectReturnCode,
     ) -> (Self, Box<Connect>) {
-        let stream = dials.recv().await.unwrap();
+        let stream = within("a connection", dials.recv()).await.unwrap();
         let mut hub = Self { stream, buffer: BytesMut::new() };
         let Some(Packet::Connect(connect)) = hub.receive().await else { panic!("no CONNECT") };
         hub.send(Packet::ConnAck(ConnAck { session_present: false, code })).await;
@@ -61,6 +72,10 @@ impl Hub {
 
     /// The next packet but pings, which are answered; `None` at the end of the stream.
     async fn receive(&mut self) -> Option<Packet> {
+        within("a packet", self.next()).await
+    }
+
+    async fn next(&mut self) -> Option<Packet> {
         loop {
             match v4::decode(&mut self.buffer, 1 << 20).unwrap() {
                 Some(Packet::PingReq) => {

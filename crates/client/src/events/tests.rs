@@ -184,7 +184,7 @@ async fn client(script: &Arc<Script>) -> EventsClient {
 async fn take(events: &mut EventStream, count: usize) -> Vec<String> {
     let mut bodies = Vec::new();
     for _ in 0..count {
-        let next = tokio::time::timeout(std::time::Duration::from_secs(20), events.next());
+        let next = tokio::time::timeout(std::time::Duration::from_secs(60), events.next());
         let event = next.await.expect("an event in time").unwrap().unwrap();
         bodies.push((event.partition.clone(), String::from_utf8(event.message.body.to_vec()).unwrap()));
     }

@@ -106,7 +106,7 @@ async fn tails_without_a_poll(log: Arc<dyn Log>) {
     });
     let ticket = append(&*log, P, 0, &[OTHER], "a");
     log.durable(ticket).await.unwrap();
-    let end = tokio::time::timeout(Duration::from_secs(20), reader)
+    let end = tokio::time::timeout(Duration::from_secs(60), reader)
         .await
         .expect("the reader is woken")
         .unwrap()
