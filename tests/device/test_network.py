@@ -42,7 +42,7 @@ class Program:
             self.lines.append(line)
             self.new.put(line)
 
-    def until(self, text, timeout=30):
+    def until(self, text, timeout=60):
         """Waits for a line that holds the text; gives it."""
         while True:
             try:
@@ -122,7 +122,7 @@ def test_message_changes_the_interval(dev, device, start):
     registry.send_c2d_message(device[0], json.dumps({"interval": 0.2}))
     program.until("interval is now 0.2")
     for _ in range(3):
-        program.until("sent", timeout=10)
+        program.until("sent")
 
 
 def test_token_renewal(dev, device, start):
@@ -143,7 +143,7 @@ def test_readings_of_an_outage_are_sent_afterwards(hub, device, start):
     hub.kill()
     program.until("connection")
     hub.start()
-    program.until("connected to", timeout=60)
+    program.until("connected to")
     for _ in range(5):
         program.until("sent")
     got = telemetry(hub.ready, device[0], 8)

@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 
 const ready = JSON.parse(process.env.IRONBROOK_READY);
 const out = process.env.IRONBROOK_SCREENSHOTS ?? join(dirname(fileURLToPath(import.meta.url)), "out");
-const POINT_WITHIN_MS = 15000;
+const POINT_WITHIN_MS = 45000;
 
 async function open(t, address) {
   const browser = await chromium.launch({

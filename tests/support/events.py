@@ -11,7 +11,7 @@ def consumer(ready, connection_string=None, **options):
     return EventHubConsumerClient.from_connection_string(text, "$Default", connection_verify=ready["ca_file"], **options)
 
 
-def read(ready, enough, timeout=30, connection_string=None, started=None, **options):
+def read(ready, enough, timeout=60, connection_string=None, started=None, **options):
     """Reads all partitions until `enough(events)` or the time is over; gives [(partition id, event)] in order of arrival.
 
     `options` go to the client's `receive_batch`; the start is the beginning of the stream unless they say otherwise.

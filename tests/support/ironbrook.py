@@ -95,8 +95,8 @@ def token(resource, key, expiry=None, policy=None):
     return f"{text}&skn={policy}" if policy else text
 
 
-def eventually(check, timeout=20, what="condition"):
-    """Looks again and again until `check` gives something true, and gives that."""
+def eventually(check, timeout=60, what="condition"):
+    """Looks again and again until `check` gives something true, and gives that. Generous: the machine may be busy."""
     deadline = time.monotonic() + timeout
     while True:
         result = check()

@@ -40,7 +40,7 @@ class Raw:
         self.client.connect(host, 8883, keepalive=60)
         self.client.loop_start()
 
-    def next(self, timeout=20):
+    def next(self, timeout=60):
         """The next thing that happened."""
         return self.happened.get(timeout=timeout)
 

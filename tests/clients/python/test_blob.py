@@ -343,7 +343,7 @@ def test_telemetry_of_the_simulated_sensor_arrives_as_json_and_avro(service, dev
     if "device_connection_strings" not in dev:
         pytest.fail("the fixture is not the ready line of `ironbrook dev`; run the tests with `cargo xtask test`")
     found = {}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(found) < 2 and time.monotonic() < deadline:
         for name in containers:
             for blob in service.get_container_client(name).list_blobs():

@@ -46,7 +46,7 @@ def test_message_to_the_device(device, registry):
     registry.send_c2d_message(
         name, "hello", properties={"messageId": "c2d-1", "contentType": "text/plain", "colour": "a b/c"}
     )
-    message = received.get(timeout=20)
+    message = received.get(timeout=60)
     assert message.data == b"hello"
     assert message.message_id == "c2d-1"
     assert message.content_type == "text/plain"
@@ -60,7 +60,7 @@ def test_message_sent_while_the_device_is_away_waits_for_it(new_device, connect,
     client = connect(connection_string)
     received = queue.Queue()
     client.on_message_received = lambda message: received.put(message.data)
-    assert [received.get(timeout=20) for _ in range(3)] == [b"queued 0", b"queued 1", b"queued 2"]
+    assert [received.get(timeout=60) for _ in range(3)] == [b"queued 0", b"queued 1", b"queued 2"]
 
 
 def test_twin_get_and_patch(device, registry):
@@ -85,8 +85,8 @@ def test_desired_properties_are_pushed(device, registry):
     for interval in (5, 10):
         twin = Twin(properties=TwinProperties(desired={"interval": interval}))
         registry.update_twin(name, twin, "*")
-    assert received.get(timeout=20) == {"interval": 5, "$version": 2}
-    assert received.get(timeout=20) == {"interval": 10, "$version": 3}
+    assert received.get(timeout=60) == {"interval": 5, "$version": 2}
+    assert received.get(timeout=60) == {"interval": 10, "$version": 3}
     assert client.get_twin()["desired"] == {"interval": 10, "$version": 3}
 
 
