@@ -1,6 +1,6 @@
 //! The copy in memory, and when each identity was last asked for.
 
-use super::{ENTRIES_MAX, Entry};
+use super::ENTRIES_MAX;
 use ironbrook_model::{Identity, IdentityRecord, Timestamp};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -10,7 +10,6 @@ use std::time::Duration;
 const WAITING_MAX: usize = 64;
 
 struct Known {
-    entry: Entry,
     record: Arc<IdentityRecord>,
     /// When the hub last told it; `None` for what was read from disk.
     told: Option<Timestamp>,
@@ -29,17 +28,12 @@ impl Cache {
         self.known.get(identity).map(|known| Arc::clone(&known.record))
     }
 
-    pub(super) fn entry(&self, identity: &Identity) -> Option<&Entry> {
-        self.known.get(identity).map(|known| &known.entry)
-    }
-
-    pub(super) fn set(&mut self, entry: Entry, told: Option<Timestamp>) {
-        let identity = entry.identity();
+    pub(super) fn set(&mut self, record: IdentityRecord, told: Option<Timestamp>) {
+        let identity = record.identity.clone();
         if self.known.len() >= ENTRIES_MAX && !self.known.contains_key(&identity) {
             return;
         }
-        let record = Arc::new(entry.record());
-        self.known.insert(identity, Known { entry, record, told });
+        self.known.insert(identity, Known { record: Arc::new(record), told });
     }
 
     pub(super) fn remove(&mut self, identity: &Identity) {
@@ -47,8 +41,8 @@ impl Cache {
     }
 
     /// Known identities that a reading which began at a time did not hold, but for those told since.
-    pub(super) fn missing(&self, entries: &[Entry], began: Timestamp) -> Vec<Identity> {
-        let there: HashSet<Identity> = entries.iter().map(Entry::identity).collect();
+    pub(super) fn missing(&self, records: &[IdentityRecord], began: Timestamp) -> Vec<Identity> {
+        let there: HashSet<&Identity> = records.iter().map(|record| &record.identity).collect();
         let gone = self.known.iter().filter(|(id, known)| !there.contains(id) && known.told < Some(began));
         gone.map(|(identity, _)| identity.clone()).collect()
     }

@@ -4,9 +4,11 @@
 //! anew each hour, and single identities when they are not known, or connect a while after they were last asked for.
 
 mod cache;
-mod entry;
+mod record;
+mod source;
 
-pub use entry::{Authentication, Capabilities, Entry, Keys, Thumbprints};
+pub(crate) use source::HubScope;
+pub use source::{ScopePage, ScopeSource};
 
 use super::store::{Error as StoreError, Store, Table};
 use async_trait::async_trait;
@@ -32,25 +34,6 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 const ENTRIES_MAX: usize = 10_000;
 /// Pages of one reading at most.
 const PAGES_MAX: usize = 2_000;
-
-/// A page of the scope.
-#[derive(Debug, Default)]
-pub struct ScopePage {
-    /// Devices and modules, in any order.
-    pub entries: Vec<Entry>,
-    /// Where the next page begins.
-    pub next: Option<String>,
-}
-
-/// The hub's scope calls.
-#[async_trait]
-pub trait ScopeSource: Send + Sync + 'static {
-    /// A page of all identities; the text of an error names the cause.
-    async fn page(&self, from: Option<&str>) -> Result<ScopePage, String>;
-
-    /// One identity; an empty page where it is not in the scope.
-    async fn one(&self, identity: &Identity) -> Result<ScopePage, String>;
-}
 
 /// The identities of this device's scope. Cheap to clone.
 #[derive(Clone)]
@@ -83,10 +66,10 @@ impl Scope {
     ) -> Result<Self, StoreError> {
         let mut cache = Cache::default();
         for (key, value) in store.all(Table::Identities).await? {
-            match serde_json::from_slice::<Entry>(&value) {
-                Ok(entry) => _ = cache.set(entry, None),
+            match record::from_bytes(&value) {
+                Some(record) => cache.set(record, None),
                 // It is told anew by the hub.
-                Err(_) => tracing::warn!(identity = key, "a stored identity cannot be read and is left out"),
+                None => tracing::warn!(identity = key, "a stored identity cannot be read and is left out"),
             }
         }
         Ok(Self(Arc::new(Inner {
@@ -103,8 +86,8 @@ impl Scope {
     }
 
     /// Takes in an identity that is known before the hub told of it, e.g. a module made just now.
-    pub async fn learn(&self, entry: Entry) -> Result<(), Refusal> {
-        Ok(self.apply(vec![entry], Vec::new()).await?)
+    pub async fn learn(&self, record: IdentityRecord) -> Result<(), Refusal> {
+        Ok(self.apply(vec![record], Vec::new()).await?)
     }
 
     /// Forgets an identity that was removed just now.
@@ -165,18 +148,18 @@ impl Scope {
     /// Reads the whole scope; gives how many identities are in it.
     pub async fn read_all(&self) -> Result<usize, String> {
         let began = self.0.clock.now();
-        let (mut entries, mut from) = (Vec::new(), None);
+        let (mut records, mut from) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let page = self.0.source.page(from.as_deref()).await?;
-            entries.extend(page.entries);
-            if entries.len() > ENTRIES_MAX {
+            records.extend(page.records);
+            if records.len() > ENTRIES_MAX {
                 return Err(format!("the scope has more than {ENTRIES_MAX} identities"));
             }
             from = page.next.filter(|next| !next.is_empty());
             if from.is_none() {
-                let count = entries.len();
-                let gone = self.cache().missing(&entries, began);
-                self.apply(entries, gone).await.map_err(|error| error.to_string())?;
+                let count = records.len();
+                let gone = self.cache().missing(&records, began);
+                self.apply(records, gone).await.map_err(|error| error.to_string())?;
                 return Ok(count);
             }
         }
@@ -185,12 +168,12 @@ impl Scope {
 
     async fn ask(&self, identity: &Identity) -> Result<(), String> {
         let page = self.0.source.one(identity).await?;
-        let gone = match page.entries.iter().any(|entry| entry.identity() == *identity) {
+        let gone = match page.records.iter().any(|record| record.identity == *identity) {
             true => Vec::new(),
             // The hub's answer for a stranger is nothing.
             false => vec![identity.clone()],
         };
-        self.apply(page.entries, gone).await.map_err(|error| error.to_string())
+        self.apply(page.records, gone).await.map_err(|error| error.to_string())
     }
 
     async fn ask_waiting(&self) {
@@ -203,20 +186,19 @@ impl Scope {
     }
 
     /// Takes changes in: memory and disk first, then whoever listens.
-    async fn apply(&self, entries: Vec<Entry>, gone: Vec<Identity>) -> Result<(), StoreError> {
+    async fn apply(&self, records: Vec<IdentityRecord>, gone: Vec<Identity>) -> Result<(), StoreError> {
         let _turn = self.0.storing.lock().await;
         let now = self.0.clock.now();
         let (mut rows, mut changed) = (Vec::new(), Vec::new());
         {
             let cache = self.cache();
-            for entry in &entries {
-                if cache.entry(&entry.identity()) != Some(entry) {
-                    let bytes = serde_json::to_vec(entry).unwrap_or_default();
-                    rows.push((entry.identity().to_string(), Some(bytes)));
-                    changed.push(entry.identity());
+            for record in &records {
+                if cache.get(&record.identity).as_deref() != Some(record) {
+                    rows.push((record.identity.to_string(), Some(record::to_bytes(record))));
+                    changed.push(record.identity.clone());
                 }
             }
-            for identity in gone.iter().filter(|identity| cache.entry(identity).is_some()) {
+            for identity in gone.iter().filter(|identity| cache.get(identity).is_some()) {
                 rows.push((identity.to_string(), None));
                 changed.push(identity.clone());
             }
@@ -226,7 +208,7 @@ impl Scope {
         }
         {
             let mut cache = self.cache();
-            entries.into_iter().for_each(|entry| cache.set(entry, Some(now)));
+            records.into_iter().for_each(|record| cache.set(record, Some(now)));
             gone.iter().for_each(|identity| cache.remove(identity));
         }
         let listeners = lock(&self.0.listeners).clone();

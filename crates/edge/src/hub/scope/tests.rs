@@ -1,6 +1,6 @@
 use super::*;
 use ironbrook_log::Memory;
-use ironbrook_model::{SharedAccessKey, SymmetricKeys, Timestamp};
+use ironbrook_model::{AuthenticationType, IdentityStatus, SharedAccessKey, SymmetricKeys, Timestamp};
 use ironbrook_testkit::TestClock;
 use std::path::Path;
 
@@ -9,13 +9,13 @@ const NOW: Timestamp = Timestamp::from_secs(1_790_000_000);
 /// A hub with these identities; `None` is away.
 #[derive(Default)]
 struct Source {
-    entries: Mutex<Option<Vec<Entry>>>,
+    entries: Mutex<Option<Vec<IdentityRecord>>>,
     asked: Mutex<Vec<String>>,
 }
 
 impl Source {
-    fn set(&self, entries: Option<&[Entry]>) {
-        *lock(&self.entries) = entries.map(<[Entry]>::to_vec);
+    fn set(&self, entries: Option<&[IdentityRecord]>) {
+        *lock(&self.entries) = entries.map(<[IdentityRecord]>::to_vec);
     }
 
     fn asked(&self) -> usize {
@@ -29,21 +29,29 @@ impl ScopeSource for Source {
         let entries = lock(&self.entries).clone().ok_or("away")?;
         let at: usize = from.map_or(0, |from| from.parse().unwrap());
         let next = (at + 1 < entries.len()).then(|| (at + 1).to_string());
-        Ok(ScopePage { entries: entries.get(at).cloned().into_iter().collect(), next })
+        Ok(ScopePage { records: entries.get(at).cloned().into_iter().collect(), next })
     }
 
     async fn one(&self, identity: &Identity) -> Result<ScopePage, String> {
         lock(&self.asked).push(identity.to_string());
         let entries = lock(&self.entries).clone().ok_or("away")?;
-        let entries = entries.into_iter().filter(|entry| entry.identity() == *identity).collect();
-        Ok(ScopePage { entries, next: None })
+        let records = entries.into_iter().filter(|record| record.identity == *identity).collect();
+        Ok(ScopePage { records, next: None })
     }
 }
 
-fn module(name: &str, key: &str) -> Entry {
+fn module(name: &str, key: &str) -> IdentityRecord {
     let key = SharedAccessKey::from_bytes(key.as_bytes());
     let keys = SymmetricKeys { primary: key.clone(), secondary: key };
-    Entry::module(&id(name), "1", &keys)
+    IdentityRecord {
+        identity: id(name),
+        generation_id: "1".to_owned(),
+        status: IdentityStatus::Enabled,
+        authentication: AuthenticationType::Sas(keys),
+        is_gateway: false,
+        parents: Vec::new(),
+        status_updated: None,
+    }
 }
 
 fn id(module: &str) -> Identity {
@@ -96,7 +104,7 @@ async fn the_scope_is_read_in_pages_kept_and_known_without_the_hub() {
     source.set(None);
     assert!(world.scope.read_all().await.is_err());
     let again = super::tests::world(world.storage.power_cut(1), source).await;
-    assert_eq!(*again.scope.find(&id("b")).await.unwrap().unwrap(), module("b", "2").record());
+    assert_eq!(*again.scope.find(&id("b")).await.unwrap().unwrap(), module("b", "2"));
     assert!(again.scope.find(&id("c")).await.unwrap().is_none());
 }
 
