@@ -51,7 +51,7 @@ class Load:
             self.acknowledged.append(in_flight.pop(which))
 
     def finish(self):
-        self.thread.join(30)
+        self.thread.join(90)
         assert not self.thread.is_alive()
         self.client.close()
 
