@@ -9,3 +9,6 @@
 pub mod value;
 
 pub mod functions;
+
+mod near;
+pub mod ops;

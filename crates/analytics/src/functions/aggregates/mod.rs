@@ -1,0 +1,377 @@
+//! Aggregates as state machines: values of a window's events go in one by one, one value comes out.
+//!
+//! A query's call is an [`Aggregate`], one group's state an [`Accumulator`]. States of disjoint sets of events
+//! [merge](Accumulator::merge) into that of their union, which is how overlapping windows share work: nothing is ever taken
+//! out again, so no float drifts. All skip `NULL` except `COUNT(*)`, `Collect`, `CollectTop` and `TopOne`.
+//!
+//! Not here: windows, `OVER`, `DISTINCT` as a word; user-defined aggregates.
+
+mod extreme;
+mod numeric;
+mod ordered;
+#[cfg(test)]
+mod tests;
+
+use crate::value::snapshot::{Reader, SnapshotError, Writer};
+use crate::value::{EvalError, GroupKey, Value};
+use extreme::Extreme;
+use numeric::{Moments, Sum};
+use ordered::{Percentile, Top};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// An aggregate function of the language, without its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AggregateKind {
+    /// `COUNT`, `COUNT_BIG`.
+    Count,
+    /// `SUM`.
+    Sum,
+    /// `AVG`.
+    Avg,
+    /// `MIN`.
+    Min,
+    /// `MAX`.
+    Max,
+    /// `STDEV`.
+    StDev,
+    /// `STDEVP`.
+    StDevP,
+    /// `VAR`.
+    Var,
+    /// `VARP`.
+    VarP,
+    /// `PERCENTILE_CONT`.
+    PercentileCont,
+    /// `PERCENTILE_DISC`.
+    PercentileDisc,
+    /// `Collect`.
+    Collect,
+    /// `CollectTop`.
+    CollectTop,
+    /// `TopOne`.
+    TopOne,
+    /// `STRING_AGG`.
+    StringAgg,
+}
+
+/// Every aggregate by its documented name.
+pub const NAMES: [(&str, AggregateKind); 16] = [
+    ("COUNT", AggregateKind::Count),
+    ("COUNT_BIG", AggregateKind::Count),
+    ("SUM", AggregateKind::Sum),
+    ("AVG", AggregateKind::Avg),
+    ("MIN", AggregateKind::Min),
+    ("MAX", AggregateKind::Max),
+    ("STDEV", AggregateKind::StDev),
+    ("STDEVP", AggregateKind::StDevP),
+    ("VAR", AggregateKind::Var),
+    ("VARP", AggregateKind::VarP),
+    ("PERCENTILE_CONT", AggregateKind::PercentileCont),
+    ("PERCENTILE_DISC", AggregateKind::PercentileDisc),
+    ("Collect", AggregateKind::Collect),
+    ("CollectTop", AggregateKind::CollectTop),
+    ("TopOne", AggregateKind::TopOne),
+    ("STRING_AGG", AggregateKind::StringAgg),
+];
+
+/// The aggregate of a name, in any case.
+pub fn lookup(name: &str) -> Option<AggregateKind> {
+    NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+}
+
+/// A call of an aggregate: the function and what is constant in it. What [`Accumulator::add`] wants for each event is said here.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Aggregate {
+    /// `COUNT(*)`, `COUNT()`, `COUNT(input)`: no argument.
+    CountAll,
+    /// `COUNT(e)`: the value.
+    Count,
+    /// `COUNT(DISTINCT e)`: the value; an event as a record.
+    CountDistinct,
+    /// `SUM(e)`: the value. Whole numbers stay `bigint`.
+    Sum,
+    /// `AVG(e)`: the value. Always a `float`.
+    Avg,
+    /// `MIN(e)`: the value. Texts count as `float` unless `text` says that the query casts them to `nvarchar(max)`.
+    Min {
+        /// Whether texts are compared as texts.
+        text: bool,
+    },
+    /// `MAX(e)`: as `MIN`.
+    Max {
+        /// Whether texts are compared as texts.
+        text: bool,
+    },
+    /// `STDEV(e)`: the value; the deviation of a sample, `NULL` for fewer than two values.
+    StDev,
+    /// `STDEVP(e)`: the value; the deviation of all there is.
+    StDevP,
+    /// `VAR(e)`: the value; the variance of a sample, `NULL` for fewer than two values.
+    Var,
+    /// `VARP(e)`: the value; the variance of all there is.
+    VarP,
+    /// `PERCENTILE_CONT(f) OVER (ORDER BY e)`: the value of `e`; a `float`, between two values where need be.
+    PercentileCont {
+        /// 0 to 1.
+        fraction: f64,
+        /// `DESC`.
+        descending: bool,
+    },
+    /// `PERCENTILE_DISC(f) OVER (ORDER BY e)`: the value of `e`; one of them.
+    PercentileDisc {
+        /// 0 to 1.
+        fraction: f64,
+        /// `DESC`.
+        descending: bool,
+    },
+    /// `Collect(e)`, `Collect()`: the value, or the event as a record. An array in the order of coming.
+    Collect,
+    /// `CollectTop(n, e) OVER (ORDER BY …)`: the value, or the event as a record, then the value of each order column.
+    CollectTop {
+        /// How many at most.
+        count: usize,
+        /// For each order column whether it is `DESC`.
+        descending: Arc<[bool]>,
+    },
+    /// `TopOne(e) OVER (ORDER BY …)`: as `CollectTop` with one, but that value itself; of equal ones the first that came.
+    TopOne {
+        /// For each order column whether it is `DESC`.
+        descending: Arc<[bool]>,
+    },
+    /// `STRING_AGG(e, separator)`: the value.
+    StringAgg {
+        /// What stands between.
+        separator: Arc<str>,
+    },
+}
+
+/// The state of an aggregate for one group.
+#[derive(Debug, Clone)]
+pub struct Accumulator {
+    state: State,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    CountAll(i64),
+    Count(i64),
+    Distinct { seen: HashSet<GroupKey>, weight: usize },
+    Sum(Sum),
+    Avg(Sum),
+    Extreme(Extreme),
+    Moments { of: Spread, moments: Moments },
+    Percentile(Percentile),
+    Collect { values: Vec<Value>, weight: usize },
+    Top(Top),
+    Joined { separator: Arc<str>, text: Option<String> },
+}
+
+/// Which of the four measures of spread.
+#[derive(Debug, Clone, Copy)]
+struct Spread {
+    /// Of a sample: divided by one less.
+    sample: bool,
+    /// The deviation, not the variance.
+    root: bool,
+}
+
+impl Accumulator {
+    /// The state before any event.
+    pub fn new(aggregate: &Aggregate) -> Self {
+        let spread = |sample, root| State::Moments { of: Spread { sample, root }, moments: Moments::default() };
+        let state = match aggregate {
+            Aggregate::CountAll => State::CountAll(0),
+            Aggregate::Count => State::Count(0),
+            Aggregate::CountDistinct => State::Distinct { seen: HashSet::new(), weight: 0 },
+            Aggregate::Sum => State::Sum(Sum::default()),
+            Aggregate::Avg => State::Avg(Sum::default()),
+            Aggregate::Min { text } => State::Extreme(Extreme::new("MIN", *text)),
+            Aggregate::Max { text } => State::Extreme(Extreme::new("MAX", *text)),
+            Aggregate::StDev => spread(true, true),
+            Aggregate::StDevP => spread(false, true),
+            Aggregate::Var => spread(true, false),
+            Aggregate::VarP => spread(false, false),
+            Aggregate::PercentileCont { fraction, descending } => {
+                State::Percentile(Percentile::new(*fraction, *descending, true))
+            }
+            Aggregate::PercentileDisc { fraction, descending } => {
+                State::Percentile(Percentile::new(*fraction, *descending, false))
+            }
+            Aggregate::Collect => State::Collect { values: Vec::new(), weight: 0 },
+            Aggregate::CollectTop { count, descending } => State::Top(Top::new(Some(*count), descending)),
+            Aggregate::TopOne { descending } => State::Top(Top::new(None, descending)),
+            Aggregate::StringAgg { separator } => State::Joined { separator: separator.clone(), text: None },
+        };
+        Self { state }
+    }
+
+    /// Takes in one event: the arguments that the [`Aggregate`] names, in that order; missing ones are `NULL`.
+    ///
+    /// # Errors
+    /// [`EvalError::InvalidArgument`] for a type the function does not take.
+    pub fn add(&mut self, args: &[Value]) -> Result<(), EvalError> {
+        let value = args.first().unwrap_or(&Value::Null);
+        match &mut self.state {
+            State::CountAll(count) => *count += 1,
+            State::Collect { values, weight } => {
+                *weight += value.weight();
+                values.push(value.clone());
+            }
+            State::Top(top) => top.add(value, args.get(1..).unwrap_or_default())?,
+            _ if value.is_null() => {}
+            State::Count(count) => *count += 1,
+            State::Distinct { seen, weight } => {
+                if seen.insert(GroupKey(value.clone())) {
+                    *weight += value.weight();
+                }
+            }
+            State::Sum(sum) => sum.add("SUM", value)?,
+            State::Avg(sum) => sum.add("AVG", value)?,
+            State::Extreme(extreme) => extreme.add(value)?,
+            State::Moments { of, moments } => moments.add(of.name(), value)?,
+            State::Percentile(percentile) => percentile.add(value)?,
+            State::Joined { separator, text } => join(separator, text, value)?,
+        }
+        Ok(())
+    }
+
+    /// Takes in all that another state of the same aggregate has; its events count as later ones.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add). A state of another aggregate is a mistake of the caller and changes nothing.
+    pub fn merge(&mut self, other: &Self) -> Result<(), EvalError> {
+        match (&mut self.state, &other.state) {
+            (State::CountAll(a), State::CountAll(b)) | (State::Count(a), State::Count(b)) => *a += b,
+            (State::Distinct { seen, weight }, State::Distinct { seen: others, .. }) => {
+                for key in others {
+                    if seen.insert(key.clone()) {
+                        *weight += key.0.weight();
+                    }
+                }
+            }
+            (State::Sum(a), State::Sum(b)) | (State::Avg(a), State::Avg(b)) => a.merge(b),
+            (State::Extreme(a), State::Extreme(b)) => a.merge(b)?,
+            (State::Moments { moments: a, .. }, State::Moments { moments: b, .. }) => a.merge(b),
+            (State::Percentile(a), State::Percentile(b)) => a.merge(b),
+            (State::Collect { values, weight }, State::Collect { values: others, weight: more }) => {
+                values.extend_from_slice(others);
+                *weight += more;
+            }
+            (State::Top(a), State::Top(b)) => a.merge(b),
+            (State::Joined { separator, text }, State::Joined { text: Some(other), .. }) => {
+                join(separator, text, &Value::text(other))?;
+            }
+            (State::Joined { .. }, State::Joined { text: None, .. }) => {}
+            _ => debug_assert!(false, "states of different aggregates"),
+        }
+        Ok(())
+    }
+
+    /// The result for the events so far.
+    ///
+    /// # Errors
+    /// [`EvalError::OutOfRange`] if its type cannot hold it.
+    pub fn finish(&self) -> Result<Value, EvalError> {
+        match &self.state {
+            State::CountAll(count) | State::Count(count) => Ok(Value::BigInt(*count)),
+            State::Distinct { seen, .. } => Ok(Value::BigInt(seen.len() as i64)),
+            State::Sum(sum) => sum.total(),
+            State::Avg(sum) => sum.mean(),
+            State::Extreme(extreme) => Ok(extreme.value().clone()),
+            State::Moments { of, moments } => Ok(moments.spread(of.sample, of.root).into()),
+            State::Percentile(percentile) => Ok(percentile.result()),
+            State::Collect { values, .. } => Ok(Value::Array(values.as_slice().into())),
+            State::Top(top) => Ok(top.result()),
+            State::Joined { text, .. } => Ok(text.clone().into()),
+        }
+    }
+
+    /// About how many bytes of events it holds; the states that only count or add up hold none.
+    pub fn weight(&self) -> usize {
+        match &self.state {
+            State::Distinct { weight, .. } | State::Collect { weight, .. } => *weight,
+            State::Percentile(percentile) => percentile.weight(),
+            State::Top(top) => top.weight(),
+            State::Joined { text, .. } => text.as_ref().map_or(0, String::len),
+            _ => 0,
+        }
+    }
+
+    /// Writes the state, which [`read`](Self::read) reads back for the same aggregate.
+    pub fn write(&self, out: &mut Writer) {
+        match &self.state {
+            State::CountAll(count) | State::Count(count) => out.signed(*count),
+            State::Distinct { seen, .. } => {
+                out.size(seen.len());
+                // In order, so that equal states give equal bytes.
+                let mut keys: Vec<_> = seen.iter().collect();
+                keys.sort_unstable();
+                keys.iter().for_each(|key| out.value(&key.0));
+            }
+            State::Sum(sum) | State::Avg(sum) => sum.write(out),
+            State::Extreme(extreme) => out.value(extreme.value()),
+            State::Moments { moments, .. } => moments.write(out),
+            State::Percentile(percentile) => percentile.write(out),
+            State::Collect { values, .. } => out.values(values),
+            State::Top(top) => top.write(out),
+            State::Joined { text, .. } => out.value(&text.clone().into()),
+        }
+    }
+
+    /// Reads what [`write`](Self::write) wrote.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] for any other bytes.
+    pub fn read(aggregate: &Aggregate, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        let mut accumulator = Self::new(aggregate);
+        match &mut accumulator.state {
+            State::CountAll(count) | State::Count(count) => *count = from.signed()?,
+            State::Distinct { seen, weight } => {
+                for value in from.values()? {
+                    *weight += value.weight();
+                    seen.insert(GroupKey(value));
+                }
+            }
+            State::Sum(sum) | State::Avg(sum) => *sum = Sum::read(from)?,
+            State::Extreme(extreme) => extreme.restore(from.value()?)?,
+            State::Moments { moments, .. } => *moments = Moments::read(from)?,
+            State::Percentile(percentile) => percentile.restore(from)?,
+            State::Collect { values, weight } => {
+                *values = from.values()?;
+                *weight = values.iter().map(Value::weight).sum();
+            }
+            State::Top(top) => top.restore(from)?,
+            State::Joined { text, .. } => {
+                *text = match from.value()? {
+                    Value::NVarchar(joined) => Some((*joined).to_owned()),
+                    Value::Null => None,
+                    _ => return Err(SnapshotError::Damaged("a joined text")),
+                }
+            }
+        }
+        Ok(accumulator)
+    }
+}
+
+impl Spread {
+    fn name(self) -> &'static str {
+        match (self.sample, self.root) {
+            (true, true) => "STDEV",
+            (false, true) => "STDEVP",
+            (true, false) => "VAR",
+            (false, false) => "VARP",
+        }
+    }
+}
+
+/// Appends one more part to a text; the first comes without separator.
+fn join(separator: &str, text: &mut Option<String>, value: &Value) -> Result<(), EvalError> {
+    let values = std::slice::from_ref(value);
+    let part = super::arguments::Arguments { function: "STRING_AGG", values }.text(0)?;
+    match text {
+        Some(text) => *text += &[separator, &part].concat(),
+        None => *text = Some(part.into_owned()),
+    }
+    Ok(())
+}

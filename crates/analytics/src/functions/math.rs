@@ -1,0 +1,6 @@
+//! Functions.
+
+use super::ScalarFunction;
+
+/// The rows.
+pub const TABLE: &[ScalarFunction] = &[];

@@ -1,0 +1,179 @@
+use super::*;
+use crate::value::DateTime;
+use proptest::prelude::*;
+
+fn events(payload: &str) -> Result<Vec<String>, JsonError> {
+    let events = Value::from_json(payload.as_bytes(), &JsonOptions::default())?;
+    Ok(events.iter().map(Value::to_json).collect())
+}
+
+#[test]
+fn objects_arrays_and_lines() {
+    assert_eq!(events(r#" {"a": 1} "#).unwrap(), [r#"{"a":1}"#]);
+    assert_eq!(events("\u{feff}[{\"a\":1},{\"a\":[true,null]}]").unwrap(), [r#"{"a":1}"#, r#"{"a":[true,null]}"#]);
+    assert_eq!(events("{\"a\":1}\n{\"b\":{}}\r\n\n[]").unwrap(), [r#"{"a":1}"#, r#"{"b":{}}"#]);
+    assert_eq!(events("  \n").unwrap().len(), 0);
+}
+
+#[test]
+fn types_of_values() {
+    let payload = br#"{"i":-9223372036854775808,"f":1.0,"e":1e2,"s":"2024-01-01T00:00:00Z","b":true,"n":null,"z":-0}"#;
+    let event = &Value::from_json(payload, &JsonOptions::default()).unwrap()[0];
+    assert_eq!(event.field("i"), &Value::BigInt(i64::MIN));
+    assert_eq!(event.field("f"), &Value::Float(1.0));
+    assert_eq!(event.field("e"), &Value::Float(100.0));
+    assert_eq!(event.field("s").type_name(), "nvarchar(max)");
+    assert_eq!(event.field("b"), &Value::Bit(true));
+    assert_eq!(event.field("z"), &Value::BigInt(0));
+    let text = r#"{"i":-9223372036854775808,"f":1.0,"e":100.0,"s":"2024-01-01T00:00:00Z","b":true,"n":null,"z":0}"#;
+    assert_eq!(event.to_json(), text);
+}
+
+#[test]
+fn older_levels() {
+    let options = JsonOptions { bits: false, dates: true, lower_case_names: true };
+    let payload = br#"{"Time":"2024-01-01T00:00:00Z","Day":"2024-01-01","On":{"Deep":true}}"#;
+    let event = &Value::from_json(payload, &options).unwrap()[0];
+    assert_eq!(event.field("time"), &Value::DateTime(DateTime::parse("2024-01-01").unwrap()));
+    assert_eq!(event.field("day"), &Value::text("2024-01-01"));
+    assert_eq!(event.field("on").field("deep"), &Value::BigInt(1));
+    assert_eq!(
+        Value::from_json(br#"{"A":1,"a":2}"#, &options),
+        Err(JsonError::SameName { offset: 13 })
+    );
+}
+
+#[test]
+fn what_is_no_event_is_named_as_in_the_service() {
+    for (payload, found) in [
+        ("1", "Integer"), ("-1.5", "Float"), ("\"x\"", "String"), ("true", "Boolean"), ("null", "Null"),
+        ("[1]", "Integer"), ("[[]]", "StartArray"), ("x", "None"), ("{} 1e3", "Float"),
+    ] {
+        assert_eq!(events(payload), Err(JsonError::NotEvents { found }), "{payload}");
+    }
+    let text = "Json input stream should either be an array of objects or line separated objects. Found token type: Integer";
+    assert_eq!(events("1").unwrap_err().to_string(), text);
+}
+
+#[test]
+fn an_invalid_event_fails_alone_but_broken_json_ends_the_payload() {
+    let mut seen = Vec::new();
+    let payload = br#"[{"n":1},{"n":9223372036854775808},{"n":1e999},7,{"n":2},{"n":]"#;
+    JsonReader::new(JsonOptions::default()).read(payload, &mut |event| {
+        seen.push(event.map(|event| event.get("n").cloned()).map_err(|error| error.to_string()));
+    });
+    assert_eq!(seen.len(), 6);
+    assert_eq!(seen[0], Ok(Some(Value::BigInt(1))));
+    assert_eq!(seen[1], Err("the number at byte 14 does not fit into 'bigint'".into()));
+    assert_eq!(seen[2], Err("the number at byte 40 does not fit into 'float'".into()));
+    assert!(seen[3].as_ref().unwrap_err().ends_with("Integer"));
+    assert_eq!(seen[4], Ok(Some(Value::BigInt(2))));
+    assert_eq!(seen[5], Err("no JSON at byte 62: expected a value".into()));
+}
+
+#[test]
+fn of_equal_names_the_last_value_counts() {
+    assert_eq!(events(r#"{"a":1,"b":2,"a":3}"#).unwrap(), [r#"{"a":3,"b":2}"#]);
+    let many: String = (0..5000).map(|number| format!(r#""n{}":{number},"#, number % 100)).collect();
+    let event = &Value::from_json(format!(r#"{{{many}"x":0}}"#).as_bytes(), &JsonOptions::default()).unwrap()[0];
+    assert_eq!(event.field("n7"), &Value::BigInt(4907));
+}
+
+#[test]
+fn texts() {
+    let payload = r#"{"a":"q\"\\\/\b\f\n\r\t","b":"\u00e9\ud83d\ude00","c":"\ud83d x\ud83d\u0041","d":"é😀","e":""}"#;
+    let event = &Value::from_json(payload.as_bytes(), &JsonOptions::default()).unwrap()[0];
+    assert_eq!(event.field("a"), &Value::text("q\"\\/\u{8}\u{c}\n\r\t"));
+    assert_eq!(event.field("b"), event.field("d"));
+    assert_eq!(event.field("c"), &Value::text("\u{fffd} x\u{fffd}A"));
+    assert_eq!(event.field("e"), &Value::text(""));
+}
+
+#[test]
+fn what_is_no_json() {
+    for payload in [
+        "{", "[", "{]", "[}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "[{},]", "{a:1}", "{'a':1}", "{\"a\":01}",
+        "{\"a\":1.}", "{\"a\":.5}", "{\"a\":+1}", "{\"a\":1e}", "{\"a\":-}", "{\"a\":tru}", "{\"a\":NaN}",
+        "{\"a\":\"\n\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}", "{\"a\":\"\\u12é\"}", "{\"a\":\"", "{} x", "{\"a\":1}}",
+    ] {
+        assert!(events(payload).is_err(), "{payload}");
+    }
+    assert!(Value::from_json(b"{\"a\":\"\xff\"}", &JsonOptions::default()).is_err());
+}
+
+#[test]
+fn depth_is_bounded() {
+    let nested = |depth: usize| format!("{}{}", "{\"a\":".repeat(depth - 1) + "{", "}".repeat(depth));
+    assert!(events(&nested(MAX_DEPTH)).is_ok());
+    assert!(matches!(events(&nested(MAX_DEPTH + 1)), Err(JsonError::TooDeep { .. })));
+    assert!(matches!(events(&"[".repeat(1_000_000)), Err(_)));
+}
+
+#[test]
+fn values_alone() {
+    let mut reader = JsonReader::new(JsonOptions::default());
+    assert_eq!(reader.read_value(b" [1] "), Ok(vec![Value::BigInt(1)].into()));
+    assert_eq!(reader.read_value(b"\"x\""), Ok(Value::text("x")));
+    assert!(reader.read_value(b"1 2").is_err());
+    assert!(reader.read_value(b"{\"a\":1e999}").is_err());
+    assert_eq!(reader.read_value(b"{}"), Ok(Record::default().into()));
+}
+
+/// Any value that may flow.
+pub fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::Bit),
+        any::<i64>().prop_map(Value::BigInt),
+        (prop::num::f64::NORMAL | prop::num::f64::ZERO).prop_map(Value::Float),
+        any::<String>().prop_map(Value::from),
+        (0..=DateTime::MAX.0).prop_map(|ticks| Value::DateTime(DateTime(ticks))),
+    ];
+    leaf.prop_recursive(4, 32, 6, |inner| {
+        let fields = prop::collection::vec(("[a-c]{0,2}", inner.clone()), 0..6);
+        let fields = fields.prop_map(|fields| fields.into_iter().map(|(name, value)| (name.into(), value)));
+        prop_oneof![
+            prop::collection::vec(inner, 0..6).prop_map(Value::from),
+            fields.prop_map(|fields| Value::from(Record::from_iter(fields))),
+        ]
+    })
+}
+
+/// What comes back when a value was written: datetimes are texts then.
+fn as_read(value: &Value) -> Value {
+    match value {
+        Value::DateTime(time) => Value::from(time.to_string()),
+        Value::Array(items) => items.iter().map(as_read).collect::<Vec<_>>().into(),
+        Value::Record(record) => {
+            Record::from_iter(record.iter().map(|(name, value)| (name.clone(), as_read(value)))).into()
+        }
+        other => other.clone(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn values_go_round(value in any_value()) {
+        let mut reader = JsonReader::new(JsonOptions::default());
+        prop_assert_eq!(reader.read_value(value.to_json().as_bytes()), Ok(as_read(&value)));
+    }
+
+    #[test]
+    fn agrees_with_another_reader(text in r#"[\[\]{}:,"\\ abntru0-9.eE+-]{0,24}"#) {
+        let ours = JsonReader::new(JsonOptions::default()).read_value(text.as_bytes());
+        let other = serde_json::from_str::<serde_json::Value>(&text);
+        let refused = matches!(ours, Err(JsonError::Syntax { .. }));
+        let range = matches!(ours, Err(JsonError::NumberRange { .. }));
+        prop_assert!(refused == other.is_err() || range, "{} {:?} {:?}", text, ours, other);
+    }
+
+    #[test]
+    fn damaged_json_gives_events_or_an_error(value in any_value(), at: prop::sample::Index, byte: u8) {
+        let mut bytes = value.to_json().into_bytes();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _ = Value::from_json(&bytes, &JsonOptions::default());
+    }
+}
