@@ -1,19 +1,25 @@
-//! Endpoint executors: each reads one queue of one partition, gathers batches, and hands them to the endpoint.
+//! Endpoint executors: each reads the queues of one endpoint in one partition, gathers batches, and hands them to the endpoint.
 //!
 //! A batch is decided by the log and the endpoint's [`Batching`](crate::seams::Batching) alone: its first message, the
 //! bounds on messages and bytes, and the time its messages were enqueued. So the same batch comes again after a crash, but for
 //! one cut short by a drain.
+//!
+//! An endpoint has a queue for each priority of its routes. The next batch is always taken from the best queue that has
+//! something; each queue has a checkpoint of its own. Endpoints come and go while the executors run: [`Handle::add`] and
+//! [`Handle::retire`].
 
 mod gather;
-mod health;
+mod handle;
+mod shared;
 mod task;
 
-pub use health::{EndpointHealth, Handle};
+pub use handle::{EndpointHealth, Handle};
 
 use crate::Metrics;
+use crate::router::DEFAULT_PRIORITY;
 use crate::seams::{Endpoint, Seams};
-use health::Shared;
-use ironbrook_log::{Error as LogError, PartitionId, QueueId};
+use ironbrook_log::{Error as LogError, QueueId};
+use shared::{Entry, Shared};
 use std::sync::Arc;
 use std::time::Duration;
 use task::Task;
@@ -27,7 +33,7 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// Messages older than this that an endpoint could not take are dead-lettered, so that one dead endpoint never pins the
-    /// disk. The original retries for 24 hours.
+    /// disk. The original retries for 24 hours. Queues may have a time to live of their own.
     pub time_to_live: Duration,
     /// How long what is gathered may take to be sent after a cancel.
     pub drain: Duration,
@@ -39,35 +45,47 @@ impl Default for Config {
     }
 }
 
+/// A queue of an endpoint. Its checkpoint goes by its [`queue_name`](crate::router::queue_name).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndpointQueue {
+    /// Its number in the log.
+    pub id: QueueId,
+    /// Lower numbers are served first; each at most once for an endpoint.
+    pub priority: u32,
+    /// Messages older than this are dead-lettered instead of delivered. `None`: they are always tried once, and given up by
+    /// [`Config::time_to_live`] after that.
+    pub time_to_live: Option<Duration>,
+}
+
+impl From<QueueId> for EndpointQueue {
+    /// The only queue of an endpoint whose routes have no priority.
+    fn from(id: QueueId) -> Self {
+        Self { id, priority: DEFAULT_PRIORITY, time_to_live: None }
+    }
+}
+
 /// All executors of a hub.
 pub struct Executors {
-    tasks: Vec<Task>,
     shared: Arc<Shared>,
 }
 
 impl Executors {
-    /// For these endpoints and the queues routes fill for them. The built-in `events` endpoint needs none: its readers come
-    /// themselves.
+    /// For these endpoints and the queues routes fill for them; more may be added. The built-in `events` endpoint needs none:
+    /// its readers come themselves. A queue without checkpoint is read from the beginning of the log.
     pub fn new(
         seams: &Seams,
         endpoints: &[(QueueId, Arc<dyn Endpoint>)],
         config: Config,
         metrics: &Metrics,
     ) -> Self {
-        let partitions = seams.log.partitions();
-        let names = endpoints.iter().map(|(_, endpoint)| endpoint.name().to_owned()).collect();
-        let shared = Arc::new(Shared::new(names, partitions));
-        let mut tasks = Vec::new();
-        for (index, (queue, endpoint)) in endpoints.iter().enumerate() {
-            for partition in (0..partitions).map(PartitionId) {
-                let endpoint = Arc::clone(endpoint);
-                tasks.push(Task::new(seams, *queue, endpoint, partition, index, config, metrics, &shared));
-            }
+        let shared = Arc::new(Shared::new(seams, config, metrics));
+        for (queue, endpoint) in endpoints {
+            shared.insert(Entry::new(Arc::clone(endpoint), vec![(*queue).into()], seams.log.partitions()));
         }
-        Self { tasks, shared }
+        Self { shared }
     }
 
-    /// Tells where the executors stand.
+    /// Tells where the executors stand, and changes which there are.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.shared))
     }
@@ -76,24 +94,41 @@ impl Executors {
     /// restart, which recovers from disk, helps.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), LogError> {
         let mut running = JoinSet::new();
-        for task in self.tasks {
-            running.spawn(supervise(task, cancel.clone()));
-        }
         let mut result = Ok(());
-        while let Some(ended) = running.join_next().await {
-            if let Ok(Err(error)) = ended {
-                result = Err(error);
-                cancel.cancel();
+        loop {
+            self.shared.start_fresh(|task, entry| {
+                running.spawn(entry.tasks.track_future(supervise(task, cancel.clone())));
+            });
+            tokio::select! {
+                biased;
+                Some(ended) = running.join_next() => {
+                    if let Ok(Err(error)) = ended {
+                        result = Err(error);
+                        cancel.cancel();
+                    }
+                }
+                () = cancel.cancelled(), if running.is_empty() => return result,
+                () = self.shared.fresh(), if !cancel.is_cancelled() => {}
             }
         }
-        result
     }
 }
 
 /// Keeps an executor going: an endpoint that panics or a disk that fails for a moment must not stop it for ever.
 async fn supervise(task: Task, cancel: CancellationToken) -> Result<(), LogError> {
     loop {
-        let why = match tokio::spawn(task.clone().run(cancel.clone())).await {
+        let mut running = tokio::spawn(task.clone().run(cancel.clone()));
+        let ended = tokio::select! {
+            biased;
+            () = task.retired() => {
+                running.abort();
+                // What it began with the checkpoints is over before its successor looks at them.
+                drop(running.await);
+                return Ok(());
+            }
+            ended = &mut running => ended,
+        };
+        let why = match ended {
             Ok(Ok(())) | Ok(Err(LogError::Closed)) => return Ok(()),
             Ok(Err(LogError::Poisoned)) => return Err(LogError::Poisoned),
             Ok(Err(error)) => error.to_string(),
@@ -108,10 +143,13 @@ async fn supervise(task: Task, cancel: CancellationToken) -> Result<(), LogError
         tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(()),
+            () = task.retired() => return Ok(()),
             () = task.rest(RESTART_PAUSE) => {}
         }
     }
 }
 
+#[cfg(test)]
+mod priority_tests;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,11 @@
 //! The executor of one endpoint and partition.
 
-use super::Config;
 use super::gather::{Gathering, Taken};
-use super::health::Shared;
+use super::shared::Entry;
+use super::{Config, EndpointQueue};
 use crate::metrics::{Labels, Metrics};
 use crate::record;
-use crate::seams::{Checkpoints, Clock, Endpoint, Log, Routed, Seams, Sent};
+use crate::seams::{Checkpoints, Clock, Log, Routed, Seams, Sent};
 use ironbrook_log::{Error as LogError, Offset, PartitionId, QueueId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,14 +31,20 @@ pub(super) struct Task {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     labels: Labels,
-    queue: QueueId,
-    endpoint: Arc<dyn Endpoint>,
+    entry: Arc<Entry>,
     partition: PartitionId,
-    /// Its place in `shared`.
-    index: usize,
-    consumer: String,
     config: Config,
-    shared: Arc<Shared>,
+}
+
+/// Where one queue is read.
+struct Cursor {
+    /// Its place in the entry.
+    index: usize,
+    queue: EndpointQueue,
+    consumer: String,
+    /// The checkpoint on disk.
+    stored: Offset,
+    next: Offset,
 }
 
 /// Whether a batch found its end.
@@ -49,37 +55,40 @@ enum Fate {
     Interrupted,
 }
 
+/// What a look at a queue gave.
+enum Turn {
+    /// There is nothing in it.
+    Idle,
+    /// Records of others were skipped.
+    Skipped,
+    /// A batch found its end.
+    Sent,
+    /// The program stops in the middle of a batch.
+    Interrupted,
+}
+
 impl Task {
-    #[expect(clippy::too_many_arguments, reason = "called once, and each is a different thing")]
     pub(super) fn new(
         seams: &Seams,
-        queue: QueueId,
-        endpoint: Arc<dyn Endpoint>,
+        entry: Arc<Entry>,
         partition: PartitionId,
-        index: usize,
         config: Config,
         metrics: &Metrics,
-        shared: &Arc<Shared>,
     ) -> Self {
         Self {
             log: Arc::clone(&seams.log),
             checkpoints: Arc::clone(&seams.checkpoints),
             clock: Arc::clone(&seams.clock),
             metrics: metrics.clone(),
-            labels: vec![("endpoint", endpoint.name().to_owned())],
-            queue,
-            // By name, not by queue: people see it, and it tells queues of different endpoints apart for ever.
-            consumer: format!("endpoint:{}", endpoint.name()),
-            endpoint,
+            labels: vec![("endpoint", entry.name().to_owned())],
+            entry,
             partition,
-            index,
             config,
-            shared: Arc::clone(shared),
         }
     }
 
     pub(super) fn name(&self) -> &str {
-        self.endpoint.name()
+        self.entry.name()
     }
 
     pub(super) fn partition(&self) -> PartitionId {
@@ -90,8 +99,53 @@ impl Task {
         self.clock.sleep(duration).await;
     }
 
+    /// Waits until the endpoint is taken away.
+    pub(super) async fn retired(&self) {
+        self.entry.retired.cancelled().await;
+    }
+
     pub(super) async fn run(self, cancel: CancellationToken) -> Result<(), LogError> {
-        let mut stored = self.checkpoints.load(&self.consumer, self.partition).await?.unwrap_or_default();
+        let mut cursors = Vec::with_capacity(self.entry.queues.len());
+        for (index, queue) in self.entry.queues.iter().enumerate() {
+            cursors.push(self.open(index, *queue).await?);
+        }
+        let pause = (self.entry.endpoint.batching().max_delay / 10).min(GATHER_PAUSE_MAX);
+        loop {
+            let mut is_idle = true;
+            // After each batch the best queue comes first again.
+            for cursor in &mut cursors {
+                match self.turn(cursor, &cancel).await? {
+                    Turn::Idle => {}
+                    Turn::Skipped => is_idle = false,
+                    Turn::Sent => {
+                        is_idle = false;
+                        break;
+                    }
+                    Turn::Interrupted => return Ok(()),
+                }
+            }
+            if cancel.is_cancelled() {
+                break;
+            }
+            if is_idle {
+                let from = cursors.iter().map(|cursor| cursor.next).min().unwrap_or_default();
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => {}
+                    more = self.more(from, pause) => more?,
+                }
+            }
+        }
+        for cursor in &mut cursors {
+            self.store(cursor).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds where a queue is read on.
+    async fn open(&self, index: usize, queue: EndpointQueue) -> Result<Cursor, LogError> {
+        let consumer = self.entry.consumer(&queue);
+        let mut stored = self.checkpoints.load(&consumer, self.partition).await?.unwrap_or_default();
         let end = self.log.bounds(self.partition).end;
         if stored > end {
             // A log without syncs lost its tail, or it was removed and the checkpoints were not: what comes now is new.
@@ -104,48 +158,64 @@ impl Task {
             );
             stored = end;
         }
-        let mut next = stored;
-        self.shared.set_position(self.index, self.partition, next);
-        loop {
-            let first = self.log.bounds(self.partition).first;
-            if first > next {
-                // Retention took what the endpoint had not taken in time; where nothing was for it, nothing is lost.
-                tracing::info!(
-                    endpoint = self.name(),
-                    partition = self.partition.0,
-                    from = next.0,
-                    to = first.0,
-                    "reading on where the log begins"
-                );
-                next = first;
-            }
-            let gathered = self.gather(next, &cancel).await?;
-            let is_empty = gathered.batch.is_empty();
-            if !is_empty && self.send(gathered.batch, &cancel).await == Fate::Interrupted {
-                break;
-            }
-            next = gathered.next;
-            if !is_empty || cancel.is_cancelled() || next.0.saturating_sub(stored.0) > SKIPPED_MAX {
-                self.checkpoints.store(&self.consumer, self.partition, next).await?;
-                stored = next;
-            }
-            self.shared.set_position(self.index, self.partition, next);
-            if cancel.is_cancelled() {
-                break;
-            }
+        // What was skipped before is not stored, but known.
+        let next = stored.max(self.entry.position(index, self.partition));
+        self.entry.set_position(index, self.partition, next);
+        Ok(Cursor { index, queue, consumer, stored, next })
+    }
+
+    /// Brings the next batch of a queue to its end, where there is one.
+    async fn turn(&self, cursor: &mut Cursor, cancel: &CancellationToken) -> Result<Turn, LogError> {
+        let first = self.log.bounds(self.partition).first;
+        if first > cursor.next {
+            // Retention took what the endpoint had not taken in time; where nothing was for it, nothing is lost.
+            tracing::info!(
+                endpoint = self.name(),
+                partition = self.partition.0,
+                from = cursor.next.0,
+                to = first.0,
+                "reading on where the log begins"
+            );
+            cursor.next = first;
+        }
+        let gathered = self.gather(cursor, cancel).await?;
+        let turn = match gathered.batch.is_empty() {
+            true if gathered.next == cursor.next => Turn::Idle,
+            true => Turn::Skipped,
+            false => Turn::Sent,
+        };
+        if matches!(turn, Turn::Sent)
+            && self.send(gathered.batch, cursor.queue.time_to_live, cancel).await == Fate::Interrupted
+        {
+            return Ok(Turn::Interrupted);
+        }
+        cursor.next = gathered.next;
+        if matches!(turn, Turn::Sent) || cursor.next.0.saturating_sub(cursor.stored.0) > SKIPPED_MAX {
+            self.store(cursor).await?;
+        }
+        self.entry.set_position(cursor.index, self.partition, cursor.next);
+        Ok(turn)
+    }
+
+    async fn store(&self, cursor: &mut Cursor) -> Result<(), LogError> {
+        if cursor.stored != cursor.next {
+            self.checkpoints.store(&cursor.consumer, self.partition, cursor.next).await?;
+            cursor.stored = cursor.next;
         }
         Ok(())
     }
 
-    /// Gathers the next batch; returns without one when others' records were skipped, and on a cancel.
-    async fn gather(&self, from: Offset, cancel: &CancellationToken) -> Result<Gathering, LogError> {
-        let bounds = self.endpoint.batching();
+    /// Gathers the next batch of a queue; returns without one where nothing is in it or others' records were skipped, and on a
+    /// cancel.
+    async fn gather(&self, cursor: &Cursor, cancel: &CancellationToken) -> Result<Gathering, LogError> {
+        let bounds = self.entry.endpoint.batching();
         let pause = (bounds.max_delay / 10).min(GATHER_PAUSE_MAX);
-        let mut gathering = Gathering::new(bounds, from);
+        let mut gathering = Gathering::new(bounds, cursor.next);
         let mut is_over = false;
         loop {
             let start = gathering.next;
-            if self.read(&mut gathering).await? == Taken::No || gathering.is_full() || cancel.is_cancelled() {
+            let taken = self.read(cursor.queue.id, &mut gathering).await?;
+            if taken == Taken::No || gathering.is_full() || cancel.is_cancelled() {
                 return Ok(gathering);
             }
             if gathering.next != start {
@@ -155,7 +225,7 @@ impl Task {
                 }
                 continue;
             }
-            if is_over || !gathering.batch.is_empty() && bounds.max_delay.is_zero() {
+            if is_over || gathering.batch.is_empty() || bounds.max_delay.is_zero() {
                 return Ok(gathering);
             }
             let deadline = async {
@@ -184,10 +254,10 @@ impl Task {
     }
 
     /// Reads once from where the batch ends; `No` when it is complete.
-    async fn read(&self, gathering: &mut Gathering) -> Result<Taken, LogError> {
+    async fn read(&self, queue: QueueId, gathering: &mut Gathering) -> Result<Taken, LogError> {
         let (messages, bytes) = gathering.room();
         let (messages, bytes) = (messages.min(READ_RECORDS_MAX), bytes.min(READ_BYTES_MAX));
-        let read = self.log.read(self.partition, self.queue, gathering.next, messages, bytes).await?;
+        let read = self.log.read(self.partition, queue, gathering.next, messages, bytes).await?;
         for record in &read.records {
             match record::decode(record) {
                 Ok(routed) => {
@@ -207,12 +277,25 @@ impl Task {
     }
 
     /// Sends a batch until the endpoint took it, refused it for good, or it grew too old.
-    async fn send(&self, mut batch: Vec<Routed>, cancel: &CancellationToken) -> Fate {
+    async fn send(
+        &self,
+        mut batch: Vec<Routed>,
+        time_to_live: Option<Duration>,
+        cancel: &CancellationToken,
+    ) -> Fate {
         loop {
+            if let Some(time_to_live) = time_to_live {
+                self.drop_expired(&mut batch, time_to_live);
+            }
+            if batch.is_empty() {
+                return Fate::Settled;
+            }
             let sent = tokio::select! {
                 biased;
-                sent = self.endpoint.send(self.partition, &batch) => sent,
+                sent = self.entry.endpoint.send(self.partition, &batch) => sent,
                 () = self.drained(cancel) => return Fate::Interrupted,
+                // An endpoint that waits for something may not hold the log for ever.
+                () = self.all_expired(&batch, time_to_live) => continue,
             };
             match sent {
                 Sent::Done => {
@@ -226,7 +309,7 @@ impl Task {
                 }
                 Sent::RetryAfter(pause, why) => {
                     self.failing(&why, batch.len());
-                    self.drop_expired(&mut batch);
+                    self.drop_expired(&mut batch, time_to_live.unwrap_or(self.config.time_to_live));
                     if batch.is_empty() {
                         return Fate::Settled;
                     }
@@ -240,6 +323,17 @@ impl Task {
         }
     }
 
+    /// Waits until the last message of a batch is older than the time to live, if it has one.
+    async fn all_expired(&self, batch: &[Routed], time_to_live: Option<Duration>) {
+        match time_to_live.zip(batch.last()) {
+            Some((time_to_live, last)) => {
+                let expired = last.enqueued.plus(time_to_live).plus(Duration::from_millis(1));
+                self.clock.sleep_until(expired).await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
     async fn drained(&self, cancel: &CancellationToken) {
         cancel.cancelled().await;
         self.clock.sleep(self.config.drain).await;
@@ -250,22 +344,17 @@ impl Task {
         self.metrics.endpoint_sent.get_or_create(&self.labels).inc_by(count);
         self.metrics.endpoint_batches.get_or_create(&self.labels).inc();
         let now = self.clock.now();
-        self.shared.update(self.index, |health| {
-            health.failing = None;
-            health.last_sent = Some(now);
-            health.sent += count;
-        });
+        let mut health = self.entry.health();
+        health.failing = None;
+        health.last_sent = Some(now);
+        health.sent += count;
     }
 
     fn failing(&self, why: &str, messages: usize) {
         self.metrics.endpoint_retries.get_or_create(&self.labels).inc();
-        let mut is_new = false;
-        self.shared.update(self.index, |health| {
-            is_new = health.failing.as_deref() != Some(why);
-            health.failing = Some(why.to_owned());
-        });
+        let before = self.entry.health().failing.replace(why.to_owned());
         // One line per reason, not one per attempt.
-        if is_new {
+        if before.as_deref() != Some(why) {
             tracing::warn!(
                 endpoint = self.name(),
                 partition = self.partition.0,
@@ -276,9 +365,9 @@ impl Task {
         }
     }
 
-    fn drop_expired(&self, batch: &mut Vec<Routed>) {
+    fn drop_expired(&self, batch: &mut Vec<Routed>, time_to_live: Duration) {
         let now = self.clock.now();
-        let expired = batch.iter().take_while(|m| now.since(m.enqueued) > self.config.time_to_live).count();
+        let expired = batch.iter().take_while(|m| now.since(m.enqueued) > time_to_live).count();
         batch.drain(..expired);
         self.dead_letter(std::iter::repeat_n("it is older than the time to live", expired));
     }
@@ -289,7 +378,7 @@ impl Task {
             return;
         }
         self.metrics.endpoint_dropped.get_or_create(&self.labels).inc_by(count);
-        self.shared.update(self.index, |health| health.dead_letters += count);
+        self.entry.health().dead_letters += count;
         for why in reasons.take(DEAD_LETTER_LINES_MAX) {
             tracing::warn!(
                 endpoint = self.name(),

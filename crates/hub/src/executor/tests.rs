@@ -3,7 +3,7 @@ use crate::seams::{Batching, Clock as _, Routed, Sent};
 use crate::testing::{Bench, COLD, START, eventually, within};
 use crate::{Operation, Session};
 use async_trait::async_trait;
-use ironbrook_log::Offset;
+use ironbrook_log::{Offset, PartitionId};
 use ironbrook_model::{Message, Timestamp};
 use std::sync::Mutex;
 use tokio::sync::Notify;
