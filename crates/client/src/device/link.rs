@@ -330,7 +330,9 @@ impl Driver {
                         self.session.send(message, &mut outbox.bytes);
                     }
                 },
-                true = renewal.signed(), if leaving.is_none() => leaving = Leaving::to_renew(),
+                is_fresh = renewal.signed(), if leaving.is_none() => if is_fresh {
+                    leaving = Leaving::to_renew();
+                },
                 () = sleep_until(wake_at) => {}
             }
         }

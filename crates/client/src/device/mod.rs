@@ -7,8 +7,12 @@ mod driver;
 mod environment;
 mod handle;
 mod link;
+#[cfg(test)]
+mod module_tests;
 mod received;
 mod request;
+#[cfg(test)]
+mod script;
 mod session;
 mod subscription;
 #[cfg(test)]
