@@ -20,6 +20,8 @@ const BENCHES: &[Bench] = &[Bench {
     run: rest,
 }];
 
+/// A release build from nothing.
+const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 /// Memory is read after this time without clients besides the simulated sensor.
 const REST: Duration = Duration::from_secs(10);
 
@@ -39,7 +41,8 @@ pub fn run(names: &[String]) -> Result<()> {
 }
 
 fn rest() -> Result<()> {
-    command::run(command::cargo().args(["build", "--release", "--package", "ironbrook-cli"]))?;
+    let build = &mut command::cargo();
+    command::run(build.args(["build", "--release", "--package", "ironbrook-cli"]), BUILD_LIMIT)?;
     let binary = paths::binary("release")?;
     let folder = paths::cache()?.join(format!("bench-rest-{}", std::process::id()));
     fs::create_dir_all(&folder)?;

@@ -7,6 +7,7 @@
 mod bench;
 mod command;
 mod paths;
+mod process_tree;
 mod steps;
 mod tidy;
 mod tools;

@@ -9,32 +9,59 @@ use std::time::{Duration, Instant};
 /// What a step may want to know.
 struct Context {
     slow: bool,
+    /// How long each of its commands may take; past it, it hangs and is ended.
+    limit: Duration,
 }
 
 struct Step {
     name: &'static str,
     what: &'static str,
+    limit: Limit,
     run: fn(&Context) -> Result<()>,
 }
 
+/// Minutes a command of a step may take, in a quick and in a slow run. Generous: a machine may be busy, and nothing built yet.
+struct Limit {
+    quick: u64,
+    slow: u64,
+}
+
+const CHECK: Limit = Limit { quick: 10, slow: 10 };
+const LINT: Limit = Limit { quick: 25, slow: 25 };
+const BUILD_AND_TEST: Limit = Limit { quick: 30, slow: 240 };
+const TEST: Limit = Limit { quick: 15, slow: 240 };
+/// For the program that client tests run.
+const BUILD: Duration = Duration::from_secs(30 * 60);
+
 /// Quick ones first: a wrong comma should not cost a build.
 const STEPS: &[Step] = &[
-    Step { name: "format", what: "rustfmt finds nothing to change", run: format },
-    Step { name: "tidy", what: "the rules of the tree", run: |_| tidy::run() },
-    Step { name: "deny", what: "licences, banned crates and sources of dependencies", run: deny },
-    Step { name: "clippy", what: "no warning in any target", run: clippy },
-    Step { name: "rust", what: "unit, property and integration tests", run: rust },
+    Step { name: "format", what: "rustfmt finds nothing to change", limit: CHECK, run: format },
+    Step { name: "tidy", what: "the rules of the tree", limit: CHECK, run: |_| tidy::run() },
+    Step {
+        name: "deny",
+        what: "licences, banned crates and sources of dependencies",
+        limit: CHECK,
+        run: deny,
+    },
+    Step { name: "clippy", what: "no warning in any target", limit: LINT, run: clippy },
+    Step { name: "rust", what: "unit, property and integration tests", limit: BUILD_AND_TEST, run: rust },
     Step {
         name: "device",
         what: "the Pico W program: pure parts in MicroPython, its network against the hub",
+        limit: TEST,
         run: device,
     },
-    Step { name: "python", what: "stock Python clients against the hub", run: python },
-    Step { name: "cli", what: "the commands, as a user calls them", run: cli },
-    Step { name: "crash", what: "kill -9 under load loses nothing that was acknowledged", run: crash },
-    Step { name: "node", what: "stock Node clients against the hub", run: node },
-    Step { name: "notebook", what: "the notebook, executed against routed data", run: notebook },
-    Step { name: "portal", what: "the web page in a browser", run: portal },
+    Step { name: "python", what: "stock Python clients against the hub", limit: TEST, run: python },
+    Step { name: "cli", what: "the commands, as a user calls them", limit: TEST, run: cli },
+    Step {
+        name: "crash",
+        what: "kill -9 under load loses nothing that was acknowledged",
+        limit: TEST,
+        run: crash,
+    },
+    Step { name: "node", what: "stock Node clients against the hub", limit: TEST, run: node },
+    Step { name: "notebook", what: "the notebook, executed against routed data", limit: TEST, run: notebook },
+    Step { name: "portal", what: "the web page in a browser", limit: TEST, run: portal },
 ];
 
 /// Names for `--only`.
@@ -44,11 +71,12 @@ pub fn names() -> Vec<&'static str> {
 
 /// Runs the steps, all of them even after one has failed; true if none did.
 pub fn run(slow: bool, only: &[String]) -> Result<bool> {
-    let context = Context { slow };
     let mut results = Vec::new();
     for step in STEPS.iter().filter(|step| only.is_empty() || only.iter().any(|name| name == step.name)) {
         println!("\n==== {}: {}", step.name, step.what);
         let start = Instant::now();
+        let minutes = if slow { step.limit.slow } else { step.limit.quick };
+        let context = Context { slow, limit: Duration::from_secs(minutes * 60) };
         let result = (step.run)(&context);
         if let Err(error) = &result {
             println!("==== {} FAILED: {error:#}", step.name);
@@ -71,28 +99,22 @@ fn summary(results: &[(&str, Result<()>, Duration)]) -> bool {
     failed == 0
 }
 
-fn format(_: &Context) -> Result<()> {
-    command::run(command::cargo().args(["fmt", "--all", "--check"]))
+fn format(context: &Context) -> Result<()> {
+    command::run(command::cargo().args(["fmt", "--all", "--check"]), context.limit)
 }
 
-fn deny(_: &Context) -> Result<()> {
+fn deny(context: &Context) -> Result<()> {
     command::run(
         Command::new(tools::cargo_deny()?)
             .args(["--log-level", "error", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
             .current_dir(paths::root()),
+        context.limit,
     )
 }
 
-fn clippy(_: &Context) -> Result<()> {
-    command::run(command::cargo().args([
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))
+fn clippy(context: &Context) -> Result<()> {
+    let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    command::run(command::cargo().args(arguments), context.limit)
 }
 
 fn rust(context: &Context) -> Result<()> {
@@ -101,12 +123,12 @@ fn rust(context: &Context) -> Result<()> {
     if context.slow {
         test.env("IRONBROOK_SLOW", "1");
     }
-    command::run(&mut test)
+    command::run(&mut test, context.limit)
 }
 
 /// Builds the binary that the client tests run.
 fn binary() -> Result<PathBuf> {
-    command::run(command::cargo().args(["build", "--quiet", "--package", "ironbrook-cli"]))?;
+    command::run(command::cargo().args(["build", "--quiet", "--package", "ironbrook-cli"]), BUILD)?;
     paths::binary("debug")
 }
 
@@ -125,11 +147,11 @@ fn pytest(context: &Context, requirements: &[&str], folders: &[&str]) -> Result<
     if context.slow {
         test.arg("--slow");
     }
-    command::run(&mut test)
+    command::run(&mut test, context.limit)
 }
 
 /// `node --test` on one folder of `tests/`, with a hub running beside it.
-fn node_test(folder: &str) -> Result<()> {
+fn node_test(context: &Context, folder: &str) -> Result<()> {
     tools::system_packages(tools::NETWORK)?;
     let folder = tools::npm(folder)?;
     let binary = binary()?;
@@ -140,14 +162,15 @@ fn node_test(folder: &str) -> Result<()> {
         "--test-reporter=spec",
     ]);
     test.current_dir(folder).env("IRONBROOK_BIN", binary).env("PYTHONDONTWRITEBYTECODE", "1");
-    command::run(&mut test)
+    command::run(&mut test, context.limit)
 }
 
 const PYTHON_CLIENTS: &str = "tests/clients/python/requirements.txt";
 
 fn device(context: &Context) -> Result<()> {
     let folder = tools::npm("tests/device")?;
-    command::run(Command::new("node").args(["--test", "--test-reporter=spec"]).current_dir(folder))?;
+    let pure = &mut Command::new("node");
+    command::run(pure.args(["--test", "--test-reporter=spec"]).current_dir(folder), context.limit)?;
     pytest(context, &[PYTHON_CLIENTS], &["device"])
 }
 
@@ -163,8 +186,8 @@ fn crash(context: &Context) -> Result<()> {
     pytest(context, &[PYTHON_CLIENTS], &["crash"])
 }
 
-fn node(_: &Context) -> Result<()> {
-    node_test("tests/clients/node")
+fn node(context: &Context) -> Result<()> {
+    node_test(context, "tests/clients/node")
 }
 
 fn notebook(context: &Context) -> Result<()> {
@@ -172,7 +195,7 @@ fn notebook(context: &Context) -> Result<()> {
     pytest(context, &requirements, &["notebooks"])
 }
 
-fn portal(_: &Context) -> Result<()> {
+fn portal(context: &Context) -> Result<()> {
     tools::system_packages(tools::BROWSER)?;
-    node_test("tests/portal")
+    node_test(context, "tests/portal")
 }

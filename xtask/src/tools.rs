@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A Debian package and a shell test that shows it is there.
 pub struct Package {
@@ -33,23 +34,23 @@ pub const BROWSER: &[Package] = &[
     },
 ];
 
+/// How long the fetching of packages may take, over a slow line.
+const FETCH: Duration = Duration::from_secs(30 * 60);
+/// How long the build of a tool may take.
+const BUILD: Duration = Duration::from_secs(30 * 60);
+
 const CARGO_DENY: &str = "0.20.2";
 
 /// Installs what is missing, as root or through sudo; without either it fails with the command to type.
 pub fn system_packages(wanted: &[Package]) -> Result<()> {
-    let present = |package: &Package| {
-        let mut test = Command::new("sh");
-        test.args(["-c", package.shown_by]).stdout(Stdio::null()).stderr(Stdio::null());
-        test.status().is_ok_and(|status| status.success())
-    };
+    let present = |package: &Package| command::succeeds(Command::new("sh").args(["-c", package.shown_by]));
     let missing: Vec<_> =
         wanted.iter().filter(|package| !present(package)).map(|package| package.name).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let root = command::output(Command::new("id").arg("-u"))?.trim() == "0";
-    let sudo =
-        !root && Command::new("sudo").args(["-n", "true"]).status().is_ok_and(|status| status.success());
+    let sudo = !root && command::succeeds(Command::new("sudo").args(["-n", "true"]));
     if !root && !sudo {
         bail!("missing: sudo apt-get install --no-install-recommends {}", missing.join(" "));
     }
@@ -58,8 +59,8 @@ pub fn system_packages(wanted: &[Package]) -> Result<()> {
         apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]).args(arguments);
         apt
     };
-    command::run(&mut apt(&["update"]))?;
-    command::run(apt(&["install", "-y", "--no-install-recommends", "--no-remove"]).args(missing))
+    command::run(&mut apt(&["update"]), FETCH)?;
+    command::run(apt(&["install", "-y", "--no-install-recommends", "--no-remove"]).args(missing), FETCH)
 }
 
 /// Makes a keyed folder by `fill`, unless it is complete already.
@@ -84,13 +85,13 @@ pub fn python(requirements: &[&str]) -> Result<PathBuf> {
         .map(|file| fs::read(file).with_context(|| file.display().to_string()))
         .collect::<Result<Vec<_>>>()?;
     let folder = once(paths::keyed("python", &contents)?, |folder| {
-        command::run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+        command::run(Command::new("python3").args(["-m", "venv"]).arg(folder), FETCH)?;
         let mut pip = Command::new(folder.join("bin/python"));
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
         for file in &files {
             pip.arg("--requirement").arg(file);
         }
-        command::run(&mut pip)
+        command::run(&mut pip, FETCH)
     })?;
     Ok(folder.join("bin/python"))
 }
@@ -105,22 +106,24 @@ pub fn umqtt() -> Result<PathBuf> {
     once(paths::keyed("umqtt", &[fs::read(&requirements)?])?, |folder| {
         let unpacked = folder.join("unpacked");
         fs::create_dir_all(&unpacked)?;
-        let output = Command::new(python)
-            .args([
-                "-m",
-                "pip",
-                "download",
-                "--no-clean",
-                "--no-deps",
-                "--no-binary=:all:",
-                "--require-hashes",
-            ])
-            .arg("--dest")
-            .arg(folder)
-            .arg("--requirement")
-            .arg(&requirements)
-            .env("TMPDIR", &unpacked)
-            .output()?;
+        let mut pip = Command::new(python);
+        pip.args([
+            "-m",
+            "pip",
+            "download",
+            "--no-clean",
+            "--no-deps",
+            "--no-binary=:all:",
+            "--require-hashes",
+        ])
+        .arg("--dest")
+        .arg(folder)
+        .arg("--requirement")
+        .arg(&requirements)
+        .env("TMPDIR", &unpacked)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+        let output = command::answer(&mut pip, FETCH)?;
         let Some(module) = find(&unpacked, "simple.py")? else {
             bail!("pip did not fetch umqtt.simple: {}", String::from_utf8_lossy(&output.stderr));
         };
@@ -157,6 +160,7 @@ pub fn npm(folder: &str) -> Result<PathBuf> {
             Command::new("npm")
                 .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"])
                 .current_dir(packages),
+            FETCH,
         )
     })?;
     // Node looks for packages beside the importing file and nowhere else.
@@ -192,6 +196,7 @@ pub fn cargo_deny() -> Result<PathBuf> {
                 .env("CARGO_PROFILE_DEV_DEBUG", "0")
                 .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
                 .env("CARGO_TARGET_DIR", &build),
+            BUILD,
         )?;
         fs::remove_dir_all(build).context("removing the build folder")
     })?;
