@@ -1,7 +1,13 @@
 //! The seam behind which modules run.
 //!
-//! [`ModuleRuntime`] is the contract. What is *not* here: when a module should run (that is the [`agent`](crate::agent)) and who
+//! [`ModuleRuntime`] is the contract, [`process`] its embedded form: modules as child processes. What is *not* here: when a module should run (that is the [`agent`](crate::agent)) and who
 //! it is (that is the [`daemon`](crate::daemon)).
+
+pub(crate) mod files;
+mod logs;
+pub mod process;
+
+pub use logs::{LogLine, LogQuery, ModuleLogs};
 
 use async_trait::async_trait;
 use ironbrook_model::Timestamp;
