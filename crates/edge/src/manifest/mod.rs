@@ -19,6 +19,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use agent::without_passwords;
 pub use agent::{AgentDesired, RegistryCredential, RuntimeSettings, SystemModules};
 pub use document::{Manifest, ManifestError};
 pub use error::{ConfigError, Finding};
