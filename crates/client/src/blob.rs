@@ -128,3 +128,82 @@ impl std::fmt::Display for Target {
         write!(f, "{}{path}", self.authority)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scripted, serve_tcp};
+
+    const SECRET: &str = "?sig=canary";
+
+    async fn get(answers: Vec<Scripted>, limit: usize) -> (Result<Bytes>, Vec<String>) {
+        let count = answers.len();
+        let (port, mut requests) = serve_tcp(answers).await;
+        let url = format!("http://127.0.0.1:{port}/c/a%20b.zip{SECRET}");
+        let outcome = download(&url, &Trust::System, limit).await;
+        let mut seen = Vec::new();
+        for _ in 0..count {
+            seen.push(requests.next().await);
+        }
+        (outcome, seen)
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_up_to_the_limit() {
+        let (body, seen) = get(vec![(200, "", "x".repeat(10))], 10).await;
+        assert_eq!(&body.unwrap()[..], b"xxxxxxxxxx");
+        assert!(seen[0].starts_with("GET /c/a%20b.zip?sig=canary HTTP/1.1\r\n"), "{}", seen[0]);
+        let (body, _) = get(vec![(200, "", "x".repeat(11))], 10).await;
+        let error = body.unwrap_err();
+        assert!(matches!(error, Error::AnswerTooLarge { limit: 10, .. }));
+        assert!(!error.to_string().contains("canary") && error.to_string().contains("/c/a"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_redirect_is_followed_and_no_second() {
+        let to_other = (302, "location: /other?x=1\r\n", String::new());
+        let (body, seen) = get(vec![to_other.clone(), (200, "", "y".to_owned())], 10).await;
+        assert_eq!(&body.unwrap()[..], b"y");
+        assert!(seen[1].starts_with("GET /other?x=1 HTTP/1.1\r\n"), "{}", seen[1]);
+        let (body, _) = get(vec![to_other.clone(), to_other], 10).await;
+        assert!(matches!(body, Err(Error::Refused { status: 302, .. })), "{body:?}");
+    }
+
+    #[test]
+    fn a_redirect_never_leads_from_tls_to_none() {
+        let target = Target::parse("https://h/a?sig=canary").unwrap();
+        let answer = |location: &str| Answer {
+            status: http::StatusCode::FOUND,
+            headers: [(LOCATION, location.parse().unwrap())].into_iter().collect(),
+            body: Bytes::new(),
+        };
+        assert!(target.redirected(&answer("http://h/a")).is_err());
+        assert!(target.redirected(&answer("//elsewhere/a")).is_err());
+        assert_eq!(
+            target.redirected(&answer("https://other:8443/b?c=1")).unwrap().to_string(),
+            "other:8443/b"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_written_and_refusals_hide_the_signature() {
+        let (port, mut requests) =
+            serve_tcp(vec![(201, "", String::new()), (403, "", "no".to_owned())]).await;
+        let url = format!("http://127.0.0.1:{port}/c/b{SECRET}");
+        let body = Bytes::from_static(b"{}");
+        upload(&url, &Trust::System, "application/json", body.clone()).await.unwrap();
+        let request = requests.next().await.to_ascii_lowercase();
+        assert!(request.starts_with("put /c/b?sig=canary http/1.1\r\n"), "{request}");
+        assert!(request.contains("x-ms-blob-type: blockblob\r\n"), "{request}");
+        assert!(request.ends_with("\r\n\r\n{}"), "{request}");
+        let refused = upload(&url, &Trust::System, "application/json", body).await.unwrap_err();
+        assert!(matches!(&refused, Error::Refused { status: 403, message } if message == "no"));
+        for url in ["", "ftp://h/canary", "/canary", "http://", "https://canary@h/x"] {
+            let error = download(url, &Trust::System, 1).await.unwrap_err();
+            assert!(
+                matches!(error, Error::Configuration(_)) && !error.to_string().contains("canary"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -37,6 +37,8 @@ mod events;
 mod https;
 mod registry;
 mod service;
+#[cfg(test)]
+mod testing;
 mod transport;
 mod workload;
 

@@ -181,3 +181,112 @@ fn page_token(link: &str) -> String {
         None => percent_encode(link).into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Requests, Scripted, json as answer, serve_tcp};
+    use ironbrook_model::{AuthenticationType, DeviceId, SasToken, Timestamp};
+
+    const MODULE: &str = r#"{"moduleId":"m1","deviceId":"g1","generationId":"637","etag":"\"1\"","managedBy":"x",
+        "authentication":{"type":"sas","symmetricKey":{"primaryKey":null,"secondaryKey":null}}}"#;
+
+    fn key() -> SharedAccessKey {
+        SharedAccessKey::from_bytes(b"the key")
+    }
+
+    fn identity(module: Option<&str>) -> Identity {
+        Identity {
+            device: DeviceId::new("g1").unwrap(),
+            module: module.map(|module| ModuleId::new(module).unwrap()),
+        }
+    }
+
+    /// A client that speaks to a scripted server without TLS.
+    async fn client(module: Option<&str>, answers: Vec<Scripted>) -> (DeviceRegistryClient, Requests) {
+        let (port, requests) = serve_tcp(answers).await;
+        let remote = Transport::default().plain(&format!("127.0.0.1:{port}"), HTTPS_PORT).unwrap();
+        let identity = identity(module);
+        let audience = format!("hub.test/{}", identity.resource());
+        let api = Api { remote, credentials: Credentials::Key(key(), None), audience };
+        (DeviceRegistryClient(Arc::new(Shared { api, identity })), requests)
+    }
+
+    #[tokio::test]
+    async fn a_device_looks_after_its_modules_with_its_own_token() {
+        let list = format!("[{MODULE}]");
+        let answers = vec![answer(MODULE), answer(&list), answer(MODULE), (204, "", String::new())];
+        let (client, mut requests) = client(None, answers).await;
+        let id = ModuleId::new("m1").unwrap();
+        let record = client.put_module(&id, &json!({ "moduleId": "m1" }), Some("*")).await.unwrap();
+        assert_eq!((&*record.generation_id, &*record.managed_by), ("637", "x"));
+        assert_eq!(record.authentication, AuthenticationType::None);
+        assert_eq!(client.modules().await.unwrap(), std::slice::from_ref(&record));
+        assert_eq!(client.module(&id).await.unwrap(), record);
+        client.delete_module(&id).await.unwrap();
+
+        let put = requests.next().await;
+        assert!(put.starts_with("PUT /devices/g1/modules/m1?api-version=2017-11-08-preview HTTP/1.1\r\n"));
+        assert!(put.contains("if-match: *\r\n") && put.ends_with(r#"{"moduleId":"m1"}"#), "{put}");
+        let token = put.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap();
+        let token = SasToken::parse(token).unwrap();
+        token.check(Timestamp::from_secs(0), [&key(), &key()]).unwrap();
+        assert_eq!((token.resource(), token.policy()), ("hub.test/devices/g1", None));
+        assert!(requests.next().await.starts_with("GET /devices/g1/modules?api-version="));
+        assert!(requests.next().await.starts_with("GET /devices/g1/modules/m1?"));
+        let delete = requests.next().await;
+        assert!(delete.starts_with("DELETE /devices/g1/modules/m1?") && delete.contains("if-match: *\r\n"));
+    }
+
+    #[tokio::test]
+    async fn a_scope_is_read_page_by_page_and_links_lead_nowhere_else() {
+        let link = "https://elsewhere.test/devices/g1?deviceCount=9&continuationToken=a%20b&api-version=x";
+        let page = format!(r#"{{"devices":[],"modules":[{MODULE}],"continuationLink":"{link}"}}"#);
+        let last = r#"{"devices":[],"modules":[],"continuationLink":null}"#;
+        let (client, mut requests) =
+            client(Some("$hub"), vec![answer(&page), answer(last), answer(last)]).await;
+        let first = client.scope(None).await.unwrap();
+        assert_eq!(first.modules.len(), 1);
+        let second = client.scope(first.continuation_link.as_deref()).await.unwrap();
+        assert_eq!(second, ScopePage::default());
+        client.in_scope(&identity(Some("m1"))).await.unwrap();
+        let base = "/devices/g1/modules/%24hub/";
+        for wanted in [
+            "devicesAndModulesInDeviceScope?deviceCount=100&continuationToken=&api-version=2018-08-30-preview",
+            "devicesAndModulesInDeviceScope?deviceCount=100&continuationToken=a%20b&api-version=2018-08-30-preview",
+            "deviceAndModuleInDeviceScope?targetDeviceId=g1&targetModuleId=m1&api-version=2018-08-30-preview",
+        ] {
+            let request = requests.next().await;
+            assert!(request.starts_with(&format!("GET {base}{wanted} HTTP/1.1\r\n")), "{request}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_form_for_chains_posts_what_it_asks() {
+        let last = r#"{"devices":[],"modules":[]}"#;
+        let (client, mut requests) = client(Some("$hub"), vec![answer(last), answer(last)]).await;
+        client.scope_of("leaf;g1", Some("next")).await.unwrap();
+        client.in_scope_of("leaf;g1", &identity(None)).await.unwrap();
+        let request = requests.next().await;
+        assert!(request.starts_with("POST /devices/g1/modules/%24hub/devicesAndModulesInTargetDeviceScope?api-version=2020-06-30-preview"));
+        assert!(request.ends_with(r#"{"pageSize":100,"continuationLink":"next","authChain":"leaf;g1"}"#));
+        let request = requests.next().await;
+        assert!(request.ends_with(r#"{"targetDeviceId":"g1","targetModuleId":"","authChain":"leaf;g1"}"#));
+    }
+
+    #[tokio::test]
+    async fn refusals_keep_their_status_and_text() {
+        let text = r#"{"Message":"ErrorCode:ModuleNotFound;gone"}"#.to_owned();
+        let (client, _requests) =
+            client(None, vec![(404, "", text), (401, "", String::new()), answer(r#"{"key":"canary"}"#)])
+                .await;
+        let gone = client.module(&ModuleId::new("m1").unwrap()).await.unwrap_err();
+        assert!(
+            matches!(&gone, Error::Refused { status: 404, message } if message.contains("ModuleNotFound")),
+            "{gone}"
+        );
+        assert!(matches!(client.modules().await, Err(Error::Unauthorized(_))));
+        let nonsense = client.modules().await.unwrap_err();
+        assert!(matches!(nonsense, Error::Protocol(_)) && !nonsense.to_string().contains("canary"));
+    }
+}

@@ -217,6 +217,7 @@ fn twin_path(identity: &Identity) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{json, serve_tcp};
 
     #[test]
     fn ids_are_escaped_in_paths() {
@@ -224,5 +225,35 @@ mod tests {
         let module = ironbrook_model::ModuleId::new("$m").unwrap();
         assert_eq!(path("/", &Identity::device(device.clone())), "/devices/a%2Bb%231");
         assert_eq!(twin_path(&Identity::module(device, module)), "/twins/a%2Bb%231/modules/%24m");
+    }
+
+    #[tokio::test]
+    async fn modules_and_deployments_are_asked_for_as_stock_tools_do() {
+        let none = || (204, "", String::new());
+        let answers = vec![json(r#"{"moduleId":"m"}"#), json("[]"), none(), none()];
+        let (port, mut requests) = serve_tcp(answers).await;
+        let parts = ConnectionString::parse("SharedAccessKeyName=p;SharedAccessKey=a2V5").unwrap();
+        let credentials = Credentials::from_connection_string(&parts).unwrap();
+        let remote = Transport::default().plain(&format!("127.0.0.1:{port}"), HTTPS_PORT).unwrap();
+        let audience = "hub.test".to_owned();
+        let (amqp, api) = (remote.clone(), Api { remote, credentials, audience });
+        let client = ServiceClient(Arc::new(Shared { api, amqp }));
+        let device = DeviceId::new("d").unwrap();
+        let module = Identity::module(device.clone(), ironbrook_model::ModuleId::new("m").unwrap());
+        client.create(&module).await.unwrap();
+        client.list_modules(&device).await.unwrap();
+        client.delete(&module).await.unwrap();
+        client.apply_configuration(&device, &json!({ "modulesContent": {} })).await.unwrap();
+
+        let put = requests.next().await;
+        assert!(put.starts_with("PUT /devices/d/modules/m?api-version=2021-04-12 HTTP/1.1\r\n"), "{put}");
+        assert!(put.ends_with(r#"{"deviceId":"d","authentication":{"type":"sas"},"moduleId":"m"}"#), "{put}");
+        assert!(put.contains("&skn=p\r\n") && !put.contains("if-match"), "{put}");
+        assert!(requests.next().await.starts_with("GET /devices/d/modules?api-version=2021-04-12 "));
+        let delete = requests.next().await;
+        assert!(delete.starts_with("DELETE /devices/d/modules/m?") && delete.contains("if-match: *\r\n"));
+        let apply = requests.next().await;
+        assert!(apply.starts_with("POST /devices/d/applyConfigurationContent?api-version=2021-04-12 "));
+        assert!(apply.ends_with(r#"{"modulesContent":{}}"#), "{apply}");
     }
 }

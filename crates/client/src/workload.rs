@@ -204,3 +204,88 @@ impl fmt::Display for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{json, serve_tcp, serve_unix};
+    use ironbrook_model::SharedAccessKey;
+
+    fn workload(uri: &str) -> Workload {
+        Workload::new(uri, "2022-08-03", ModuleId::new("$m").unwrap(), "g/1").unwrap()
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[tokio::test]
+    async fn signs_over_a_unix_socket_as_stock_modules_ask() {
+        let folder = folder();
+        let path = folder.path().join("w.sock");
+        let digest = SharedAccessKey::from_bytes(b"k").hmac_sha256(b"text");
+        let answer = json(&format!(r#"{{"digest":"{}"}}"#, STANDARD.encode(digest)));
+        let mut requests = serve_unix(&path, vec![answer]);
+        let workload = workload(&format!("unix://{}", path.display()));
+        assert_eq!(workload.sign(b"text").await.unwrap(), digest);
+        let request = requests.next().await;
+        assert!(
+            request.starts_with("POST /modules/%24m/genid/g%2F1/sign?api-version=2022-08-03 HTTP/1.1\r\n"),
+            "{request}"
+        );
+        assert!(
+            request.ends_with(r#"{"keyId":"primary","algo":"HMACSHA256","data":"dGV4dA=="}"#),
+            "{request}"
+        );
+    }
+
+    #[tokio::test]
+    async fn bundles_and_certificates_come_over_http_too() {
+        let issued = r#"{"privateKey":{"type":"key","bytes":"canary"},"certificate":"chain","expiration":"2026-01-31T09:00:00Z"}"#;
+        let answers = vec![json(r#"{"certificate":"root"}"#), (201, "", issued.to_owned())];
+        let (port, mut requests) = serve_tcp(answers).await;
+        let workload = workload(&format!("http://127.0.0.1:{port}"));
+        assert_eq!(workload.trust_bundle().await.unwrap(), "root");
+        assert!(requests.next().await.starts_with("GET /trust-bundle?api-version=2022-08-03 HTTP/1.1\r\n"));
+        let until = Timestamp::from_millis(1_769_850_000_000);
+        let certificate = workload.server_certificate("gateway.test", until).await.unwrap();
+        assert_eq!((&*certificate.certificate, &*certificate.private_key), ("chain", "canary"));
+        assert_eq!(certificate.expires, until);
+        assert!(!format!("{certificate:?}").contains("canary"));
+        let request = requests.next().await;
+        assert!(request.starts_with("POST /modules/%24m/genid/g%2F1/certificate/server?"), "{request}");
+        assert!(request.contains(r#""commonName":"gateway.test""#), "{request}");
+    }
+
+    #[tokio::test]
+    async fn refusals_and_nonsense_are_told_without_quoting_secrets() {
+        let (port, _requests) = serve_tcp(vec![
+            (403, "", r#"{"message":"forbidden"}"#.to_owned()),
+            json(r#"{"digest":"Y2FuYXJ5"}"#),
+            json(r#"{"digest":5,"x":"canary"}"#),
+            json(&format!(r#"{{"digest":"{}"}}"#, "A".repeat(ANSWER_LEN_MAX))),
+        ])
+        .await;
+        let workload = workload(&format!("http://127.0.0.1:{port}/"));
+        let error = workload.sign(b"x").await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Refused { status: 403, message } if message == "forbidden"),
+            "{error}"
+        );
+        for _ in 0..2 {
+            let error = workload.sign(b"x").await.unwrap_err();
+            assert!(matches!(error, Error::Protocol(_)) && !error.to_string().contains("canary"), "{error}");
+        }
+        assert!(matches!(workload.sign(b"x").await, Err(Error::AnswerTooLarge { .. })));
+        // Nobody listens any more.
+        assert!(matches!(workload.sign(b"x").await, Err(Error::Network { .. })));
+    }
+
+    #[test]
+    fn other_addresses_are_refused() {
+        for uri in ["", "unix://relative", "https://x", "/var/run/x.sock", "http://h:port"] {
+            let refused = Workload::new(uri, "v", ModuleId::new("m").unwrap(), "g");
+            assert!(matches!(refused, Err(Error::Configuration(_))), "{uri}");
+        }
+    }
+}
