@@ -101,16 +101,18 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// A float result, if there is one.
+    /// A float result, if there is one; without the sign of a zero.
     pub fn float_result(&self, result: f64) -> Result<Value, EvalError> {
-        if result.is_finite() { Ok(Value::Float(result)) } else { Err(self.out_of_range("float")) }
+        if result.is_finite() { Ok(Value::Float(result + 0.0)) } else { Err(self.out_of_range("float")) }
     }
 
     /// A text result, if it is not too long.
     pub fn text_result(&self, text: String) -> Result<Value, EvalError> {
-        if text.len() > super::MAX_TEXT {
-            return Err(self.domain("the result is longer than 1 MiB; make the text or the number smaller"));
-        }
-        Ok(text.into())
+        if text.len() > super::MAX_TEXT { Err(self.too_long()) } else { Ok(text.into()) }
+    }
+
+    /// Why a text is not made.
+    pub fn too_long(&self) -> EvalError {
+        self.domain("the result is longer than 1 MiB; make the text or the number smaller")
     }
 }

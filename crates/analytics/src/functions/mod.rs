@@ -52,15 +52,27 @@ pub struct ScalarFunction {
 }
 
 impl ScalarFunction {
-    const fn strict(name: &'static str, args: [usize; 2], call: fn(&[Value]) -> Result<Value, EvalError>) -> Self {
+    const fn strict(
+        name: &'static str,
+        args: [usize; 2],
+        call: fn(&[Value]) -> Result<Value, EvalError>,
+    ) -> Self {
         Self { name, min_args: args[0], max_args: args[1], call: Call::Strict(call) }
     }
 
-    const fn lenient(name: &'static str, args: [usize; 2], call: fn(&[Value]) -> Result<Value, EvalError>) -> Self {
+    const fn lenient(
+        name: &'static str,
+        args: [usize; 2],
+        call: fn(&[Value]) -> Result<Value, EvalError>,
+    ) -> Self {
         Self { name, min_args: args[0], max_args: args[1], call: Call::Lenient(call) }
     }
 
-    const fn with_part(name: &'static str, args: usize, call: fn(DatePart, &[Value]) -> Result<Value, EvalError>) -> Self {
+    const fn with_part(
+        name: &'static str,
+        args: usize,
+        call: fn(DatePart, &[Value]) -> Result<Value, EvalError>,
+    ) -> Self {
         Self { name, min_args: args, max_args: args, call: Call::DatePart(call) }
     }
 
@@ -95,9 +107,10 @@ impl ScalarFunction {
             _ if args.iter().any(Value::is_null) => Ok(Value::Null),
             (Call::Strict(call), _) => call(args),
             (Call::DatePart(call), Some(part)) => call(part, args),
-            (Call::DatePart(_), None) => {
-                Err(EvalError::Domain { function: self.name, problem: "the first argument must be a datepart" })
-            }
+            (Call::DatePart(_), None) => Err(EvalError::Domain {
+                function: self.name,
+                problem: "the first argument must be a datepart",
+            }),
         }
     }
 }

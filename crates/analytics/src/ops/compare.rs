@@ -73,10 +73,7 @@ pub fn equal(a: &Value, b: &Value) -> Option<bool> {
 
 /// `value BETWEEN low AND high`, both ends included.
 pub fn between(value: &Value, low: &Value, high: &Value) -> Option<bool> {
-    super::and3(
-        Comparison::GreaterOrEqual.holds(value, low),
-        Comparison::LessOrEqual.holds(value, high),
-    )
+    super::and3(Comparison::GreaterOrEqual.holds(value, low), Comparison::LessOrEqual.holds(value, high))
 }
 
 /// `value IN (list)`: unknown if nothing is equal but something is not comparable.

@@ -29,7 +29,10 @@ enum Part {
     /// `_`
     One,
     Char(char),
-    Set { ranges: Vec<(char, char)>, negated: bool },
+    Set {
+        ranges: Vec<(char, char)>,
+        negated: bool,
+    },
 }
 
 impl Part {
@@ -124,7 +127,11 @@ impl LikePattern {
     pub fn find(&self, text: &str) -> Option<usize> {
         let anchored = self.parts.first() != Some(&Part::Any);
         let parts = &self.parts[usize::from(!anchored)..];
-        let (fixed, wild) = parts.split_at(parts.iter().position(|part| *part == Part::Any).unwrap_or(parts.len()));
+        if parts.is_empty() && !anchored {
+            return Some(0);
+        }
+        let (fixed, wild) =
+            parts.split_at(parts.iter().position(|part| *part == Part::Any).unwrap_or(parts.len()));
         let wild = Self { parts: wild.to_vec() };
         let starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
         for (count, at) in starts.enumerate().take(if anchored { 1 } else { usize::MAX }) {
@@ -239,7 +246,9 @@ mod tests {
         match pattern {
             [] => text.is_empty(),
             [Part::Any, rest @ ..] => (0..=text.len()).any(|skip| naive(&text[skip..], rest)),
-            [part, rest @ ..] => text.split_first().is_some_and(|(c, text)| part.takes(*c) && naive(text, rest)),
+            [part, rest @ ..] => {
+                text.split_first().is_some_and(|(c, text)| part.takes(*c) && naive(text, rest))
+            }
         }
     }
 

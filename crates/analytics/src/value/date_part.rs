@@ -51,7 +51,17 @@ const NAMES: [(DatePart, &[&str]); 12] = [
 ];
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -59,15 +69,12 @@ const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursd
 impl DatePart {
     /// A datepart by name or abbreviation, in any case.
     pub fn parse(word: &str) -> Option<Self> {
-        let is = |name: &str| {
-            name.eq_ignore_ascii_case(word)
-                || name.len() > 3
-                    && word.len() == name.len() + 1
-                    && word.is_char_boundary(name.len())
-                    && word[..name.len()].eq_ignore_ascii_case(name)
-                    && word.ends_with(['s', 'S'])
+        let singular = word.strip_suffix(['s', 'S']).unwrap_or(word);
+        let is_any = |names: &[&str]| {
+            names.iter().any(|name| name.eq_ignore_ascii_case(word))
+                || names[0].eq_ignore_ascii_case(singular)
         };
-        NAMES.iter().find(|(_, names)| names.iter().any(|name| is(name))).map(|(part, _)| *part)
+        NAMES.iter().find(|(_, names)| is_any(names)).map(|(part, _)| *part)
     }
 
     /// The full name, in lower case.

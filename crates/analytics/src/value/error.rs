@@ -40,7 +40,9 @@ pub enum EvalError {
         right: &'static str,
     },
     /// A result outside the range of its type.
-    #[error("the result of {operation} is out of the range of '{ty}'; cast the operands to float or filter the rows before")]
+    #[error(
+        "the result of {operation} is out of the range of '{ty}'; cast the operands to float or filter the rows before"
+    )]
     OutOfRange {
         /// Operator or function.
         operation: &'static str,
@@ -111,7 +113,9 @@ mod tests {
         );
         let error = EvalError::Cast { from: "record", to: "array", expression: None };
         let text = error.with_expression("a . b").to_string();
-        assert!(text.starts_with("Cannot cast value of type 'record' to type 'array' in expression 'a . b'."));
+        assert!(
+            text.starts_with("Cannot cast value of type 'record' to type 'array' in expression 'a . b'.")
+        );
     }
 
     #[test]

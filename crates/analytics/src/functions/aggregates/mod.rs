@@ -179,7 +179,8 @@ struct Spread {
 impl Accumulator {
     /// The state before any event.
     pub fn new(aggregate: &Aggregate) -> Self {
-        let spread = |sample, root| State::Moments { of: Spread { sample, root }, moments: Moments::default() };
+        let spread =
+            |sample, root| State::Moments { of: Spread { sample, root }, moments: Moments::default() };
         let state = match aggregate {
             Aggregate::CountAll => State::CountAll(0),
             Aggregate::Count => State::Count(0),

@@ -53,7 +53,8 @@ impl Percentile {
         let Some(last) = keys.len().checked_sub(1) else { return Value::Null };
         if self.between {
             let place = self.fraction * last as f64;
-            let [low, high] = [place.floor(), place.ceil()].map(|at| keys[(at as usize).min(last)].0.to_float());
+            let [low, high] =
+                [place.floor(), place.ceil()].map(|at| keys[(at as usize).min(last)].0.to_float());
             let (low, high) = (low.unwrap_or_default(), high.unwrap_or_default());
             // Each end by its share, so that two far ends do not overflow in between.
             let share = place - place.floor();

@@ -182,7 +182,8 @@ impl<'a, 'n> Parser<'a, 'n> {
     fn number(&mut self) -> Result<Value, JsonError> {
         let start = self.at;
         self.skip(|byte| byte == b'-', 1);
-        if self.skip(|byte| byte == b'0', 1) == 0 && self.skip(|byte| byte.is_ascii_digit(), usize::MAX) == 0 {
+        if self.skip(|byte| byte == b'0', 1) == 0 && self.skip(|byte| byte.is_ascii_digit(), usize::MAX) == 0
+        {
             return Err(self.expected("a digit"));
         }
         let whole = self.at;
@@ -275,9 +276,9 @@ impl<'a, 'n> Parser<'a, 'n> {
 
     fn four_digits(&mut self) -> Result<u32, JsonError> {
         let digits = self.text.as_bytes().get(self.at..self.at + 4).unwrap_or_default();
-        let number = digits.iter().try_fold(0, |number, digit| {
-            char::from(*digit).to_digit(16).map(|digit| number << 4 | digit)
-        });
+        let number = digits
+            .iter()
+            .try_fold(0, |number, digit| char::from(*digit).to_digit(16).map(|digit| number << 4 | digit));
         match number {
             Some(number) if digits.len() == 4 => {
                 self.at += 4;

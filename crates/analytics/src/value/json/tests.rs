@@ -10,14 +10,18 @@ fn events(payload: &str) -> Result<Vec<String>, JsonError> {
 #[test]
 fn objects_arrays_and_lines() {
     assert_eq!(events(r#" {"a": 1} "#).unwrap(), [r#"{"a":1}"#]);
-    assert_eq!(events("\u{feff}[{\"a\":1},{\"a\":[true,null]}]").unwrap(), [r#"{"a":1}"#, r#"{"a":[true,null]}"#]);
+    assert_eq!(
+        events("\u{feff}[{\"a\":1},{\"a\":[true,null]}]").unwrap(),
+        [r#"{"a":1}"#, r#"{"a":[true,null]}"#]
+    );
     assert_eq!(events("{\"a\":1}\n{\"b\":{}}\r\n\n[]").unwrap(), [r#"{"a":1}"#, r#"{"b":{}}"#]);
     assert_eq!(events("  \n").unwrap().len(), 0);
 }
 
 #[test]
 fn types_of_values() {
-    let payload = br#"{"i":-9223372036854775808,"f":1.0,"e":1e2,"s":"2024-01-01T00:00:00Z","b":true,"n":null,"z":-0}"#;
+    let payload =
+        br#"{"i":-9223372036854775808,"f":1.0,"e":1e2,"s":"2024-01-01T00:00:00Z","b":true,"n":null,"z":-0}"#;
     let event = &Value::from_json(payload, &JsonOptions::default()).unwrap()[0];
     assert_eq!(event.field("i"), &Value::BigInt(i64::MIN));
     assert_eq!(event.field("f"), &Value::Float(1.0));
@@ -25,7 +29,8 @@ fn types_of_values() {
     assert_eq!(event.field("s").type_name(), "nvarchar(max)");
     assert_eq!(event.field("b"), &Value::Bit(true));
     assert_eq!(event.field("z"), &Value::BigInt(0));
-    let text = r#"{"i":-9223372036854775808,"f":1.0,"e":100.0,"s":"2024-01-01T00:00:00Z","b":true,"n":null,"z":0}"#;
+    let text =
+        r#"{"i":-9223372036854775808,"f":1.0,"e":100.0,"s":"2024-01-01T00:00:00Z","b":true,"n":null,"z":0}"#;
     assert_eq!(event.to_json(), text);
 }
 
@@ -37,17 +42,21 @@ fn older_levels() {
     assert_eq!(event.field("time"), &Value::DateTime(DateTime::parse("2024-01-01").unwrap()));
     assert_eq!(event.field("day"), &Value::text("2024-01-01"));
     assert_eq!(event.field("on").field("deep"), &Value::BigInt(1));
-    assert_eq!(
-        Value::from_json(br#"{"A":1,"a":2}"#, &options),
-        Err(JsonError::SameName { offset: 13 })
-    );
+    assert_eq!(Value::from_json(br#"{"A":1,"a":2}"#, &options), Err(JsonError::SameName { offset: 13 }));
 }
 
 #[test]
 fn what_is_no_event_is_named_as_in_the_service() {
     for (payload, found) in [
-        ("1", "Integer"), ("-1.5", "Float"), ("\"x\"", "String"), ("true", "Boolean"), ("null", "Null"),
-        ("[1]", "Integer"), ("[[]]", "StartArray"), ("x", "None"), ("{} 1e3", "Float"),
+        ("1", "Integer"),
+        ("-1.5", "Float"),
+        ("\"x\"", "String"),
+        ("true", "Boolean"),
+        ("null", "Null"),
+        ("[1]", "Integer"),
+        ("[[]]", "StartArray"),
+        ("x", "None"),
+        ("{} 1e3", "Float"),
     ] {
         assert_eq!(events(payload), Err(JsonError::NotEvents { found }), "{payload}");
     }
@@ -75,13 +84,15 @@ fn an_invalid_event_fails_alone_but_broken_json_ends_the_payload() {
 fn of_equal_names_the_last_value_counts() {
     assert_eq!(events(r#"{"a":1,"b":2,"a":3}"#).unwrap(), [r#"{"a":3,"b":2}"#]);
     let many: String = (0..5000).map(|number| format!(r#""n{}":{number},"#, number % 100)).collect();
-    let event = &Value::from_json(format!(r#"{{{many}"x":0}}"#).as_bytes(), &JsonOptions::default()).unwrap()[0];
+    let event =
+        &Value::from_json(format!(r#"{{{many}"x":0}}"#).as_bytes(), &JsonOptions::default()).unwrap()[0];
     assert_eq!(event.field("n7"), &Value::BigInt(4907));
 }
 
 #[test]
 fn texts() {
-    let payload = r#"{"a":"q\"\\\/\b\f\n\r\t","b":"\u00e9\ud83d\ude00","c":"\ud83d x\ud83d\u0041","d":"é😀","e":""}"#;
+    let payload =
+        r#"{"a":"q\"\\\/\b\f\n\r\t","b":"\u00e9\ud83d\ude00","c":"\ud83d x\ud83d\u0041","d":"é😀","e":""}"#;
     let event = &Value::from_json(payload.as_bytes(), &JsonOptions::default()).unwrap()[0];
     assert_eq!(event.field("a"), &Value::text("q\"\\/\u{8}\u{c}\n\r\t"));
     assert_eq!(event.field("b"), event.field("d"));
@@ -92,9 +103,32 @@ fn texts() {
 #[test]
 fn what_is_no_json() {
     for payload in [
-        "{", "[", "{]", "[}", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "[{},]", "{a:1}", "{'a':1}", "{\"a\":01}",
-        "{\"a\":1.}", "{\"a\":.5}", "{\"a\":+1}", "{\"a\":1e}", "{\"a\":-}", "{\"a\":tru}", "{\"a\":NaN}",
-        "{\"a\":\"\n\"}", "{\"a\":\"\\x\"}", "{\"a\":\"\\u12\"}", "{\"a\":\"\\u12é\"}", "{\"a\":\"", "{} x", "{\"a\":1}}",
+        "{",
+        "[",
+        "{]",
+        "[}",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1,}",
+        "{,}",
+        "[{},]",
+        "{a:1}",
+        "{'a':1}",
+        "{\"a\":01}",
+        "{\"a\":1.}",
+        "{\"a\":.5}",
+        "{\"a\":+1}",
+        "{\"a\":1e}",
+        "{\"a\":-}",
+        "{\"a\":tru}",
+        "{\"a\":NaN}",
+        "{\"a\":\"\n\"}",
+        "{\"a\":\"\\x\"}",
+        "{\"a\":\"\\u12\"}",
+        "{\"a\":\"\\u12é\"}",
+        "{\"a\":\"",
+        "{} x",
+        "{\"a\":1}}",
     ] {
         assert!(events(payload).is_err(), "{payload}");
     }
