@@ -5,7 +5,7 @@
 //! the comparison is unknown, like one with `NULL`: values of a column may change their type from event to event, and one odd
 //! event must not stop a query. Records and arrays know only equality.
 
-use crate::value::{DateTime, GroupKey, Value, key};
+use crate::value::{DateTime, Value, key};
 use std::cmp::Ordering;
 
 /// A comparison operator.
@@ -64,9 +64,7 @@ pub fn compare(a: &Value, b: &Value) -> Option<Ordering> {
 /// Whether two values are equal, if that is known; also for records and arrays, which are equal item by item as group keys are.
 pub fn equal(a: &Value, b: &Value) -> Option<bool> {
     match (a, b) {
-        (Value::Record(_), Value::Record(_)) | (Value::Array(_), Value::Array(_)) => {
-            Some(GroupKey(a.clone()) == GroupKey(b.clone()))
-        }
+        (Value::Record(_), Value::Record(_)) | (Value::Array(_), Value::Array(_)) => Some(key::equal(a, b)),
         _ => compare(a, b).map(Ordering::is_eq),
     }
 }

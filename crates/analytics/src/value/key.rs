@@ -44,7 +44,8 @@ impl Ord for GroupKey {
     }
 }
 
-fn equal(a: &Value, b: &Value) -> bool {
+/// The equality of [`GroupKey`].
+pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         // Events of one source name their fields in one order: try that before sorting.
         (Value::Record(x), Value::Record(y)) if x.len() == y.len() => {
@@ -69,7 +70,8 @@ fn rank(value: &Value) -> u8 {
     }
 }
 
-fn order(a: &Value, b: &Value) -> Ordering {
+/// The order of [`GroupKey`].
+pub(crate) fn order(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Bit(a), Value::Bit(b)) => a.cmp(b),
         (Value::BigInt(a), Value::BigInt(b)) => a.cmp(b),

@@ -290,7 +290,11 @@ impl<'a> Reader<'a> {
             1 => Value::Bit(false),
             2 => Value::Bit(true),
             3 => Value::BigInt(self.signed()?),
-            4 => Value::Float(self.float()?),
+            // No value is NaN or infinite.
+            4 => match self.float()? {
+                number if number.is_finite() => Value::Float(number),
+                _ => return Err(SnapshotError::Damaged("a value")),
+            },
             5 => Value::text(self.text()?),
             6 => Value::DateTime(self.time()?),
             7 => self.deeper(|reader| reader.record().map(Value::from))?,

@@ -214,14 +214,14 @@ impl Accumulator {
     pub fn add(&mut self, args: &[Value]) -> Result<(), EvalError> {
         let value = args.first().unwrap_or(&Value::Null);
         match &mut self.state {
-            State::CountAll(count) => *count += 1,
+            State::CountAll(count) => *count = count.saturating_add(1),
             State::Collect { values, weight } => {
                 *weight += value.weight();
                 values.push(value.clone());
             }
             State::Top(top) => top.add(value, args.get(1..).unwrap_or_default())?,
             _ if value.is_null() => {}
-            State::Count(count) => *count += 1,
+            State::Count(count) => *count = count.saturating_add(1),
             State::Distinct { seen, weight } => {
                 if seen.insert(GroupKey(value.clone())) {
                     *weight += value.weight();
@@ -243,7 +243,9 @@ impl Accumulator {
     /// As [`add`](Self::add). A state of another aggregate is a mistake of the caller and changes nothing.
     pub fn merge(&mut self, other: &Self) -> Result<(), EvalError> {
         match (&mut self.state, &other.state) {
-            (State::CountAll(a), State::CountAll(b)) | (State::Count(a), State::Count(b)) => *a += b,
+            (State::CountAll(a), State::CountAll(b)) | (State::Count(a), State::Count(b)) => {
+                *a = a.saturating_add(*b);
+            }
             (State::Distinct { seen, weight }, State::Distinct { seen: others, .. }) => {
                 for key in others {
                     if seen.insert(key.clone()) {

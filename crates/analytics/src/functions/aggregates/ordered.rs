@@ -2,7 +2,7 @@
 
 use crate::functions::arguments::Arguments;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
-use crate::value::{EvalError, GroupKey, Record, Value};
+use crate::value::{EvalError, Record, Value, key};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -45,24 +45,29 @@ impl Percentile {
 
     /// The value at the fraction, `NULL` if there are none.
     pub fn result(&self) -> Value {
-        let mut keys: Vec<_> = self.values.iter().cloned().map(GroupKey).collect();
-        keys.sort_unstable();
+        let mut sorted = self.values.clone();
+        sorted.sort_unstable_by(key::order);
         if self.descending {
-            keys.reverse();
+            sorted.reverse();
         }
-        let Some(last) = keys.len().checked_sub(1) else { return Value::Null };
-        if self.between {
-            let place = self.fraction * last as f64;
-            let [low, high] =
-                [place.floor(), place.ceil()].map(|at| keys[(at as usize).min(last)].0.to_float());
-            let (low, high) = (low.unwrap_or_default(), high.unwrap_or_default());
-            // Each end by its share, so that two far ends do not overflow in between.
-            let share = place - place.floor();
-            return Value::Float(if share == 0.0 { low } else { low * (1.0 - share) + high * share });
+        let Some(last) = sorted.len().checked_sub(1) else { return Value::Null };
+        if !self.between {
+            return sorted.swap_remove(self.place(sorted.len()));
         }
-        // The first whose share of values up to it reaches the fraction.
-        let place = (self.fraction * keys.len() as f64).ceil() as usize;
-        keys.swap_remove(place.saturating_sub(1).min(last)).0
+        let place = self.fraction * last as f64;
+        let at = |place: f64| sorted[(place as usize).min(last)].to_float().unwrap_or_default();
+        let (low, high, share) = (at(place.floor()), at(place.ceil()), place - place.floor());
+        // Each end by its share, so that two far ends do not overflow in between.
+        Value::Float(if share == 0.0 { low } else { low * (1.0 - share) + high * share })
+    }
+
+    /// The first place of so many whose share of values up to it reaches the fraction.
+    fn place(&self, count: usize) -> usize {
+        let reaches = |upto: usize| upto as f64 / count as f64 >= self.fraction;
+        let guess = (self.fraction * count as f64).ceil() as usize;
+        // The product may be rounded to above a whole number: 0.07 * 100 is.
+        let upto = if guess > 1 && reaches(guess - 1) { guess - 1 } else { guess };
+        upto.clamp(1, count) - 1
     }
 
     /// Bytes held.
@@ -147,7 +152,7 @@ impl Top {
         let pairs = a.keys.iter().zip(&b.keys).zip(self.descending.iter());
         pairs.fold(Ordering::Equal, |order, ((a, b), descending)| {
             order.then_with(|| {
-                let order = GroupKey(a.clone()).cmp(&GroupKey(b.clone()));
+                let order = key::order(a, b);
                 if *descending { order.reverse() } else { order }
             })
         })

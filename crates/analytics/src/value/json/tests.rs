@@ -140,7 +140,7 @@ fn depth_is_bounded() {
     let nested = |depth: usize| format!("{}{}", "{\"a\":".repeat(depth - 1) + "{", "}".repeat(depth));
     assert!(events(&nested(MAX_DEPTH)).is_ok());
     assert!(matches!(events(&nested(MAX_DEPTH + 1)), Err(JsonError::TooDeep { .. })));
-    assert!(matches!(events(&"[".repeat(1_000_000)), Err(_)));
+    assert!(events(&"[".repeat(1_000_000)).is_err());
 }
 
 #[test]
