@@ -126,6 +126,7 @@ fn add_months(time: DateTime, months: i64) -> Option<DateTime> {
 }
 
 /// `DATEDIFF`: how many boundaries of the unit lie between two points, negative when the second is earlier.
+// rule FUNC-03
 pub fn date_diff(part: DatePart, from: DateTime, to: DateTime) -> i64 {
     let index = |time: DateTime| match part {
         DatePart::Year | DatePart::Quarter | DatePart::Month => {
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_count_boundaries() {
+    fn differences_count_boundaries_rule_func_03() {
         for (part, from, to, count) in [
             (DatePart::Minute, "2024-01-01T00:00:59", "2024-01-01T00:01:01", 1),
             (DatePart::Minute, "2024-01-01T00:01:01", "2024-01-01T00:01:59", 0),

@@ -233,6 +233,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    // The form of outputs is rule JSON-01.
     #[test]
     fn text_forms() {
         for (text, expected) in [

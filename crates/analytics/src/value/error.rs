@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvalError {
     /// A function does not take a value of this type. The text is the service's (docs: "Validate inputs").
+    // rule FUNC-01
     #[error("The {} argument of function {} has invalid type '{found}'. Only {} is allowed.", ordinal(*.position), .function.to_lowercase(), quoted(.allowed))]
     InvalidArgument {
         /// The function's name, in any case.
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_those_users_know_from_the_service() {
+    fn texts_are_those_users_know_from_the_service_rule_func_01() {
         let error = EvalError::InvalidArgument {
             function: "ROUND",
             position: 1,

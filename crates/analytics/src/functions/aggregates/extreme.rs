@@ -27,7 +27,7 @@ impl Extreme {
         let invalid = || Arguments { function: self.function, values: std::slice::from_ref(value) };
         let value = match value {
             Value::NVarchar(_) if !self.text => {
-                // Documented: a text counts as float unless the query says that it is to be a text.
+                // rule FUNC-02: a text counts as float unless the query says that it is to be a text.
                 Value::Float(value.to_float().ok_or_else(|| invalid().invalid(0, &["bigint", "float"]))?)
             }
             Value::Record(_) | Value::Array(_) => return Err(invalid().invalid(0, ALLOWED)),

@@ -69,7 +69,7 @@ fn counting_and_adding() {
 }
 
 #[test]
-fn least_and_greatest() {
+fn least_and_greatest_rule_func_02() {
     let (min, max) = (Aggregate::Min { text: false }, Aggregate::Max { text: false });
     let greatest_text = Aggregate::Max { text: TEXT };
     for (aggregate, rows, expected) in [

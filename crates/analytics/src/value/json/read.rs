@@ -66,6 +66,7 @@ impl<'a, 'n> Parser<'a, 'n> {
                 None => return Ok(()),
                 Some(b'[') => self.items(&mut |parser| parser.event(each))?,
                 Some(b'{') => self.event(each)?,
+                // rule JSON-04
                 Some(_) => return Err(JsonError::NotEvents { found: self.token_type() }),
             }
         }
@@ -110,7 +111,7 @@ impl<'a, 'n> Parser<'a, 'n> {
 
     fn text_value(&mut self) -> Result<Value, JsonError> {
         let text = self.string()?;
-        // Only texts with date and time were ever taken for one, not dates alone.
+        // rule JSON-02: only texts with date and time were ever taken for one, not dates alone.
         if self.options.dates
             && text.as_bytes().get(10) == Some(&b'T')
             && let Some(time) = DateTime::parse(&text)
@@ -201,6 +202,7 @@ impl<'a, 'n> Parser<'a, 'n> {
             (digits.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float), "float")
         };
         if value.is_none() {
+            // rule JSON-03
             self.invalid.get_or_insert(JsonError::NumberRange { offset: start, ty });
         }
         Ok(value.unwrap_or(Value::Null))

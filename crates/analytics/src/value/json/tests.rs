@@ -19,7 +19,7 @@ fn objects_arrays_and_lines() {
 }
 
 #[test]
-fn types_of_values() {
+fn types_of_values_rule_json_02() {
     let payload =
         br#"{"i":-9223372036854775808,"f":1.0,"e":1e2,"s":"2024-01-01T00:00:00Z","b":true,"n":null,"z":-0}"#;
     let event = &Value::from_json(payload, &JsonOptions::default()).unwrap()[0];
@@ -35,7 +35,7 @@ fn types_of_values() {
 }
 
 #[test]
-fn older_levels() {
+fn older_levels_rule_json_02() {
     let options = JsonOptions { bits: false, dates: true, lower_case_names: true };
     let payload = br#"{"Time":"2024-01-01T00:00:00Z","Day":"2024-01-01","On":{"Deep":true}}"#;
     let event = &Value::from_json(payload, &options).unwrap()[0];
@@ -46,7 +46,7 @@ fn older_levels() {
 }
 
 #[test]
-fn what_is_no_event_is_named_as_in_the_service() {
+fn what_is_no_event_is_named_as_in_the_service_rule_json_04() {
     for (payload, found) in [
         ("1", "Integer"),
         ("-1.5", "Float"),
@@ -65,7 +65,7 @@ fn what_is_no_event_is_named_as_in_the_service() {
 }
 
 #[test]
-fn an_invalid_event_fails_alone_but_broken_json_ends_the_payload() {
+fn an_invalid_event_fails_alone_but_broken_json_ends_the_payload_rule_json_03() {
     let mut seen = Vec::new();
     let payload = br#"[{"n":1},{"n":9223372036854775808},{"n":1e999},7,{"n":2},{"n":]"#;
     JsonReader::new(JsonOptions::default()).read(payload, &mut |event| {

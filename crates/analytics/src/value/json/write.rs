@@ -11,6 +11,7 @@ pub fn value(value: &Value, out: &mut Vec<u8>) {
         Value::BigInt(number) => written(serde_json::to_writer(out, number)),
         Value::Float(number) => written(serde_json::to_writer(out, number)),
         Value::NVarchar(text) => written(serde_json::to_writer(out, text.as_ref())),
+        // rule JSON-01
         Value::DateTime(time) => {
             out.push(b'"');
             out.extend(time.to_bytes());
