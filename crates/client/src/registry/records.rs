@@ -155,7 +155,7 @@ mod tests {
         let text = r#"{"devices":[{"deviceId":"leaf1","generationId":"637","status":"disabled",
                  "authentication":{"type":"sas","symmetricKey":{"primaryKey":"Y2FuYXJ5","secondaryKey":"Y2FuYXJ5Mg=="},
                    "x509Thumbprint":{"primaryThumbprint":"","secondaryThumbprint":null}},
-                 "capabilities":{"GATEWAY":true},"deviceScope":"ms-azure-iot-edge://g-1","parentScopes":["ms-azure-iot-edge://g-1"]},
+                 "capabilities":{"GATEWAY":true},"deviceScope":"scope-of-g","parentScopes":["scope-of-g"]},
                 {"deviceId":"leaf2","authentication":{"type":"selfSigned","symmetricKey":null,
                    "x509Thumbprint":{"primaryThumbprint":"AB","secondaryThumbprint":""}},"capabilities":null,"parentScopes":null}],
               "modules":[{"moduleId":"m1","deviceId":"leaf1","generationId":"638","managedBy":"x",
