@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The name of the endpoint that leads to the hub.
 pub const UPSTREAM: &str = "iothub";
 
+/// How often the original drops expired messages.
+const CLEANUP_EVERY: Duration = Duration::from_secs(1800);
+
 /// All that is wrong with the routes of a deployment, by route.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Errors(pub Vec<(String, Error)>);
@@ -42,6 +45,8 @@ impl RouteSet {
         let (mut routes, mut errors) = (Vec::new(), Vec::new());
         let general = match desired.store_and_forward.time_to_live {
             TimeToLive::ForEver => Duration::MAX,
+            // The original looks for expired messages that often, so that none of its messages lives shorter.
+            TimeToLive::For(time) if time.is_zero() => CLEANUP_EVERY,
             TimeToLive::For(time) => time,
         };
         for (name, RouteDesired { text, priority, time_to_live }) in &desired.routes {

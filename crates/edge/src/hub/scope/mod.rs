@@ -101,6 +101,15 @@ impl Scope {
         self.ask(identity).await
     }
 
+    /// Asks for one identity in the background, where that was not done lately.
+    pub(crate) fn ask_soon(&self, identity: &Identity) {
+        let mut cache = self.cache();
+        if cache.asked(identity, self.0.clock.now(), ASK_EVERY, ASKED_MAX) {
+            cache.wait(identity.clone());
+            self.0.asked.notify_one();
+        }
+    }
+
     /// Asks for the whole scope as soon as possible.
     pub fn refresh_all(&self) {
         self.0.all.notify_one();
