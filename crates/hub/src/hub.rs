@@ -3,6 +3,7 @@
 use crate::auth::Auth;
 use crate::input::{self, InputOutcome};
 use crate::operation::{MethodAnswer, MethodCall, Operation, Outcome};
+use crate::orphans::Orphans;
 use crate::seams::{DesiredChange, Fabric, Routed, Seams};
 use crate::session::Session;
 use crate::{Limits, Metrics, Router, connection_state, mailbox, method, perform, telemetry};
@@ -54,6 +55,7 @@ pub(crate) struct Core {
     pub(crate) router: Router,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    pub(crate) orphans: Orphans,
     /// Tasks that outlive their session: locks being released.
     pub(crate) tasks: TaskTracker,
     pub(crate) runtime: Handle,
@@ -72,7 +74,8 @@ impl Hub {
         let auth =
             Auth::new(config.name, &config.hosts, Arc::clone(&seams.identities), Arc::clone(&seams.clock));
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
-        let core = Core { auth, seams, router, limits: config.limits, metrics, tasks, runtime };
+        let (limits, orphans) = (config.limits, Orphans::default());
+        let core = Core { auth, seams, router, limits, metrics, orphans, tasks, runtime };
         Self { core: Arc::new(core) }
     }
 

@@ -14,6 +14,7 @@ pub mod auth;
 mod connection_state;
 mod limits;
 mod mailbox;
+mod orphans;
 mod session;
 
 pub mod input;

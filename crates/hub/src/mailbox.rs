@@ -46,6 +46,8 @@ pub(crate) struct SessionMailbox {
     takes_methods: AtomicBool,
     takes_desired: AtomicBool,
     takes_inputs: AtomicBool,
+    /// A stored subscription to inputs waits to count.
+    expects_inputs: AtomicBool,
     /// The gateway device whose credential proved the identity.
     through: Option<DeviceId>,
     changes: AtomicU32,
@@ -126,8 +128,24 @@ impl SessionMailbox {
         self.takes_desired.store(takes, Ordering::Release);
     }
 
+    /// A stored subscription to inputs is to count soon.
+    pub(crate) fn expect_inputs(&self) {
+        self.expects_inputs.store(true, Ordering::Release);
+    }
+
+    /// The stored subscription counts from now on, unless the device said itself what it wants meanwhile.
+    pub(crate) fn accept_expected_inputs(&self) -> bool {
+        let _one_after_the_other = self.state();
+        let expected = self.expects_inputs.swap(false, Ordering::AcqRel);
+        if expected {
+            self.takes_inputs.store(true, Ordering::Release);
+        }
+        expected
+    }
+
     pub(crate) fn set_takes_inputs(&self, takes: bool) {
         let mut state = self.state();
+        self.expects_inputs.store(false, Ordering::Release);
         self.takes_inputs.store(takes, Ordering::Release);
         if let Some(inputs) = state.inputs.as_mut().filter(|_| !takes) {
             // What the device has already it may still settle.

@@ -65,6 +65,9 @@ pub enum Subscription {
     DesiredProperties,
     /// Messages routed to a module's inputs.
     Inputs,
+    /// Answers to twin requests. The hub answers in any case; it only keeps for a door that sends answers to subscribers alone
+    /// who is one.
+    TwinAnswers,
 }
 
 /// What the hub may do to a device.

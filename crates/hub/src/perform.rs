@@ -70,6 +70,7 @@ async fn subscribe(
     subscription: Subscription,
     on: bool,
 ) -> Result<Outcome, Refusal> {
+    session.keep(subscription, on).await?;
     match subscription {
         Subscription::CloudToDevice { persistent } => {
             // Stored first: a subscription that is acknowledged survives whatever comes next.
@@ -82,6 +83,7 @@ async fn subscribe(
         Subscription::DesiredProperties => session.set_takes_desired(on),
         // Inputs are fed by an assembly that routes between modules; without one nothing comes.
         Subscription::Inputs => session.set_takes_inputs(on),
+        Subscription::TwinAnswers => {}
     }
     Ok(Outcome::Done)
 }

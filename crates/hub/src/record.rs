@@ -55,6 +55,8 @@ pub enum Error {
 pub(crate) struct Stamps {
     bytes: Vec<u8>,
     count: u8,
+    /// A module's, so that the output it names is kept.
+    is_module: bool,
 }
 
 impl Stamps {
@@ -62,15 +64,27 @@ impl Stamps {
     pub(crate) fn push(&mut self, property: SystemProperty, value: &str) {
         put_system(&mut self.bytes, property, value);
         self.count += 1;
+        self.is_module |= property == SystemProperty::ConnectionModuleId;
+    }
+
+    /// Whether a sender's own value is kept.
+    ///
+    /// rule HUB-09: only modules have outputs, and nobody sends to an input.
+    fn keeps(&self, property: SystemProperty) -> bool {
+        match property {
+            SystemProperty::OutputName => self.is_module,
+            SystemProperty::InputName => false,
+            property => !property.is_stamped(),
+        }
     }
 }
 
-/// Writes the header of a message. The sender's own values of stamped properties are dropped.
+/// Writes the header of a message. The sender's own values of properties that are not its to set are dropped.
 pub(crate) fn encode(out: &mut Vec<u8>, source: MessageSource, stamps: &Stamps, message: &Message) {
     out.clear();
     out.extend_from_slice(&[VERSION, source.number(), stamps.count]);
     out.extend_from_slice(&stamps.bytes);
-    for (property, value) in message.system.iter().filter(|(p, _)| !p.is_stamped()) {
+    for (property, value) in message.system.iter().filter(|(p, _)| stamps.keeps(*p)) {
         put_system(out, property, value);
         // There are fewer than 256 properties, each at most once.
         out[2] += 1;
@@ -207,6 +221,25 @@ mod tests {
     }
 
     #[test]
+    fn only_modules_have_outputs_rule_hub_09() {
+        let mut message = Message::new("x");
+        message.system.set(SystemProperty::OutputName, "out");
+        message.system.set(SystemProperty::InputName, "in");
+        let output = |stamps: &Stamps| {
+            let mut header = Vec::new();
+            encode(&mut header, MessageSource::DeviceMessages, stamps, &message);
+            let system = decode(&record(header, b"x")).unwrap().message.system;
+            assert_eq!(system.get(SystemProperty::InputName), None);
+            system.get(SystemProperty::OutputName).cloned()
+        };
+        let mut stamps = Stamps::default();
+        stamps.push(SystemProperty::ConnectionDeviceId, "d1");
+        assert_eq!(output(&stamps), None);
+        stamps.push(SystemProperty::ConnectionModuleId, "m1");
+        assert_eq!(output(&stamps).as_deref(), Some("out"));
+    }
+
+    #[test]
     fn common_values_take_two_bytes_and_their_numbers_never_change() {
         let mut out = Vec::new();
         put_system(&mut out, SystemProperty::ContentEncoding, "utf-8");
@@ -230,7 +263,10 @@ mod tests {
         ) {
             let mut message = Message::new("body");
             for (number, value) in system {
-                message.system.set(SystemProperty::from_number(number).unwrap(), value);
+                let property = SystemProperty::from_number(number).unwrap();
+                if Stamps::default().keeps(property) {
+                    message.system.set(property, value);
+                }
             }
             for (name, value) in properties {
                 message.properties.set(name, value);

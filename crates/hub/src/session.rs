@@ -1,12 +1,13 @@
 //! An authenticated identity's stay: its claim, its deliveries, its end.
 
+mod kept;
 mod pull;
 
 use crate::hub::{ConnectRequest, Core, Credential};
 use crate::mailbox::SessionMailbox;
 use crate::operation::{Delivery, LockToken, Settlement};
 use crate::record::Stamps;
-use crate::seams::{Activity, Epoch, Mailbox};
+use crate::seams::{Activity, Epoch, Kept, Mailbox};
 use crate::{connection_state, telemetry};
 use ironbrook_log::PartitionId;
 use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
@@ -32,6 +33,8 @@ pub struct Session {
     mailbox: Arc<SessionMailbox>,
     claim: Option<Epoch>,
     takes_commands: AtomicBool,
+    /// What is stored of its subscriptions; `None` where the session is clean.
+    kept: Mutex<Option<Kept>>,
     /// Cloud-to-device messages locked for this session, and when each lock ends by itself.
     unsettled: Mutex<Vec<(LockToken, Timestamp)>>,
     pull: tokio::sync::Mutex<Pull>,
@@ -57,6 +60,7 @@ impl Session {
             mailbox: Arc::new(SessionMailbox::new(found.through)),
             claim: None,
             takes_commands: AtomicBool::new(false),
+            kept: Mutex::default(),
             unsettled: Mutex::default(),
             pull: tokio::sync::Mutex::default(),
         };
@@ -79,6 +83,9 @@ impl Session {
         // rule HUB-04: a stored subscription counts from the first moment of a session that is not clean.
         if !clean_session && seams.inbox.is_subscribed(&self.identity).await? {
             self.takes_commands.store(true, Ordering::Release);
+        }
+        if !clean_session {
+            self.restore(seams.inbox.kept(&self.identity).await?);
         }
         self.core.metrics.connected.set(i64::try_from(seams.fabric.connected()).unwrap_or(i64::MAX));
         connection_state::publish(&self.core, &self.identity, true);

@@ -53,7 +53,11 @@ fn take(
     });
     match &result {
         Ok(Some(_)) => _ = core.metrics.telemetry_accepted.inc(),
-        Ok(None) => _ = core.metrics.telemetry_orphaned.inc(),
+        Ok(None) => {
+            core.metrics.telemetry_orphaned.inc();
+            let output = message.system.get(SystemProperty::OutputName).map(|output| &**output);
+            core.orphans.note(session.identity(), output, now);
+        }
         // Back-pressure: the same message comes again.
         Err(refusal) if refusal.code == ErrorCode::ServerBusy => {}
         Err(_) => _ = core.metrics.telemetry_refused.inc(),

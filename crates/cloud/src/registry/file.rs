@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::tables;
 use ironbrook_log::Storage;
-use redb::{Database, ReadableTable};
+use redb::{Database, ReadableDatabase as _, ReadableTable};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -74,7 +74,14 @@ fn prepare(database: &Database) -> Result<(), Error> {
         format
     };
     match format {
-        Some(tables::FORMAT) => return Ok(()),
+        Some(tables::FORMAT) => {
+            // It came after the first databases of this format.
+            if database.begin_read()?.open_table(tables::KEPT).is_err() {
+                tx.open_table(tables::KEPT)?;
+                tx.commit()?;
+            }
+            return Ok(());
+        }
         Some(other) => {
             let why = format!("format {other}, this version knows {}", tables::FORMAT);
             return Err(Error::Stored { what: "registry", why });
@@ -88,6 +95,7 @@ fn prepare(database: &Database) -> Result<(), Error> {
     tx.open_table(tables::QUEUES)?;
     tx.open_table(tables::INBOX)?;
     tx.open_table(tables::SUBSCRIBED)?;
+    tx.open_table(tables::KEPT)?;
     tx.open_table(tables::FEEDBACK)?;
     tx.open_table(tables::OUTBOX)?;
     Ok(tx.commit()?)

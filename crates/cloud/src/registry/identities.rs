@@ -347,6 +347,7 @@ fn delete(
             twin
         };
         changes.tx.open_table(tables::SUBSCRIBED)?.remove(key.as_str())?;
+        changes.tx.open_table(tables::KEPT)?.remove(key.as_str())?;
         inner.forget_activity(changes, &member)?;
         super::inbox::remove_all(inner, changes, &member)?;
         outbox::lifecycle(inner, changes, &member, &twin.unwrap_or_default(), outbox::Lifecycle::Deleted)?;

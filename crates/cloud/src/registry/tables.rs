@@ -22,6 +22,8 @@ pub(super) const QUEUES: TableDefinition<'_, &str, u16> = TableDefinition::new("
 pub(super) const INBOX: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("inbox");
 /// Identities with a persistent cloud-to-device subscription.
 pub(super) const SUBSCRIBED: TableDefinition<'_, &str, ()> = TableDefinition::new("subscribed");
+/// What identities stay subscribed to besides: [`key`] → [`Kept::bits`](ironbrook_hub::seams::Kept::bits).
+pub(super) const KEPT: TableDefinition<'_, &str, u8> = TableDefinition::new("kept");
 /// Feedback not yet handed to a service: number → record.
 pub(super) const FEEDBACK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feedback");
 /// Events not yet published: number → event.

@@ -76,7 +76,15 @@ fn text(value: &Value) -> Option<ByteString> {
 /// rule AMQP-10: the tag is the lock token, 16 bytes in the order of a .NET GUID; .NET makes a GUID of it and throws at any
 /// other length.
 pub(super) fn locked(locked: &LockedMessage, input: Option<&ByteString>) -> (Bytes, amqp::Message) {
-    let mut message = to_amqp(&locked.message);
+    let mut message = match input {
+        None => to_amqp(&locked.message),
+        Some(_) => {
+            // By which output it left is its sender's own business; passed on, it would name one of the receiver's.
+            let mut message = locked.message.clone();
+            message.system.remove(P::OutputName);
+            to_amqp(&message)
+        }
+    };
     message.annotate("x-opt-lock-token", locked.lock.0.to_string());
     message.annotate("x-opt-sequence-number", locked.sequence_number);
     message.annotate("iothub-enqueuedtime", locked.enqueued);

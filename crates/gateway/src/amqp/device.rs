@@ -12,7 +12,7 @@ use ironbrook_hub::{
     Delivery, LockToken, LockedMessage, Operation, Outcome, Session, Settlement, Subscription,
 };
 use ironbrook_model::{ErrorCode, Identity, Refusal};
-use ironbrook_wire::amqp::{DeliveryState, LinkId, Value};
+use ironbrook_wire::amqp::{CommandError, DeliveryState, LinkId, Value};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -259,8 +259,14 @@ impl Door {
             return self.operate(key, release(Settlement::Release), Then::Nothing);
         };
         let (tag, message) = convert::locked(locked, input);
-        if !self.send_tagged(to.link, tag, to.settled, &message) {
-            return self.operate(key, release(Settlement::Release), Then::Nothing);
+        match self.send_tagged(to.link, tag, to.settled, &message) {
+            Ok(()) => {}
+            // It would come again for ever.
+            Err(CommandError::TooLarge) => {
+                tracing::warn!(peer = %self.peer.addr, "a message is larger than its receiver takes and is rejected");
+                return self.operate(key, release(Settlement::Reject), Then::Nothing);
+            }
+            Err(_) => return self.operate(key, release(Settlement::Release), Then::Nothing),
         }
         if to.settled {
             self.operate(key, release(Settlement::Complete), Then::Nothing);
@@ -355,7 +361,11 @@ impl Door {
         for state in self.devices.values() {
             let DeviceState::Live(device) = state else { continue };
             let identity = device.session.identity();
-            if token.check_scope(hub.auth().hosts(), &identity.resource()).is_err() {
+            let is_covered = match device.session.through() {
+                Some(gateway) => ironbrook_hub::auth::gateways(token).contains(gateway),
+                None => token.check_scope(hub.auth().hosts(), &identity.resource()).is_ok(),
+            };
+            if !is_covered {
                 continue;
             }
             let (hub, session) = (hub.clone(), Arc::clone(&device.session));

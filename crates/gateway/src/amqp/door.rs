@@ -378,33 +378,29 @@ impl Door {
     pub(super) fn send(&mut self, link: LinkId, message: &amqp::Message) {
         self.next_tag += 1;
         let tag = Bytes::copy_from_slice(&self.next_tag.to_be_bytes());
-        self.send_tagged(link, tag, true, message);
+        // Told where it fails.
+        let _ = self.send_tagged(link, tag, true, message);
     }
 
-    /// Sends a message; false where the link does not take it any more.
+    /// Sends a message; an error where the link does not take it, or not any more.
     pub(super) fn send_tagged(
         &mut self,
         link: LinkId,
         tag: Bytes,
         settled: bool,
         message: &amqp::Message,
-    ) -> bool {
+    ) -> Result<(), CommandError> {
         let outgoing = Outgoing { tag, format: 0, settled, payload: message.to_bytes() };
-        match self.conn.send(link, outgoing) {
-            Ok(()) => {
-                self.sent.inc();
-                true
-            }
+        let result = self.conn.send(link, outgoing);
+        match &result {
+            Ok(()) => _ = self.sent.inc(),
             Err(CommandError::Full) => {
                 let text = "more messages wait for credit than are kept; grant credit";
                 self.close_link(link, &Refusal::new(ErrorCode::ServerBusy, text));
-                false
             }
-            Err(error) => {
-                tracing::debug!(peer = %self.peer.addr, %error, "message not sent");
-                false
-            }
+            Err(error) => tracing::debug!(peer = %self.peer.addr, %error, "message not sent"),
         }
+        result
     }
 
     /// Detaches a link with the reason.

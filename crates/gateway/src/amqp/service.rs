@@ -165,7 +165,7 @@ impl Door {
                 let presettled = source.presettled;
                 let at_most_once = !presettled && self.links.get(&link).is_some_and(|l| l.settled_mode);
                 for (tag, message) in messages {
-                    if !self.send_tagged(link, tag.clone(), presettled, &message) {
+                    if self.send_tagged(link, tag.clone(), presettled, &message).is_err() {
                         return;
                     }
                     if at_most_once {

@@ -3,6 +3,7 @@
 use super::address;
 use crate::Services;
 use ironbrook_hub::Credential;
+use ironbrook_hub::auth::gateways;
 use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal, SasToken, Timestamp};
 
 /// Tokens of a connection: one per identity where many devices share it.
@@ -41,13 +42,14 @@ impl Tokens {
         self.0.iter().map(|(token, _)| token.clone()).collect()
     }
 
-    /// The token to act as an identity with: its own before a policy's.
+    /// The token to act as an identity with: its own before a policy's, and that of a gateway last; whether that one speaks for
+    /// the identity is seen when it is checked.
     pub(super) fn covering(&self, identity: &Identity, hosts: &[String]) -> Option<&SasToken> {
         let resource = identity.resource();
         let covers = |token: &&SasToken| token.check_scope(hosts, &resource).is_ok();
         let tokens = || self.0.iter().map(|(token, _)| token);
         let own = tokens().filter(covers).find(|t| t.policy().is_none());
-        own.or_else(|| tokens().find(covers))
+        own.or_else(|| tokens().find(covers)).or_else(|| tokens().find(|token| !gateways(token).is_empty()))
     }
 
     /// When the last token that gives `right` ends: until then a link that needs it stays.
@@ -137,6 +139,22 @@ mod tests {
         assert_eq!(tokens.covering(&identity, &hosts).unwrap().expires(), Timestamp::from_secs(3000));
         let other = Identity::device(DeviceId::new("e").unwrap());
         assert_eq!(tokens.covering(&other, &hosts).unwrap().policy(), Some("device"));
+    }
+
+    #[test]
+    fn a_gateways_token_comes_last() {
+        let now = Timestamp::from_secs(1000);
+        let identity = Identity::device(DeviceId::new("leaf").unwrap());
+        let gateway = Identity::gateway(DeviceId::new("g").unwrap());
+        let hosts = ["hub".to_owned()];
+        let mut tokens = Tokens::default();
+        let right = Permissions::DEVICE_CONNECT;
+        tokens.insert(token("hub/devices/other", 2000, None), right, now).unwrap();
+        assert!(tokens.covering(&identity, &hosts).is_none());
+        tokens.insert(token(&format!("hub/{}", gateway.resource()), 2000, None), right, now).unwrap();
+        assert!(tokens.covering(&identity, &hosts).unwrap().resource().contains("/g/"));
+        tokens.insert(token("hub/devices/leaf", 2000, None), right, now).unwrap();
+        assert!(tokens.covering(&identity, &hosts).unwrap().resource().ends_with("/leaf"));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! A queue in memory that tells how each message ended.
 
 use async_trait::async_trait;
-use ironbrook_hub::seams::{Feedback, Inbox};
+use ironbrook_hub::seams::{Feedback, Inbox, Kept};
 use ironbrook_hub::{LockToken, LockedMessage, Settlement};
 use ironbrook_model::{ErrorCode, Identity, Message, Refusal, Timestamp};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ struct State {
     locked: Vec<LockedMessage>,
     settled: Vec<(u64, Settlement)>,
     subscribed: HashSet<Identity>,
+    kept: HashMap<Identity, Kept>,
     next: u64,
 }
 
@@ -108,6 +109,15 @@ impl Inbox for FakeInbox {
         } else {
             state.subscribed.remove(identity);
         }
+        Ok(())
+    }
+
+    async fn kept(&self, identity: &Identity) -> Result<Kept, Refusal> {
+        Ok(self.state.lock().unwrap().kept.get(identity).copied().unwrap_or_default())
+    }
+
+    async fn keep(&self, identity: &Identity, kept: Kept) -> Result<(), Refusal> {
+        self.state.lock().unwrap().kept.insert(identity.clone(), kept);
         Ok(())
     }
 

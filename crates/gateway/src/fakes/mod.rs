@@ -87,7 +87,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A hub that knows devices and modules by the given names (`d1`, `d1/m1`).
+    /// A hub that knows devices and modules by the given names (`d1`, `d1/m1`). Device `gateway` is one, and `leaf` behind it.
     pub(crate) fn new(identities: &[&str]) -> Self {
         let log = Arc::new(FakeLog::default());
         let inbox = Arc::new(FakeInbox::default());
@@ -163,8 +163,8 @@ impl FakeIdentities {
                     primary: key.clone(),
                     secondary: key.clone(),
                 }),
-                is_gateway: false,
-                parents: Vec::new(),
+                is_gateway: *name == "gateway",
+                parents: if *name == "leaf" { vec![DeviceId::new("gateway").unwrap()] } else { Vec::new() },
                 status_updated: None,
             };
             (identity, Arc::new(record))

@@ -68,6 +68,23 @@ fn decode(bag: &ByteString, piece: &str) -> ByteString {
 ///
 /// rule MQTT-03: keys go out as `%24.`; .NET needs at least one character after `devicebound/`, which `$.to` gives.
 pub(super) fn write(message: &Message, default_to: &str, out: &mut String) {
+    write_all(message, Some(default_to), |_| true, out);
+}
+
+/// Appends the bag of a message for an input of a module.
+///
+/// rule MQTT-29: the output it left by and its interface are its sender's own and not told; `$.to` only where the sender set it.
+pub(super) fn write_input(message: &Message, out: &mut String) {
+    let is_told = |p| !matches!(p, SystemProperty::OutputName | SystemProperty::InterfaceId);
+    write_all(message, None, is_told, out);
+}
+
+fn write_all(
+    message: &Message,
+    default_to: Option<&str>,
+    is_told: impl Fn(SystemProperty) -> bool,
+    out: &mut String,
+) {
     let start = out.len();
     let mut pair = |key: &str, value: &str| {
         if out.len() > start {
@@ -77,7 +94,7 @@ pub(super) fn write(message: &Message, default_to: &str, out: &mut String) {
         out.push('=');
         out.push_str(&percent_encode(value));
     };
-    for (property, value) in message.system.iter() {
+    for (property, value) in message.system.iter().filter(|(property, _)| is_told(*property)) {
         let Some(key) = property.mqtt_key() else { continue };
         match property {
             SystemProperty::To | SystemProperty::Ack | SystemProperty::Operation => {}
@@ -90,7 +107,9 @@ pub(super) fn write(message: &Message, default_to: &str, out: &mut String) {
             _ => pair(key, value),
         }
     }
-    pair("$.to", message.system.get(SystemProperty::To).map_or(default_to, |to| to));
+    if let Some(to) = message.system.get(SystemProperty::To).map(|to| &**to).or(default_to) {
+        pair("$.to", to);
+    }
     for property in [SystemProperty::Ack, SystemProperty::Operation] {
         if let (Some(key), Some(value)) = (property.mqtt_key(), message.system.get(property)) {
             pair(key, value);
@@ -140,6 +159,19 @@ mod tests {
             out,
             "%24.mid=m1&%24.to=%2Fdevices%2Fd1%2Fmessages%2FdeviceBound&iothub-ack=full&a%20b=1%262"
         );
+    }
+
+    #[test]
+    fn mqtt_29_inputs_hear_who_sent_but_not_by_which_output() {
+        let mut message = Message::new("x");
+        message.system.set(SystemProperty::OutputName, "out");
+        message.system.set(SystemProperty::InterfaceId, "i");
+        message.system.set(SystemProperty::ConnectionDeviceId, "d1");
+        message.system.set(SystemProperty::ConnectionModuleId, "m1");
+        message.properties.set("a", "b");
+        let mut out = String::from("inputs/in1/");
+        write_input(&message, &mut out);
+        assert_eq!(out, "inputs/in1/%24.cdid=d1&%24.cmid=m1&a=b");
     }
 
     #[test]

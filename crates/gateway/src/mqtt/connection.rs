@@ -71,6 +71,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         silence: Duration,
         metrics: &Metrics,
     ) -> Self {
+        // rule MQTT-30: a client with clean session 0 may have subscribed in a session before, and does not again (Python).
+        let takes_twin_answers = session.kept_twin_answers();
         let session = Arc::new(session);
         Self {
             io,
@@ -87,7 +89,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // rule MQTT-18: a stored subscription delivers before any SUBSCRIBE, at least once.
             cloud_to_device_qos: QoS::AtLeastOnce,
             inputs_qos: QoS::AtLeastOnce,
-            takes_twin_answers: false,
+            takes_twin_answers,
             received: metrics.received(Protocol::mqtt),
             sent: metrics.sent(Protocol::mqtt),
             silence,

@@ -200,7 +200,7 @@ async fn stay<S: AsyncRead + AsyncWrite + Unpin>(
     tracing::debug!(%identity, peer = %peer.addr, clean_session = request.clean_session, "connected by MQTT");
     let limits = hub.limits();
     io.set_packet_max(OVERHEAD_MAX + limits.telemetry_bytes.max(limits.method_payload_bytes));
-    // rule MQTT-27: session-present is always 0; the clients subscribe anew in any case.
+    // rule MQTT-27: session-present is always 0, which has most clients subscribe anew; for the others see rule HUB-11.
     let accepted = ConnAck { session_present: false, code: ConnectReturnCode::Accepted };
     if io.put(&Packet::ConnAck(accepted)).is_err() {
         return;

@@ -4,8 +4,9 @@ use ironbrook_hub::LockToken;
 use ironbrook_wire::mqtt::v4::PacketId;
 use std::collections::VecDeque;
 
-/// Messages handed to a device and not settled: the hub's window of 10 bounds it, this is the door's own guard.
-const OUTGOING_MAX: usize = 64;
+/// Messages handed to a client and not settled: the hub's windows, 10 for a device and 64 for the inputs of a module, bound it;
+/// this is the door's own guard, large enough not to hold up anything else.
+const OUTGOING_MAX: usize = 128;
 
 /// Locked messages by what settles them.
 #[derive(Debug)]

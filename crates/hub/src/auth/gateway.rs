@@ -96,3 +96,6 @@ impl Auth {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

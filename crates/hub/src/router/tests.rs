@@ -1,5 +1,5 @@
 use super::*;
-use ironbrook_model::{DeviceId, Identity, Message, SystemProperty, Timestamp};
+use ironbrook_model::{DeviceId, Identity, Message, ModuleId, SystemProperty, Timestamp};
 
 const NONE: [u16; 0] = [];
 
@@ -18,8 +18,11 @@ fn route(name: &str, condition: &str, endpoints: &[&str]) -> Route {
 }
 
 fn choose(router: &Router, source: MessageSource, message: &Message) -> Vec<u16> {
-    let identity = Identity::device(DeviceId::new("d1").unwrap());
-    let facts = Facts::new(&identity, "", source, message, Timestamp::from_secs(1_700_000_000));
+    chosen(router, &Identity::device(DeviceId::new("d1").unwrap()), source, message)
+}
+
+fn chosen(router: &Router, identity: &Identity, source: MessageSource, message: &Message) -> Vec<u16> {
+    let facts = Facts::new(identity, "", source, message, Timestamp::from_secs(1_700_000_000));
     router.choose(&facts).queues.iter().map(|queue| queue.0).collect()
 }
 
@@ -117,4 +120,107 @@ fn more_routes_than_the_profile_allows_are_refused() {
     assert_eq!(router.replace(&many(101), true, &queues()).unwrap_err(), Error::TooMany(101, 100));
     assert!(Router::new(&many(101), true, &queues(), &Limits::azure()).is_err());
     assert!(Router::new(&many(101), true, &queues(), &Limits::native()).is_ok());
+}
+
+fn by_path(path: &str) -> Router {
+    let route = Route { path: Some(path.to_owned()), ..route("a", "true", &["hot"]) };
+    Router::new(&[route], false, &queues(), &Limits::azure()).unwrap()
+}
+
+#[test]
+fn paths_are_compared_by_segments_without_case_rule_route_06() {
+    let device = Identity::device(DeviceId::new("d1").unwrap());
+    let module = Identity::module(DeviceId::new("d1").unwrap(), ModuleId::new("Sensor").unwrap());
+    let out = |output: &str| {
+        let mut message = Message::new("x");
+        message.system.set(SystemProperty::OutputName, output.to_owned());
+        message
+    };
+    let plain = Message::new("x");
+    // Device, module without output, module by output `temp`, by output `temperature`.
+    for (path, expected) in [
+        ("/*", [true, true, true, true]),
+        ("", [true, true, true, true]),
+        ("/messages/*", [true, true, true, true]),
+        ("/messages", [true, true, true, true]),
+        ("/messages/modules/* ", [false, true, true, true]),
+        ("/Messages/Modules/sensor/*", [false, true, true, true]),
+        ("/messages/modules/sensor/outputs/*", [false, false, true, true]),
+        ("/messages/modules/sensor/outputs/TEMP", [false, false, true, false]),
+        ("/messages/modules/sens", [false, false, false, false]),
+        ("/messages/modules/sensor2", [false, false, false, false]),
+        ("/messages/modules/*/outputs/temp", [false, false, false, false]),
+        ("/twinChangeNotifications", [false, false, false, false]),
+        ("/messages/modules/sensor/outputs/temp/more", [false, false, false, false]),
+    ] {
+        let router = by_path(path);
+        let found = [
+            (&device, &out("temp")),
+            (&module, &plain),
+            (&module, &out("temp")),
+            (&module, &out("temperature")),
+        ]
+        .map(|(identity, message)| {
+            !chosen(&router, identity, MessageSource::DeviceMessages, message).is_empty()
+        });
+        assert_eq!(found, expected, "{path}");
+    }
+}
+
+#[test]
+fn twin_changes_have_a_path_of_their_own() {
+    for (path, wanted) in [("/*", true), ("/twinchangenotifications/*", true), ("/messages/*", false)] {
+        let source = MessageSource::TwinChangeEvents;
+        let route = Route { source, path: Some(path.to_owned()), ..route("a", "true", &["hot"]) };
+        let router = Router::new(&[route], false, &queues(), &Limits::azure()).unwrap();
+        assert_eq!(!choose(&router, source, &Message::new("x")).is_empty(), wanted, "{path}");
+    }
+}
+
+#[test]
+fn the_best_priority_of_the_matching_routes_decides_rule_route_07() {
+    let mut queues = queues();
+    queues.insert(queue_name("hot", 0).into_owned(), QueueId(3));
+    queues.insert(queue_name("hot", 5).into_owned(), QueueId(4));
+    let with = |name: &str, condition: &str, priority| Route { priority, ..route(name, condition, &["hot"]) };
+    let routes = [
+        with("default", "true", DEFAULT_PRIORITY),
+        with("five", "level >= '5'", 5),
+        with("zero", "level = '9'", 0),
+        route("other", "level = '9'", &["cold"]),
+    ];
+    let router = Router::new(&routes, false, &queues, &Limits::azure()).unwrap();
+    let at = |level: &str| {
+        let mut message = Message::new("x");
+        message.properties.set("level", level.to_owned());
+        telemetry(&router, &message)
+    };
+    assert_eq!(at("1"), [2]);
+    assert_eq!(at("5"), [4]);
+    assert_eq!(at("9"), [3, 1]);
+    let missing = [with("a", "true", 7)];
+    let error = Router::new(&missing, false, &queues, &Limits::azure()).unwrap_err();
+    assert_eq!(error.to_string(), "route a: there is no endpoint hot/priority/7; configure it first");
+}
+
+#[test]
+fn the_queues_routes_want_live_as_long_as_the_longest_of_them() {
+    let with = |endpoint: &str, priority, seconds: Option<u64>| Route {
+        priority,
+        time_to_live: seconds.map(Duration::from_secs),
+        ..route("a", "true", &[endpoint, EVENTS])
+    };
+    let wanted = |routes: &[Route]| {
+        let queues = wanted_queues(routes);
+        queues
+            .iter()
+            .map(|q| (q.name().into_owned(), q.time_to_live.map(|t| t.as_secs())))
+            .collect::<Vec<_>>()
+    };
+    let queue = |name: &str, seconds| (name.to_owned(), seconds);
+    let routes = [with("hot", 3, Some(60)), with("hot", 3, Some(90)), with("hot", DEFAULT_PRIORITY, Some(5))];
+    assert_eq!(wanted(&routes), [queue("hot/priority/3", Some(90)), queue("hot", Some(5))]);
+    assert_eq!(wanted(&[with("hot", 3, Some(60)), with("hot", 3, None)]), [queue("hot/priority/3", None)]);
+    let off = Route { enabled: false, ..with("hot", 3, None) };
+    assert!(wanted(&[off]).is_empty());
 }

@@ -34,6 +34,33 @@ pub struct Feedback {
     pub records: Vec<FeedbackRecord>,
 }
 
+/// What a session that is not clean stays subscribed to when it is gone, besides cloud-to-device messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kept {
+    /// Direct methods.
+    pub methods: bool,
+    /// Changes of the desired properties.
+    pub desired: bool,
+    /// Messages to inputs.
+    pub inputs: bool,
+    /// Answers to twin requests.
+    pub twin_answers: bool,
+}
+
+impl Kept {
+    /// As a number for stores: one bit each, in the order of the fields.
+    pub fn bits(self) -> u8 {
+        let bits = [self.methods, self.desired, self.inputs, self.twin_answers];
+        bits.into_iter().rev().fold(0, |bits, bit| bits << 1 | u8::from(bit))
+    }
+
+    /// From a stored number; bits of later versions are dropped.
+    pub fn from_bits(bits: u8) -> Self {
+        let bit = |n: u8| bits & 1 << n != 0;
+        Self { methods: bit(0), desired: bit(1), inputs: bit(2), twin_answers: bit(3) }
+    }
+}
+
 /// Cloud-to-device queues: first in, first out per identity, locked while delivered.
 ///
 /// Contract: what `enqueue` returned `Ok` for survives a crash until it is completed, rejected, expired, purged or delivered
@@ -71,6 +98,17 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// Stores or removes the persistent subscription.
     async fn set_subscribed(&self, identity: &Identity, subscribed: bool) -> Result<(), Refusal>;
+
+    /// What else an identity stays subscribed to.
+    async fn kept(&self, _identity: &Identity) -> Result<Kept, Refusal> {
+        Ok(Kept::default())
+    }
+
+    /// Stores what else an identity stays subscribed to. Implementations that forget it serve clients badly that do not
+    /// subscribe anew after each connect.
+    async fn keep(&self, _identity: &Identity, _kept: Kept) -> Result<(), Refusal> {
+        Ok(())
+    }
 
     /// Locks the next batch of feedback, waiting for one. Cancel-safe.
     async fn lock_feedback(&self, lock_for: Duration) -> Result<Feedback, Refusal>;

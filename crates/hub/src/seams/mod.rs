@@ -14,7 +14,7 @@ pub use clock::{Clock, SystemClock};
 pub use endpoint::{Batching, Endpoint, Routed, Sent};
 pub use fabric::{Epoch, Fabric, InputRefused, Mailbox};
 pub use identities::Identities;
-pub use inbox::{Feedback, FeedbackRecord, Inbox};
+pub use inbox::{Feedback, FeedbackRecord, Inbox, Kept};
 pub use ironbrook_log::{Checkpoints, Log, Storage};
 pub use twins::{DesiredChange, Section, Twins};
 

@@ -2,7 +2,7 @@
 
 use super::within;
 use crate::operation::{LockToken, LockedMessage, Settlement};
-use crate::seams::{Activity, Clock, DesiredChange, Feedback, Identities, Inbox, Twins};
+use crate::seams::{Activity, Clock, DesiredChange, Feedback, Identities, Inbox, Kept, Twins};
 use async_trait::async_trait;
 use bytes::Bytes;
 use ironbrook_model::{
@@ -36,6 +36,11 @@ impl ManualClock {
             self.sleepers.subscribe().wait_for(|all| all.contains(&deadline)).await.unwrap();
         };
         within(&format!("a sleep until {deadline}"), asleep).await;
+    }
+
+    /// How many sleep.
+    pub(crate) fn sleeping(&self) -> usize {
+        self.sleepers.borrow().len()
     }
 
     /// Turns the clock to the next deadline whenever somebody sleeps, and no further, until `done` is.
@@ -192,6 +197,7 @@ pub(crate) struct FakeInbox {
     queue: Mutex<BTreeMap<u64, (Message, Option<LockToken>)>>,
     changed: Notify,
     pub(crate) subscribed: AtomicBool,
+    pub(crate) kept: Mutex<Kept>,
     pub(crate) locks: AtomicUsize,
     /// A lock takes a permit, so that a test can hold one up.
     pub(crate) gate: Semaphore,
@@ -203,6 +209,7 @@ impl Default for FakeInbox {
             queue: Mutex::default(),
             changed: Notify::new(),
             subscribed: AtomicBool::new(false),
+            kept: Mutex::default(),
             locks: AtomicUsize::new(0),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         }
@@ -284,6 +291,15 @@ impl Inbox for FakeInbox {
 
     async fn set_subscribed(&self, _: &Identity, subscribed: bool) -> Result<(), Refusal> {
         self.subscribed.store(subscribed, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn kept(&self, _: &Identity) -> Result<Kept, Refusal> {
+        Ok(*self.kept.lock().unwrap())
+    }
+
+    async fn keep(&self, _: &Identity, kept: Kept) -> Result<(), Refusal> {
+        *self.kept.lock().unwrap() = kept;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::TestClock;
 use ironbrook_hub::Settlement;
-use ironbrook_hub::seams::Inbox;
+use ironbrook_hub::seams::{Inbox, Kept};
 use ironbrook_model::{ErrorCode, Identity, Message, SystemProperty};
 use std::time::Duration;
 
@@ -81,4 +81,14 @@ pub async fn run(inbox: &dyn Inbox, clock: &TestClock, known: [&Identity; 2], un
     assert!(inbox.is_subscribed(a).await.unwrap());
     inbox.set_subscribed(a, false).await.unwrap();
     assert!(!inbox.is_subscribed(a).await.unwrap());
+    assert_eq!(inbox.kept(a).await.unwrap(), Kept::default());
+    let kept = Kept { methods: true, inputs: true, ..Kept::default() };
+    inbox.keep(a, kept).await.unwrap();
+    assert_eq!(inbox.kept(a).await.unwrap(), kept);
+    for bits in 0..16 {
+        inbox.keep(a, Kept::from_bits(bits)).await.unwrap();
+        assert_eq!(inbox.kept(a).await.unwrap().bits(), bits);
+    }
+    inbox.keep(a, Kept::default()).await.unwrap();
+    assert_eq!(inbox.kept(a).await.unwrap(), Kept::default());
 }

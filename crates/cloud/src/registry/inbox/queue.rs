@@ -9,7 +9,7 @@ use super::row::Row;
 use super::{End, end};
 use async_trait::async_trait;
 use ironbrook_hub::operation::LockedMessage;
-use ironbrook_hub::seams::{Feedback, Inbox};
+use ironbrook_hub::seams::{Feedback, Inbox, Kept};
 use ironbrook_hub::{LockToken, Settlement};
 use ironbrook_model::{ErrorCode, Identity, Message, Refusal, SystemProperty, Timestamp};
 use redb::ReadableTable;
@@ -282,6 +282,29 @@ impl Inbox for Registry {
                 table.insert(key.as_str(), ())?;
             } else {
                 table.remove(key.as_str())?;
+            }
+            Ok(())
+        };
+        self.inner.store.write(change).await
+    }
+
+    async fn kept(&self, identity: &Identity) -> Result<Kept, Refusal> {
+        let key = tables::key(identity);
+        let read = move |tx: &redb::ReadTransaction| {
+            let bits = tx.open_table(tables::KEPT)?.get(key.as_str())?.map(|bits| bits.value());
+            Ok(bits.map_or_else(Kept::default, Kept::from_bits))
+        };
+        self.inner.store.read(read).await
+    }
+
+    async fn keep(&self, identity: &Identity, kept: Kept) -> Result<(), Refusal> {
+        let key = tables::key(identity);
+        let change = move |changes: &Changes<'_>| {
+            let mut table = changes.tx.open_table(tables::KEPT)?;
+            if kept == Kept::default() {
+                table.remove(key.as_str())?;
+            } else {
+                table.insert(key.as_str(), kept.bits())?;
             }
             Ok(())
         };

@@ -2,5 +2,6 @@
 
 mod client;
 mod device;
+mod inputs;
 mod service;
 mod tokens;

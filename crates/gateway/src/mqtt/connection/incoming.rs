@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Wish::Inputs => self.inputs_qos = granted,
                     Wish::DesiredProperties | Wish::Methods => {}
                 }
-                add.extend(self.subscription(*wish));
+                add.push(self.subscription(*wish));
             }
             codes.push(SubAckCode::Granted(granted));
         }
@@ -129,21 +129,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if *wish == Wish::TwinAnswers {
                     self.takes_twin_answers = false;
                 }
-                remove.extend(self.subscription(*wish));
+                remove.push(self.subscription(*wish));
             }
         }
         self.operations.push(Request::Unsubscribe { remove, answer: unsubscribe.packet_id });
         Ok(())
     }
 
-    fn subscription(&self, wish: Wish) -> Option<Subscription> {
+    fn subscription(&self, wish: Wish) -> Subscription {
         match wish {
-            Wish::TwinAnswers => None,
-            // rule MQTT-25: with clean session 0 this one subscription outlives the connection.
-            Wish::CloudToDevice => Some(Subscription::CloudToDevice { persistent: !self.clean_session }),
-            Wish::Inputs => Some(Subscription::Inputs),
-            Wish::DesiredProperties => Some(Subscription::DesiredProperties),
-            Wish::Methods => Some(Subscription::Methods),
+            Wish::TwinAnswers => Subscription::TwinAnswers,
+            // rule MQTT-25: with clean session 0 this subscription outlives the connection; the others do by rule HUB-11.
+            Wish::CloudToDevice => Subscription::CloudToDevice { persistent: !self.clean_session },
+            Wish::Inputs => Subscription::Inputs,
+            Wish::DesiredProperties => Subscription::DesiredProperties,
+            Wish::Methods => Subscription::Methods,
         }
     }
 }

@@ -32,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// rule MQTT-26: twin answers go only to clients that subscribed to them.
+    /// rule MQTT-26: twin answers go only to clients that subscribed to them, in this session or one before that counts on.
     fn answer_twin(&mut self, status: u16, rid: &str, version: Option<u64>, body: Bytes) -> Result<(), End> {
         if !self.takes_twin_answers {
             return Ok(());
@@ -43,11 +43,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn deliver(&mut self, delivery: Delivery) -> Result<(), End> {
         match delivery {
             Delivery::CloudToDevice(message) => {
-                let topic = self.addresses.cloud_to_device().to_owned();
+                let mut topic = self.addresses.cloud_to_device().to_owned();
+                bag::write(&message.message, self.addresses.default_to(), &mut topic);
                 self.send_locked(topic, &message, self.cloud_to_device_qos)
             }
             Delivery::Input { input, message } => match self.addresses.input(&input) {
-                Some(topic) => self.send_locked(topic, &message, self.inputs_qos),
+                Some(mut topic) => {
+                    bag::write_input(&message.message, &mut topic);
+                    self.send_locked(topic, &message, self.inputs_qos)
+                }
                 None => Ok(()),
             },
             Delivery::Method { request, call } => {
@@ -66,8 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(self.io.put(&Packet::Publish(publish))?)
     }
 
-    fn send_locked(&mut self, mut topic: String, locked: &LockedMessage, qos: QoS) -> Result<(), End> {
-        bag::write(&locked.message, self.addresses.default_to(), &mut topic);
+    fn send_locked(&mut self, topic: String, locked: &LockedMessage, qos: QoS) -> Result<(), End> {
         let packet_id = (qos != QoS::AtMostOnce).then(|| self.outgoing.next_id());
         let publish = Publish {
             dup: false,

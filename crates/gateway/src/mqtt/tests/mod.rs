@@ -2,6 +2,8 @@
 
 mod conduct;
 mod deliveries;
+mod gateways;
+mod inputs;
 mod telemetry;
 mod twin;
 

@@ -90,3 +90,18 @@ async fn mqtt_11_a_method_is_called_and_answered() {
         assert_eq!((answer.status, answer.payload.get()), (200, got));
     }
 }
+
+#[tokio::test]
+async fn mqtt_30_twin_answers_reach_a_client_that_subscribed_in_a_session_before() {
+    let world = World::new(&["d1"]);
+    let mut client = Client::connected(&world, "d1").await;
+    client.subscribe(&[("$iothub/twin/res/#", QoS::AtLeastOnce)]).await;
+    client.send(Packet::Disconnect).await;
+    client.expect_end().await;
+    let mut client = Client::connected(&world, "d1").await;
+    client.send(message("$iothub/twin/GET/?$rid=1", " ", None)).await;
+    match client.next().await {
+        Some(Packet::Publish(got)) => assert_eq!(got.topic, "$iothub/twin/res/200/?$rid=1"),
+        other => panic!("{other:?} instead of an answer"),
+    }
+}
