@@ -291,4 +291,6 @@ fn path_text(path: &std::path::Path) -> Result<&str, Error> {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
