@@ -41,15 +41,15 @@ pub fn overlaps(a: &Shape, b: &Shape) -> bool {
 
 /// Whether two shapes have at least one point in common.
 pub fn intersects(a: &Shape, b: &Shape) -> bool {
-    let touch = edges(a).any(|(p, q)| edges(b).any(|(r, s)| !meetings(p, q, r, s).is_empty()));
+    let touch = sides(a).any(|(p, q)| sides(b).any(|(r, s)| !meetings(p, q, r, s).is_empty()));
     let lies_in = |a: &Shape, b: &Shape| {
         matches!(b, Shape::Polygon(_)) && a.lines().flatten().any(|point| place(*point, b) != Place::Outside)
     };
     touch || lies_in(a, b) || lies_in(b, a)
 }
 
-/// Edges of a shape; a point is an edge without length.
-fn edges(shape: &Shape) -> impl Iterator<Item = (Point, Point)> {
+/// Sides of a shape; a point is a side without length.
+fn sides(shape: &Shape) -> impl Iterator<Item = (Point, Point)> {
     shape.lines().flat_map(|line| {
         let end = if line.len() == 1 { 1 } else { line.len() - 1 };
         (0..end).map(|at| (line[at], line[(at + 1) % line.len()]))
@@ -71,7 +71,7 @@ fn is_on(point: Point, (a, b): (Point, Point)) -> bool {
 /// turn that round by themselves.
 fn place(point: Point, polygon: &Shape) -> Place {
     let mut inside = false;
-    for (a, b) in edges(polygon) {
+    for (a, b) in sides(polygon) {
         if is_on(point, (a, b)) {
             return Place::Border;
         }
@@ -82,7 +82,7 @@ fn place(point: Point, polygon: &Shape) -> Place {
     if inside { Place::Inside } else { Place::Outside }
 }
 
-/// How far along the edge from `p` to `q` (0 to 1) the edge from `r` to `s` meets it; two places where they run together.
+/// How far along the side from `p` to `q` (0 to 1) the side from `r` to `s` meets it; two places where they run together.
 fn meetings(p: Point, q: Point, r: Point, s: Point) -> Vec<f64> {
     let (length_x, length_y) = (q.x - p.x, q.y - p.y);
     let along = |point: Point| {
@@ -100,11 +100,11 @@ fn meetings(p: Point, q: Point, r: Point, s: Point) -> Vec<f64> {
     if apart(side_r, side_s) && apart(side_p, side_q) { vec![side_p / (side_p - side_q)] } else { found }
 }
 
-/// The middles of the pieces into which `other` cuts the edges of `shape`.
+/// The middles of the pieces into which `other` cuts the sides of `shape`.
 fn pieces<'a>(shape: &'a Shape, other: &'a Shape) -> impl Iterator<Item = Point> + 'a {
-    edges(shape).flat_map(move |(p, q)| {
+    sides(shape).flat_map(move |(p, q)| {
         let mut cuts: Vec<f64> =
-            edges(other).flat_map(|(r, s)| meetings(p, q, r, s)).chain([0.0, 1.0]).collect();
+            sides(other).flat_map(|(r, s)| meetings(p, q, r, s)).chain([0.0, 1.0]).collect();
         cuts.sort_unstable_by(f64::total_cmp);
         cuts.dedup();
         let middles: Vec<Point> = cuts

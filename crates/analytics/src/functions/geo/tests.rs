@@ -86,7 +86,7 @@ fn what_overlaps() {
         (square(0, 0, 20), square(0, 0, 20), 0),
         (square(0, 0, 10), square(10, 0, 10), 0),
         (square(0, 0, 10), "POLYGON((-5 4, 15 4, 15 6, -5 6, -5 4))".into(), 1),
-        // The same corner cut: rings that only share points and parts of edges.
+        // The same corner cut: rings that only share points and parts of sides.
         (square(0, 0, 10), "POLYGON((0 0, 10 0, 20 10, 10 10, 0 0))".into(), 1),
     ] {
         assert_eq!(holds("ST_OVERLAPS", &a, &b), expected, "{a} {b}");
