@@ -1,0 +1,170 @@
+//! What a call means: scalar function, aggregate, window, or something not offered.
+
+use super::compile::{Compiled, Compiler, argument_span};
+use super::expr::Expr;
+use super::scope::is_system;
+use super::window;
+use crate::error::Problem;
+use crate::functions::{self, ScalarFunction, aggregates};
+use crate::near::nearest;
+use crate::syntax::tree::{Argument, Call, ExprKind};
+use crate::value::DatePart;
+
+/// Functions that look at former events.
+const ANALYTIC: [&str; 5] =
+    ["LAG", "LAST", "ISFIRST", "AnomalyDetection_SpikeAndDip", "AnomalyDetection_ChangePoint"];
+
+impl Compiler<'_> {
+    pub(crate) fn call(&mut self, call: &Call) -> Compiled {
+        if is_system(&call.name, "timestamp") {
+            if let Some(argument) = call.arguments.first() {
+                return Err(Problem::new(argument_span(argument), "System.Timestamp() takes no argument"));
+            }
+            return Ok(Expr::Time);
+        }
+        if is_system(&call.name, "window") {
+            return Err(Problem::new(call.span, "System.Window() is used as System.Window().Id"));
+        }
+        let [name] = call.name.as_slice() else { return Err(self.prefixed(call)) };
+        if window::is_window(call) {
+            return Err(Problem::new(call.span, "a window stands alone as an item of GROUP BY"));
+        }
+        if ANALYTIC.iter().any(|known| known.eq_ignore_ascii_case(&name.text)) {
+            return Err(not_yet(call, "functions over former events"));
+        }
+        if let Some(aggregate) = aggregates::lookup(&name.text) {
+            if call.over.as_ref().is_some_and(|over| over.limit.is_some()) {
+                return Err(not_yet(call, "aggregates over the last events of each event"));
+            }
+            return self.aggregate(aggregate, call);
+        }
+        if let Some(refused) = self.refused(&name.text, call) {
+            return Err(refused);
+        }
+        match functions::lookup(&name.text) {
+            Some(function) => self.scalar(function, call),
+            None => {
+                let hint = functions::near(&name.text).or_else(|| window::near(&name.text));
+                Err(Problem::new(name.span, format!("there is no function {}", name.text)).hinting(hint))
+            }
+        }
+    }
+
+    fn prefixed(&self, call: &Call) -> Problem {
+        let full: Vec<_> = call.name.iter().map(|name| &*name.text).collect();
+        let user = ["udf", "uda"].iter().any(|prefix| prefix.eq_ignore_ascii_case(full[0]));
+        let message = match (user, self.options.level.is_limited()) {
+            (true, true) => {
+                format!("{}: functions of users are not offered to jobs of this kind", full.join("."))
+            }
+            (true, false) => format!("{}: functions of users are not built yet", full.join(".")),
+            _ => format!(
+                "there is no function {}; functions of the language are called without a prefix",
+                full.join(".")
+            ),
+        };
+        Problem::new(call.span, message)
+    }
+
+    fn refused(&self, name: &str, call: &Call) -> Option<Problem> {
+        let is = |known: &str| known.eq_ignore_ascii_case(name);
+        if is("GetMetadataPropertyValue") {
+            return Some(if self.options.level.is_limited() {
+                Problem::new(
+                    call.span,
+                    "GetMetadataPropertyValue is not offered to jobs of this kind; take the value from the event",
+                )
+            } else {
+                not_yet(call, "metadata of events")
+            });
+        }
+        if is("GetArrayElements") || is("GetRecordProperties") {
+            return Some(Problem::new(
+                call.span,
+                format!("{name} gives several rows: use it with CROSS APPLY or OUTER APPLY"),
+            ));
+        }
+        None
+    }
+
+    fn scalar(&mut self, function: &'static ScalarFunction, call: &Call) -> Compiled {
+        if let Some(over) = &call.over {
+            return Err(Problem::new(over.span, format!("{} takes no OVER", function.name)));
+        }
+        if let Some(distinct) = call.distinct {
+            return Err(Problem::new(distinct, "DISTINCT belongs into COUNT only"));
+        }
+        let (part, arguments) = if function.takes_date_part() {
+            let (part, rest) = date_part(function.name, call)?;
+            (Some(part), rest)
+        } else {
+            (None, call.arguments.as_slice())
+        };
+        if !function.takes(arguments.len()) {
+            return Err(Problem::new(call.span, arity(function, arguments.len())));
+        }
+        let arguments = arguments.iter().map(|argument| self.argument(argument)).collect::<Compiled<_>>()?;
+        Ok(Expr::Call(function, part, arguments))
+    }
+
+    /// An argument that must be an expression.
+    pub(crate) fn argument(&mut self, argument: &Argument) -> Compiled {
+        match argument {
+            Argument::Expr(expr) => self.expr(expr),
+            Argument::Star(span) => Err(Problem::new(*span, "* is no value; name a column")),
+        }
+    }
+}
+
+fn date_part<'c>(function: &str, call: &'c Call) -> Compiled<(DatePart, &'c [Argument])> {
+    let message = format!("the first argument of {function} is a datepart");
+    let Some((first, rest)) = call.arguments.split_first() else {
+        return Err(Problem::new(call.span, message).expecting(DATE_PARTS));
+    };
+    let Argument::Expr(expr) = first else {
+        return Err(Problem::new(argument_span(first), message).expecting(DATE_PARTS));
+    };
+    let word = match &expr.kind {
+        ExprKind::Path(path) if path.len() == 1 => path[0].text.as_str(),
+        _ => return Err(Problem::new(expr.span, message).expecting(DATE_PARTS)),
+    };
+    match DatePart::parse(word) {
+        Some(part) => Ok((part, rest)),
+        None => {
+            let problem =
+                Problem::new(expr.span, format!("{message}, and {word} is none")).expecting(DATE_PARTS);
+            Err(problem.hinting(nearest(word, DATE_PARTS.iter().copied())))
+        }
+    }
+}
+
+const DATE_PARTS: &[&str] = &[
+    "year",
+    "quarter",
+    "month",
+    "dayofyear",
+    "day",
+    "week",
+    "weekday",
+    "hour",
+    "minute",
+    "second",
+    "millisecond",
+    "microsecond",
+];
+
+fn arity(function: &ScalarFunction, found: usize) -> String {
+    let part = usize::from(function.takes_date_part());
+    let (least, most) = (function.min_args + part, function.max_args.saturating_add(part));
+    let wanted = match (least, most) {
+        (least, most) if least == most => format!("{least}"),
+        (least, usize::MAX) => format!("at least {least}"),
+        (least, most) => format!("{least} to {most}"),
+    };
+    format!("{} takes {wanted} arguments, not {}", function.name, found + part)
+}
+
+/// The refusal of what the language has and this engine has not.
+pub(crate) fn not_yet(call: &Call, what: &str) -> Problem {
+    Problem::new(call.span, format!("{what} are not supported yet"))
+}

@@ -1,0 +1,118 @@
+//! From tree to operators: names are resolved, expressions compiled, steps wired to a graph without circles.
+//!
+//! [`build`] makes a [`Plan`]: *readers* turn events of an input into rows with a time, *nodes* turn rows into rows, and
+//! targets say where the rows go. A SELECT is one node (its clauses are stages of it, in the order of the language), a
+//! UNION another. Nodes stand in an order in which rows only go forward.
+//!
+//! What the language has but the engine has not is refused here, with the place, never ignored.
+
+mod build;
+
+mod scope;
+
+mod compile;
+mod expr;
+
+mod aggregate;
+mod call;
+mod select;
+mod window;
+
+mod fingerprint;
+
+pub(crate) use aggregate::AggregateSpec;
+pub(crate) use build::build;
+pub(crate) use expr::{Expr, Located};
+pub(crate) use fingerprint::Fingerprint;
+pub(crate) use window::{MAX_WINDOW, WindowKind, WindowSpec};
+
+use crate::query::Input;
+use crate::value::DataType;
+use std::sync::Arc;
+
+/// A query as operators.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) inputs: Vec<Input>,
+    pub(crate) outputs: Vec<Arc<str>>,
+    pub(crate) readers: Vec<Reader>,
+    pub(crate) nodes: Vec<Node>,
+}
+
+/// Where rows go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Into a node, by one of its doors.
+    Node { node: usize, port: usize },
+    /// Out of the query.
+    Output(usize),
+}
+
+/// Turns events of an input into rows. References to one input with the same TIMESTAMP BY share one.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    /// Which input.
+    pub(crate) input: usize,
+    /// The event time; without it the arrival.
+    pub(crate) timestamp: Option<Located>,
+    /// The declared columns, if any.
+    pub(crate) columns: Option<Arc<[(Arc<str>, DataType)]>>,
+    pub(crate) targets: Vec<Target>,
+    /// Equal for equal definitions, over versions of the query and of the program.
+    pub(crate) fingerprint: u64,
+}
+
+/// Turns rows into rows.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// For people: the step or output it belongs to.
+    pub(crate) name: Arc<str>,
+    pub(crate) operator: Operator,
+    pub(crate) targets: Vec<Target>,
+    /// As of [`Reader`], with all that stands before the node.
+    pub(crate) fingerprint: u64,
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub(crate) enum Operator {
+    /// One SELECT.
+    Select(Box<Select>),
+    /// Rows of several ports in the order of their times.
+    Union { ports: usize },
+}
+
+/// The stages of a SELECT, in order.
+#[derive(Debug)]
+pub(crate) struct Select {
+    pub(crate) filter: Option<Located>,
+    pub(crate) group: Option<Group>,
+    pub(crate) having: Option<Located>,
+    pub(crate) projection: Projection,
+}
+
+/// GROUP BY.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) keys: Vec<Located>,
+    pub(crate) aggregates: Vec<AggregateSpec>,
+    pub(crate) windows: Vec<WindowSpec>,
+}
+
+/// The SELECT list.
+#[derive(Debug)]
+pub(crate) enum Projection {
+    /// `*` alone over one source: the row as it is.
+    Whole,
+    /// Columns in order.
+    Columns(Vec<Column>),
+}
+
+/// An entry of the SELECT list.
+#[derive(Debug)]
+pub(crate) enum Column {
+    /// A value with a name. Names of these are distinct.
+    Named(Arc<str>, Located),
+    /// The fields of a record.
+    Fields(Located),
+}
