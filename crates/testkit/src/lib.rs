@@ -15,4 +15,4 @@ mod node;
 pub mod suites;
 
 pub use clock::TestClock;
-pub use node::Node;
+pub use node::{Node, Place};

@@ -7,14 +7,14 @@ use ironbrook_client::{Builder, DeviceClient, Trust};
 use ironbrook_cloud::assembly::{
     self, Cloud, Encoding, LogConfig, Profile, StorageEndpointConfig, StorageTarget,
 };
-use ironbrook_cloud::registry::{SeedFile, StoredAuthentication};
+use ironbrook_cloud::registry::{IfMatch, Registry, SeedFile, StoredAuthentication, TwinChange};
 use ironbrook_cloud::storage::account::{Account, Entry, ListBlobs, Share};
 use ironbrook_gateway::authority::Authority;
 use ironbrook_gateway::{Gateway, Listener, Services, Tls};
 use ironbrook_hub::seams::{Clock as _, Routed, Storage, SystemClock};
 use ironbrook_hub::{Hub, Route, record};
 use ironbrook_log::{Offset, PartitionId, QueueId, SegmentLog};
-use ironbrook_model::{DeviceId, Identity, MessageSource};
+use ironbrook_model::{Identity, MessageSource};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,9 +28,28 @@ pub const CONTAINER: &str = "telemetry";
 /// How long a stop may take before it counts as hanging.
 const STOP_TIME: Duration = Duration::from_secs(30);
 
+/// Where a hub is, so that another can take its place: address and authority.
+pub struct Place {
+    /// Where it listens; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// Who signs its certificate.
+    pub authority: Authority,
+}
+
+impl Default for Place {
+    /// Any loopback port, a new authority.
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            authority: Authority::generate("test authority", SystemClock.now()).unwrap(),
+        }
+    }
+}
+
 /// A running hub.
 pub struct Node {
     hub: Hub,
+    registry: Registry,
     log: Arc<SegmentLog>,
     account: Account,
     address: SocketAddr,
@@ -46,19 +65,28 @@ impl Node {
     /// Starts a hub on `storage`, with these devices; what is there already stays.
     pub async fn start(storage: Arc<dyn Storage>, devices: &[&str]) -> Result<Self, assembly::Error> {
         let list: Vec<String> = devices.iter().map(|id| format!(r#"{{"deviceId": "{id}"}}"#)).collect();
-        let seed = SeedFile::parse(&format!(r#"{{"devices": [{}]}}"#, list.join(",")))?;
+        Self::start_at(storage, &format!(r#"{{"devices": [{}]}}"#, list.join(",")), &Place::default()).await
+    }
+
+    /// Starts a hub on `storage` with what a seed file says, at a place where one may have been before.
+    pub async fn start_at(
+        storage: Arc<dyn Storage>,
+        seed: &str,
+        place: &Place,
+    ) -> Result<Self, assembly::Error> {
+        let seed = SeedFile::parse(seed)?;
         let mut metrics = prometheus_client::registry::Registry::default();
         let cloud = Cloud::open(storage, Arc::new(SystemClock), config(), Some(&seed), &mut metrics).await?;
         let mut strings = BTreeMap::new();
-        for id in devices {
-            let stored = cloud.registry().get(Identity::device(DeviceId::new(*id).unwrap())).await?;
+        for (identity, stored) in cloud.registry().list_devices(1000).await? {
             let StoredAuthentication::Sas { primary, .. } = stored.authentication else { continue };
-            let text = format!("HostName=localhost;DeviceId={id};SharedAccessKey={}", primary.to_base64());
-            strings.insert((*id).to_owned(), text);
+            let text =
+                format!("HostName=localhost;DeviceId={identity};SharedAccessKey={}", primary.to_base64());
+            strings.insert(identity.to_string(), text);
         }
-        let authority = Authority::generate("test authority", SystemClock.now()).unwrap();
         let names = ["localhost".to_owned()];
-        let certificate = authority.issue(&names, SystemClock.now(), Duration::from_secs(86_400)).unwrap();
+        let certificate =
+            place.authority.issue(&names, SystemClock.now(), Duration::from_secs(86_400)).unwrap();
         let tls = ironbrook_gateway::tls::server_config(certificate.chain, certificate.key).unwrap();
         let services = Services {
             hub: Some(cloud.hub().clone()),
@@ -68,7 +96,7 @@ impl Node {
             metrics: ironbrook_gateway::Metrics::new(&mut metrics),
         };
         let listener = Listener {
-            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            addr: place.address,
             tls: Tls::On(Arc::new(arc_swap::ArcSwap::from_pointee(tls))),
             services: Arc::new(services),
         };
@@ -76,10 +104,11 @@ impl Node {
         let (stop_doors, stop_hub) = (CancellationToken::new(), CancellationToken::new());
         Ok(Self {
             hub: cloud.hub().clone(),
+            registry: cloud.registry().clone(),
             log: cloud.log().clone(),
             account: cloud.account().clone(),
             address: gateway.addresses()[0],
-            ca_pem: authority.certificate_pem().to_owned(),
+            ca_pem: place.authority.certificate_pem().to_owned(),
             devices: strings,
             doors: tokio::spawn(gateway.run(stop_doors.clone())),
             cloud: tokio::spawn(cloud.run(stop_hub.clone())),
@@ -88,10 +117,46 @@ impl Node {
         })
     }
 
+    /// The core.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Identities and twins.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Merges into an identity's desired properties.
+    pub async fn patch_desired(&self, identity: &Identity, desired: serde_json::Value) {
+        let serde_json::Value::Object(desired) = desired else { panic!("desired properties are an object") };
+        let change = TwinChange::Patch { tags: None, desired: Some(desired) };
+        self.registry.change_twin(identity.clone(), change, IfMatch::Any).await.unwrap();
+    }
+
+    /// An identity's twin as services see it.
+    pub async fn twin(&self, identity: &Identity) -> serde_json::Value {
+        self.registry.twin_view(identity.clone()).await.unwrap()
+    }
+
+    /// Where it listens, for all protocols.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What its clients must trust.
+    pub fn trust(&self) -> Trust {
+        Trust::Pem(self.ca_pem.clone().into_bytes())
+    }
+
+    /// The connection string of one of its devices.
+    pub fn connection_string(&self, id: &str) -> &str {
+        &self.devices[id]
+    }
+
     /// A client of one of its devices, ready to connect.
     pub fn device(&self, id: &str) -> Builder {
-        let trust = Trust::Pem(self.ca_pem.clone().into_bytes());
-        DeviceClient::builder(&self.devices[id]).unwrap().trust(trust).address(self.address)
+        DeviceClient::builder(&self.devices[id]).unwrap().trust(self.trust()).address(self.address)
     }
 
     /// Waits until the log says that its storage failed: poisoned by a failed sync, or pushing back after a failed write.
