@@ -34,9 +34,8 @@ pub use restart::RuntimeStatus;
 pub use status::{AgentStatus, Handle};
 pub use store::FileStore;
 
-use crate::daemon::management::ModuleLogs;
 use crate::manifest::AgentDesired;
-use crate::runtime::ModuleRuntime;
+use crate::runtime::{ModuleLogs, ModuleRuntime};
 use futures_util::future::join_all;
 use ironbrook_hub::seams::Clock;
 use ironbrook_model::Timestamp;

@@ -73,20 +73,6 @@ impl Handle {
         AgentStatus { desired_version: snapshot.version, deployment: snapshot.status.clone(), modules }
     }
 
-    /// Waits until something has changed since `seen`, a status of this handle, and gives the new one. Cancel-safe.
-    pub async fn status_other_than(&self, seen: &AgentStatus) -> AgentStatus {
-        let mut snapshots = self.shared.snapshot.subscribe();
-        loop {
-            snapshots.borrow_and_update();
-            let status = self.status();
-            if status != *seen {
-                return status;
-            }
-            // The sender lives in `self`, so waiting cannot fail.
-            let _ = snapshots.changed().await;
-        }
-    }
-
     /// Stops and starts a module; its restarts are not counted for this.
     pub async fn restart_module(&self, name: &str) -> Result<(), RestartError> {
         if [EDGE_AGENT, EDGE_HUB].contains(&name) {

@@ -1,7 +1,7 @@
 //! Which lines of which modules are asked for, and in which form.
 
 use super::{member, wrong};
-use crate::daemon::management::LogQuery;
+use crate::runtime::LogQuery;
 use ironbrook_model::Timestamp;
 use jiff::{Span, SpanRelativeTo};
 use regex::{Regex, RegexBuilder};

@@ -2,8 +2,7 @@
 
 use super::filter::{Item, LogRequest};
 use super::{Methods, Outcome, checked, is_built_in, wrong};
-use crate::daemon::management::{LogLine, LogQuery};
-use crate::runtime::RuntimeError;
+use crate::runtime::{LogLine, LogQuery, RuntimeError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;

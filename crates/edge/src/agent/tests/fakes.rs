@@ -1,0 +1,501 @@
+//! A runtime, identities, a store, a twin and logs in memory.
+
+use super::super::reconcile::{Engine, Turned};
+use super::super::records::Deployment;
+use super::super::seams::{
+    AgentTwin, DesiredChange, FullTwin, Identities, IdentityError, MethodAnswer, MethodRequest, Store,
+    TwinError,
+};
+use super::super::{Agent, Config, Metrics, Seams};
+use crate::manifest::AgentDesired;
+use crate::runtime::{
+    LogLine, LogQuery, ModuleInfo, ModuleLogs, ModuleRuntime, ModuleSpec, ModuleState, RuntimeError,
+};
+use async_trait::async_trait;
+use ironbrook_hub::seams::Clock;
+use ironbrook_model::Timestamp;
+use ironbrook_model::twin::Object;
+use ironbrook_testkit::TestClock;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Real time after which a test that waits has failed.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A module's entry in a deployment; `more` is merged over it.
+pub(in super::super) fn module(image: &str, more: Value) -> Value {
+    let mut entry = json!({"type": "docker", "status": "running", "restartPolicy": "always",
+        "settings": {"image": image, "createOptions": "{}"}});
+    super::super::patch::merge(entry.as_object_mut().unwrap(), more.as_object().unwrap());
+    entry
+}
+
+/// The desired properties of the agent with these modules.
+pub(in super::super) fn agent_desired(modules: &Value) -> Object {
+    let desired = json!({
+        "schemaVersion": "1.1",
+        "runtime": {"type": "docker", "settings": {"minDockerVersion": "v1.25", "loggingOptions": "",
+            "registryCredentials": {"r": {"username": "u", "password": "canary-secret", "address": "r.example"}}}},
+        "systemModules": {
+            "edgeAgent": {"type": "docker", "settings": {"image": "r/azureiotedge-agent:1.5", "createOptions": "{}"}},
+            "edgeHub": {"type": "docker", "status": "running", "restartPolicy": "always",
+                "settings": {"image": "r/azureiotedge-hub:1.5", "createOptions": "{}"}},
+        },
+        "modules": modules,
+    });
+    desired.as_object().unwrap().clone()
+}
+
+/// A deployment of these modules.
+pub(in super::super) fn deployment(version: u64, modules: &Value) -> Deployment {
+    Deployment { version, desired: AgentDesired::parse(&agent_desired(modules)).unwrap() }
+}
+
+#[derive(Default)]
+struct Modules {
+    by_name: BTreeMap<String, ModuleInfo>,
+    calls: Vec<String>,
+    /// How many more times a call fails: `start m`.
+    failing: HashMap<String, u32>,
+    starts: BTreeMap<String, u32>,
+}
+
+/// Modules that run in the mind only.
+pub(in super::super) struct FakeRuntime {
+    clock: TestClock,
+    modules: Mutex<Modules>,
+    changed: Notify,
+}
+
+impl FakeRuntime {
+    fn call(&self, verb: &str, name: &str) -> Result<(), RuntimeError> {
+        let mut modules = self.modules.lock().unwrap();
+        let call = format!("{verb} {name}");
+        modules.calls.push(call.clone());
+        match modules.failing.get_mut(&call) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                let (module, image) = (name.to_owned(), "i".to_owned());
+                Err(RuntimeError::NoImage {
+                    module,
+                    image,
+                    cure: format!("{verb} fails by order of the test"),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn with<T>(&self, name: &str, act: impl FnOnce(&mut ModuleInfo) -> T) -> Result<T, RuntimeError> {
+        let mut modules = self.modules.lock().unwrap();
+        modules.by_name.get_mut(name).map(act).ok_or_else(|| RuntimeError::NotFound(name.to_owned()))
+    }
+
+    /// What was asked since the last time; stops of what does not run and the like included.
+    pub(in super::super) fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.modules.lock().unwrap().calls)
+    }
+
+    pub(in super::super) fn fail(&self, call: &str, times: u32) {
+        self.modules.lock().unwrap().failing.insert(call.to_owned(), times);
+    }
+
+    /// A module ends by itself.
+    pub(in super::super) fn exit(&self, name: &str, code: i64) {
+        let now = self.clock.now();
+        self.with(name, |info| (info.state, info.exited) = (ModuleState::Exited { code }, Some(now)))
+            .unwrap();
+        self.changed.notify_one();
+    }
+
+    pub(in super::super) fn kill(&self, name: &str) {
+        self.with(name, |info| info.state = ModuleState::Dead).unwrap();
+    }
+
+    pub(in super::super) fn starts(&self, name: &str) -> u32 {
+        self.modules.lock().unwrap().starts.get(name).copied().unwrap_or(0)
+    }
+
+    pub(in super::super) fn state(&self, name: &str) -> Option<ModuleState> {
+        self.modules.lock().unwrap().by_name.get(name).map(|info| info.state)
+    }
+
+    pub(in super::super) fn info(&self, name: &str) -> ModuleInfo {
+        self.modules.lock().unwrap().by_name[name].clone()
+    }
+
+    /// The process of the runtime itself ended: nothing runs, how modules were made is kept.
+    pub(in super::super) fn reopen(&self) {
+        for info in self.modules.lock().unwrap().by_name.values_mut() {
+            (info.state, info.started, info.exited) = (ModuleState::Created, None, None);
+        }
+    }
+}
+
+#[async_trait]
+impl ModuleRuntime for FakeRuntime {
+    async fn prepare(&self, spec: &ModuleSpec) -> Result<(), RuntimeError> {
+        self.call("prepare", &spec.name)
+    }
+
+    async fn create(&self, spec: &ModuleSpec) -> Result<(), RuntimeError> {
+        self.call("create", &spec.name)?;
+        let info = ModuleInfo {
+            spec: spec.clone(),
+            image_hash: String::new(),
+            state: ModuleState::Created,
+            started: None,
+            exited: None,
+            pid: None,
+        };
+        let before = self.modules.lock().unwrap().by_name.insert(spec.name.clone(), info);
+        assert!(before.is_none(), "{} was there already", spec.name);
+        Ok(())
+    }
+
+    async fn start(&self, name: &str) -> Result<(), RuntimeError> {
+        self.call("start", name)?;
+        let now = self.clock.now();
+        self.with(name, |info| {
+            assert_ne!(info.state, ModuleState::Dead, "{name} is dead");
+            if info.state != ModuleState::Running {
+                (info.state, info.started) = (ModuleState::Running, Some(now));
+            }
+        })?;
+        *self.modules.lock().unwrap().starts.entry(name.to_owned()).or_default() += 1;
+        Ok(())
+    }
+
+    async fn stop(&self, name: &str, _grace: Duration) -> Result<(), RuntimeError> {
+        self.call("stop", name)?;
+        let now = self.clock.now();
+        self.with(name, |info| {
+            if info.state == ModuleState::Running {
+                (info.state, info.exited) = (ModuleState::Exited { code: 0 }, Some(now));
+            }
+        })
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), RuntimeError> {
+        self.call("remove", name)?;
+        let removed = self.modules.lock().unwrap().by_name.remove(name);
+        removed.map(drop).ok_or_else(|| RuntimeError::NotFound(name.to_owned()))
+    }
+
+    async fn list(&self) -> Result<Vec<ModuleInfo>, RuntimeError> {
+        Ok(self.modules.lock().unwrap().by_name.values().cloned().collect())
+    }
+
+    async fn logs(&self, _name: &str, _tail: usize) -> Result<Vec<String>, RuntimeError> {
+        Ok(Vec::new())
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// Identities of a hub that can be away.
+#[derive(Default)]
+pub(in super::super) struct FakeIdentities {
+    pub(in super::super) away: Mutex<bool>,
+    pub(in super::super) managed: Mutex<BTreeSet<String>>,
+    pub(in super::super) released: Mutex<Vec<String>>,
+}
+
+impl FakeIdentities {
+    fn check(&self) -> Result<(), IdentityError> {
+        if *self.away.lock().unwrap() { Err(IdentityError("the hub is away".to_owned())) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Identities for FakeIdentities {
+    async fn ensure(&self, module: &str) -> Result<Vec<(String, String)>, IdentityError> {
+        if !self.managed.lock().unwrap().contains(module) {
+            self.check()?;
+        }
+        self.managed.lock().unwrap().insert(module.to_owned());
+        Ok(vec![("IOTEDGE_MODULEID".to_owned(), module.to_owned())])
+    }
+
+    async fn managed(&self) -> Result<BTreeSet<String>, IdentityError> {
+        self.check()?;
+        Ok(self.managed.lock().unwrap().clone())
+    }
+
+    async fn remove(&self, module: &str) -> Result<(), IdentityError> {
+        self.check()?;
+        self.managed.lock().unwrap().remove(module);
+        Ok(())
+    }
+
+    async fn release(&self, module: &str) {
+        self.released.lock().unwrap().push(module.to_owned());
+    }
+}
+
+/// Files in memory.
+#[derive(Default)]
+pub(in super::super) struct FakeStore(Mutex<HashMap<&'static str, Vec<u8>>>);
+
+impl FakeStore {
+    /// All that is stored, as one text.
+    pub(in super::super) fn text(&self) -> String {
+        self.0.lock().unwrap().values().map(|content| String::from_utf8_lossy(content).into_owned()).collect()
+    }
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    async fn load(&self, name: &'static str) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.0.lock().unwrap().get(name).cloned())
+    }
+
+    async fn save(&self, name: &'static str, content: Vec<u8>) -> io::Result<()> {
+        self.0.lock().unwrap().insert(name, content);
+        Ok(())
+    }
+}
+
+struct HubTwin {
+    full: FullTwin,
+    away: bool,
+    gets: u32,
+    reports: Vec<Object>,
+}
+
+/// The agent's twin at a hub that can be away.
+pub(in super::super) struct FakeTwin {
+    hub: Mutex<HubTwin>,
+    back: Notify,
+    changes_in: mpsc::Sender<DesiredChange>,
+    changes: tokio::sync::Mutex<mpsc::Receiver<DesiredChange>>,
+    methods_in: mpsc::Sender<MethodRequest>,
+    methods: tokio::sync::Mutex<mpsc::Receiver<MethodRequest>>,
+}
+
+impl FakeTwin {
+    fn new() -> Self {
+        let (changes_in, changes) = mpsc::channel(16);
+        let (methods_in, methods) = mpsc::channel(16);
+        let full = FullTwin { desired: Object::new(), desired_version: 1, reported: Object::new() };
+        Self {
+            hub: Mutex::new(HubTwin { full, away: false, gets: 0, reports: Vec::new() }),
+            back: Notify::new(),
+            changes_in,
+            changes: tokio::sync::Mutex::new(changes),
+            methods_in,
+            methods: tokio::sync::Mutex::new(methods),
+        }
+    }
+
+    /// Replaces the desired properties and tells nobody; gives their new version.
+    pub(in super::super) fn set(&self, desired: Object) -> u64 {
+        let mut hub = self.hub.lock().unwrap();
+        hub.full.desired = desired;
+        hub.full.desired_version += 1;
+        hub.full.desired_version
+    }
+
+    /// Replaces the desired properties and notifies the whole.
+    pub(in super::super) async fn deploy(&self, desired: Object) -> u64 {
+        let version = self.set(desired.clone());
+        self.notify(DesiredChange { version, properties: desired, complete: true }).await;
+        version
+    }
+
+    pub(in super::super) async fn notify(&self, change: DesiredChange) {
+        self.changes_in.send(change).await.unwrap();
+    }
+
+    pub(in super::super) fn set_away(&self, away: bool) {
+        self.hub.lock().unwrap().away = away;
+        self.back.notify_waiters();
+    }
+
+    pub(in super::super) fn set_reported(&self, reported: Value) {
+        self.hub.lock().unwrap().full.reported = reported.as_object().unwrap().clone();
+    }
+
+    pub(in super::super) fn reported(&self) -> Value {
+        Value::Object(self.hub.lock().unwrap().full.reported.clone())
+    }
+
+    pub(in super::super) fn reports(&self) -> Vec<Value> {
+        std::mem::take(&mut self.hub.lock().unwrap().reports).into_iter().map(Value::Object).collect()
+    }
+
+    pub(in super::super) fn gets(&self) -> u32 {
+        self.hub.lock().unwrap().gets
+    }
+
+    pub(in super::super) async fn call(&self, name: &str, payload: Value) -> MethodAnswer {
+        let (answer, answered) = oneshot::channel();
+        self.methods_in.send(MethodRequest { name: name.to_owned(), payload, answer }).await.unwrap();
+        tokio::time::timeout(LIMIT, answered).await.unwrap().unwrap()
+    }
+
+    async fn present(&self) {
+        loop {
+            let back = self.back.notified();
+            if !self.hub.lock().unwrap().away {
+                return;
+            }
+            back.await;
+        }
+    }
+}
+
+#[async_trait]
+impl AgentTwin for FakeTwin {
+    async fn get(&self) -> Result<FullTwin, TwinError> {
+        self.present().await;
+        let mut hub = self.hub.lock().unwrap();
+        hub.gets += 1;
+        Ok(hub.full.clone())
+    }
+
+    async fn changed(&self) -> DesiredChange {
+        match self.changes.lock().await.recv().await {
+            Some(change) => change,
+            None => pending().await,
+        }
+    }
+
+    async fn report(&self, patch: &Object) -> Result<(), TwinError> {
+        self.present().await;
+        let mut hub = self.hub.lock().unwrap();
+        super::super::patch::merge(&mut hub.full.reported, patch);
+        hub.reports.push(patch.clone());
+        Ok(())
+    }
+
+    async fn method(&self) -> MethodRequest {
+        match self.methods.lock().await.recv().await {
+            Some(request) => request,
+            None => pending().await,
+        }
+    }
+}
+
+/// Lines as a test wrote them.
+#[derive(Default)]
+pub(in super::super) struct FakeLogs(pub(in super::super) Mutex<BTreeMap<String, Vec<LogLine>>>);
+
+#[async_trait]
+impl ModuleLogs for FakeLogs {
+    async fn lines(&self, name: &str, query: LogQuery) -> Result<Vec<LogLine>, RuntimeError> {
+        let logs = self.0.lock().unwrap();
+        let lines = logs.get(name).ok_or_else(|| RuntimeError::NotFound(name.to_owned()))?;
+        let wanted = |line: &&LogLine| {
+            query.since.is_none_or(|since| line.time >= since)
+                && query.until.is_none_or(|until| line.time <= until)
+        };
+        let lines: Vec<LogLine> = lines.iter().filter(wanted).cloned().collect();
+        let from = query.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+        Ok(lines[from..].to_vec())
+    }
+}
+
+/// Everything an agent stands on.
+pub(in super::super) struct Bench {
+    pub(in super::super) clock: TestClock,
+    pub(in super::super) runtime: Arc<FakeRuntime>,
+    pub(in super::super) identities: Arc<FakeIdentities>,
+    pub(in super::super) store: Arc<FakeStore>,
+    pub(in super::super) twin: Arc<FakeTwin>,
+    pub(in super::super) logs: Arc<FakeLogs>,
+}
+
+impl Bench {
+    pub(in super::super) fn new() -> Self {
+        let clock = TestClock::new(Timestamp::parse("2026-01-31T09:00:00Z").unwrap());
+        let runtime = FakeRuntime { clock: clock.clone(), modules: Mutex::default(), changed: Notify::new() };
+        Self {
+            clock,
+            runtime: Arc::new(runtime),
+            identities: Arc::default(),
+            store: Arc::default(),
+            twin: Arc::new(FakeTwin::new()),
+            logs: Arc::default(),
+        }
+    }
+
+    pub(in super::super) async fn engine(&self, stored_version: u64) -> Engine {
+        Engine::new(
+            self.runtime.clone(),
+            self.identities.clone(),
+            self.store.clone(),
+            Arc::new(self.clock.clone()),
+            Metrics::default(),
+            stored_version,
+        )
+        .await
+    }
+
+    pub(in super::super) fn agent(&self) -> Agent {
+        let config = Config {
+            version: "1.2.3".to_owned(),
+            agent_image: "ironbrook/azureiotedge-agent:1.2.3".to_owned(),
+            hub_host: "hub.example".to_owned(),
+            device: "edge-1".to_owned(),
+        };
+        let seams = Seams {
+            twin: self.twin.clone(),
+            identities: self.identities.clone(),
+            runtime: self.runtime.clone(),
+            logs: self.logs.clone(),
+            clock: Arc::new(self.clock.clone()),
+            store: self.store.clone(),
+        };
+        Agent::new(config, seams, Metrics::default())
+    }
+
+    /// Turns the clock to the time an engine asks for, until it asks for none or what it does is enough.
+    pub(in super::super) async fn settle(
+        &self,
+        engine: &mut Engine,
+        deployment: &Deployment,
+        enough: impl Fn(&Turned) -> bool,
+    ) -> Turned {
+        for _ in 0..200 {
+            let turned = self.turn(engine, deployment).await;
+            match turned.wake {
+                Some(wake) if !enough(&turned) => self.clock.advance(wake.since(self.clock.now())),
+                _ => return turned,
+            }
+        }
+        panic!("the agent does not come to rest");
+    }
+
+    pub(in super::super) async fn turn(&self, engine: &mut Engine, deployment: &Deployment) -> Turned {
+        engine.turn(Some(deployment), true, &CancellationToken::new()).await.unwrap()
+    }
+
+    /// Waits for something; the clock stands still.
+    pub(in super::super) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        self.wait(what, Duration::ZERO, condition).await;
+    }
+
+    /// Waits for something while the clock runs, a second at a time.
+    pub(in super::super) async fn until_later(&self, what: &str, condition: impl Fn() -> bool) {
+        self.wait(what, Duration::from_secs(1), condition).await;
+    }
+
+    async fn wait(&self, what: &str, step: Duration, condition: impl Fn() -> bool) {
+        let end = std::time::Instant::now() + LIMIT;
+        while !condition() {
+            assert!(std::time::Instant::now() < end, "waited in vain: {what}");
+            self.clock.advance(step);
+            // Lets everything else have its turn; what has not happened then is looked at again.
+            tokio::task::yield_now().await;
+        }
+    }
+}
