@@ -6,7 +6,8 @@
 //!
 //! In the order the data goes: [`Hub::connect`] checks a credential ([`auth`]) and opens a [`Session`];
 //! [`Hub::telemetry`] asks the [`router`] which queues want a message and appends it to the log in the form of
-//! [`record`]; an [`executor`] reads each queue and hands batches to its endpoint.
+//! [`record`]; an [`executor`] reads the queues of an endpoint and hands batches to it. Messages to a module's [`input`] go the
+//! other way: into its session, and back as settlements.
 
 mod hub;
 
