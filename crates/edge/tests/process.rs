@@ -3,6 +3,14 @@
 //! A test program of its own, without the usual harness: it is also the program that the runtime starts modules with, and the
 //! parent that is killed. `cargo test` passes a part of a name to run some of them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program of tests, which clippy does not know for one"
+)]
+
 #[path = "process/cases.rs"]
 mod cases;
 #[path = "process/parent.rs"]
@@ -11,7 +19,7 @@ mod parent;
 mod world;
 
 use ironbrook_edge::runtime::process::{EXEC_COMMAND, exec_bound};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -34,7 +42,7 @@ fn run(filter: String) -> ExitCode {
     let filter = if filter.starts_with('-') { String::new() } else { filter };
     let mut failed = 0;
     for (name, case) in cases::ALL.iter().filter(|(name, _)| name.contains(&filter)) {
-        let passed = catch_unwind(AssertUnwindSafe(|| case())).is_ok();
+        let passed = catch_unwind(case).is_ok();
         println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
         failed += u8::from(!passed);
     }

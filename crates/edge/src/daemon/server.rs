@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -98,8 +98,8 @@ async fn connection(stream: UnixStream, router: Router, cancel: CancellationToke
 
 /// Lets a request through when its version is known and there is room, with its body read.
 async fn gate(State(requests): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    if let Err(refusal) = check_version(request.uri().query().unwrap_or_default()) {
-        return refusal;
+    if let Err(refused) = check_version(request.uri().query().unwrap_or_default()) {
+        return refused.into_response();
     }
     // The semaphore is never closed.
     let Ok(_permit) = requests.acquire().await else {
@@ -118,28 +118,41 @@ async fn gate(State(requests): State<Arc<Semaphore>>, request: Request, next: Ne
 }
 
 // rule WORKLOAD-01
-fn check_version(query: &str) -> Result<(), Response> {
-    let versions = query.split('&').filter_map(|pair| pair.strip_prefix("api-version="));
+fn check_version(query: &str) -> Result<(), Refused> {
+    let mut versions = query.split('&').filter_map(|pair| pair.strip_prefix("api-version="));
+    let what = match versions.next_back() {
+        Some(version) if API_VERSIONS.contains(&version) => return Ok(()),
+        Some(_) => "not known here",
+        None => "missing in the query",
+    };
     let known = API_VERSIONS.join(", ");
-    match versions.last() {
-        Some(version) if API_VERSIONS.contains(&version) => Ok(()),
-        Some(_) => Err(message(
-            StatusCode::BAD_REQUEST,
-            &format!("api-version is not known here; known are {known}"),
-        )),
-        None => Err(message(
-            StatusCode::BAD_REQUEST,
-            &format!("api-version is missing in the query; known are {known}"),
-        )),
-    }
+    Err(Refused::new(StatusCode::BAD_REQUEST, format!("api-version is {what}; known are {known}")))
 }
 
 async fn no_such_request() -> Response {
     message(StatusCode::NOT_FOUND, "there is no such request")
 }
 
+/// An answer that says no, and why.
+pub(crate) struct Refused {
+    status: StatusCode,
+    text: String,
+}
+
+impl Refused {
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self { status, text: text.into() }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        message(self.status, &self.text)
+    }
+}
+
 /// An error in the stock form.
-pub(crate) fn message(status: StatusCode, text: &str) -> Response {
+fn message(status: StatusCode, text: &str) -> Response {
     json_answer(status, &json!({"message": text}))
 }
 

@@ -4,9 +4,9 @@
 
 mod answer;
 
-use super::server::{json_answer, message};
+use super::server::{Refused, json_answer};
 use super::{ModuleIdentity, Services, bare_name};
-use answer::{Certificate, Decrypt, Encrypt, Refused, Sign, encode, read, read_or_default};
+use answer::{Certificate, Decrypt, Encrypt, Sign, bad, encode, failed, no_identity, read, read_or_default};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -49,9 +49,9 @@ impl Workload {
                 asked_for = bare_name(module),
                 "workload request for another module"
             );
-            return Err(Refused::Forbidden);
+            return Err(Refused::new(StatusCode::FORBIDDEN, "forbidden"));
         }
-        self.services.identities.known(module).ok_or(Refused::NoIdentity)
+        self.services.identities.known(module).ok_or_else(no_identity)
     }
 }
 
@@ -69,8 +69,7 @@ async fn sign(
 ) -> Answer {
     let identity = workload.caller(&module)?;
     let Sign { data } = read(&body)?;
-    let key =
-        workload.services.identities.key(identity.module_id.as_str()).map_err(|_| Refused::NoIdentity)?;
+    let key = workload.services.identities.key(identity.module_id.as_str()).map_err(|_| no_identity())?;
     Ok(json_answer(StatusCode::OK, &json!({"digest": encode(&key.hmac_sha256(&data.0))})))
 }
 
@@ -82,7 +81,7 @@ async fn encrypt(
     let identity = workload.caller(&module)?;
     let Encrypt { plaintext, vector } = read(&body)?;
     let ciphertext = workload.services.cipher.encrypt(&identity, &vector.0, &plaintext.0);
-    let ciphertext = ciphertext.ok_or(Refused::Failed("the text cannot be encrypted".to_owned()))?;
+    let ciphertext = ciphertext.ok_or_else(|| failed("the text cannot be encrypted"))?;
     Ok(json_answer(StatusCode::OK, &json!({"ciphertext": encode(&ciphertext)})))
 }
 
@@ -95,9 +94,7 @@ async fn decrypt(
     let Decrypt { ciphertext, vector } = read(&body)?;
     let plaintext = workload.services.cipher.decrypt(&identity, &vector.0, &ciphertext.0);
     let plaintext = plaintext.map_err(|_| {
-        Refused::Bad(
-            "the ciphertext was changed, or encrypted for another module or initializationVector".to_owned(),
-        )
+        bad("the ciphertext was changed, or encrypted for another module or initializationVector")
     })?;
     Ok(json_answer(StatusCode::OK, &json!({"plaintext": encode(&plaintext)})))
 }
@@ -109,9 +106,9 @@ async fn server_certificate(
 ) -> Answer {
     let identity = workload.caller(&module)?;
     let Certificate { common_name, expiration } = read(&body)?;
-    let common_name = common_name.ok_or(Refused::Bad("commonName is missing".to_owned()))?;
+    let common_name = common_name.ok_or_else(|| bad("commonName is missing"))?;
     if !super::certificates::is_name(&common_name) {
-        return Err(Refused::Bad("commonName is neither a host name nor an IP address".to_owned()));
+        return Err(bad("commonName is neither a host name nor an IP address"));
     }
     let until = expiration.as_deref().and_then(Timestamp::parse);
     let issued = workload.services.certificates.module_server(&identity.module_id, &common_name, until);
@@ -137,17 +134,6 @@ async fn trust_bundle(State(workload): State<Arc<Workload>>) -> Response {
 /// Signed manifests are not known here, which the stock daemon says in this way.
 async fn manifest_trust_bundle() -> Response {
     json_answer(StatusCode::OK, &json!({"certificate": ""}))
-}
-
-impl axum::response::IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        match self {
-            Self::Forbidden => message(StatusCode::FORBIDDEN, "forbidden"),
-            Self::NoIdentity => message(StatusCode::NOT_FOUND, "the module has no identity"),
-            Self::Bad(text) => message(StatusCode::BAD_REQUEST, &text),
-            Self::Failed(text) => message(StatusCode::INTERNAL_SERVER_ERROR, &text),
-        }
-    }
 }
 
 #[cfg(test)]

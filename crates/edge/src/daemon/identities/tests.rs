@@ -52,7 +52,7 @@ async fn without_the_hub_known_modules_start_and_new_ones_wait() {
     let World { daemon, registry, clock, folder: _folder } = World::in_folder(folder, registry);
     registry.take_calls();
     assert_eq!(daemon.ensure_identity("m").await.unwrap(), made);
-    assert_eq!(daemon.identities().await.unwrap(), [made.clone()]);
+    assert_eq!(daemon.identities().await.unwrap(), [made]);
     daemon.module_key("m").unwrap();
     // The second question found the hub away a moment ago and did not wait for it again.
     assert_eq!(registry.take_calls(), ["get m"]);

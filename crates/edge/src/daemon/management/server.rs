@@ -2,7 +2,7 @@
 
 use super::{LogLine, LogQuery, ModuleLogs, ModuleStatus, RestartError, frames, system};
 use crate::daemon::Services;
-use crate::daemon::server::{json_answer, message};
+use crate::daemon::server::{Refused, json_answer};
 use crate::runtime::RuntimeError;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -53,43 +53,42 @@ pub(crate) fn details(module: &ModuleStatus) -> Value {
     })
 }
 
-fn all(services: &Services) -> Result<Vec<ModuleStatus>, Response> {
-    match services.modules.get() {
-        Some(modules) => Ok(modules.modules()),
-        None => Err(message(StatusCode::SERVICE_UNAVAILABLE, "the agent has not started yet")),
-    }
+fn all(services: &Services) -> Result<Vec<ModuleStatus>, Refused> {
+    services.modules.get().map(|modules| modules.modules()).ok_or_else(no_agent)
 }
 
-fn one(services: &Services, name: &str) -> Result<ModuleStatus, Response> {
+fn one(services: &Services, name: &str) -> Result<ModuleStatus, Refused> {
     let found = all(services)?.into_iter().find(|module| module.name == name);
     found.ok_or_else(|| no_such_module(name))
 }
 
-fn no_such_module(name: &str) -> Response {
-    message(StatusCode::NOT_FOUND, &format!("there is no module {name}"))
+fn no_agent() -> Refused {
+    Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the agent has not started yet")
 }
 
-async fn modules(State(services): App) -> Result<Response, Response> {
+fn no_such_module(name: &str) -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, format!("there is no module {name}"))
+}
+
+async fn modules(State(services): App) -> Result<Response, Refused> {
     let list: Vec<Value> = all(&services)?.iter().map(details).collect();
     Ok(json_answer(StatusCode::OK, &json!({"modules": list})))
 }
 
-async fn module(State(services): App, Path(name): Path<String>) -> Result<Response, Response> {
+async fn module(State(services): App, Path(name): Path<String>) -> Result<Response, Refused> {
     Ok(json_answer(StatusCode::OK, &details(&one(&services, &name)?)))
 }
 
-async fn restart(State(services): App, Path(name): Path<String>) -> Result<Response, Response> {
-    let Some(modules) = services.modules.get() else {
-        return all(&services).map(|_| no_such_module(&name));
-    };
-    Ok(match modules.restart(&name).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(RestartError::NotFound(name)) => no_such_module(&name),
-        Err(RestartError::Refused(text)) => message(StatusCode::BAD_REQUEST, &text),
-    })
+async fn restart(State(services): App, Path(name): Path<String>) -> Result<Response, Refused> {
+    let modules = services.modules.get().ok_or_else(no_agent)?;
+    match modules.restart(&name).await {
+        Ok(()) => Ok(StatusCode::NO_CONTENT.into_response()),
+        Err(RestartError::NotFound(name)) => Err(no_such_module(&name)),
+        Err(RestartError::Refused(text)) => Err(Refused::new(StatusCode::BAD_REQUEST, text)),
+    }
 }
 
-async fn identities(State(services): App) -> Response {
+async fn identities(State(services): App) -> Result<Response, Refused> {
     match services.identities.list().await {
         Ok(identities) => {
             let list = identities.iter().map(|identity| {
@@ -98,16 +97,16 @@ async fn identities(State(services): App) -> Response {
                     "generationId": identity.generation_id, "authType": "sas",
                 })
             });
-            json_answer(StatusCode::OK, &json!({"identities": list.collect::<Vec<_>>()}))
+            Ok(json_answer(StatusCode::OK, &json!({"identities": list.collect::<Vec<_>>()})))
         }
-        Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
-async fn system_info() -> Response {
+async fn system_info() -> Result<Response, Refused> {
     match tokio::task::spawn_blocking(system::info).await {
-        Ok(info) => json_answer(StatusCode::OK, &info),
-        Err(error) => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Ok(info) => Ok(json_answer(StatusCode::OK, &info)),
+        Err(error) => Err(Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     }
 }
 
@@ -124,8 +123,8 @@ struct LogParameters {
 }
 
 impl LogParameters {
-    fn query(&self) -> Result<LogQuery, Response> {
-        let wrong = |name: &str| message(StatusCode::BAD_REQUEST, &format!("{name} cannot be read"));
+    fn query(&self) -> Result<LogQuery, Refused> {
+        let wrong = |name: &str| Refused::new(StatusCode::BAD_REQUEST, format!("{name} cannot be read"));
         let time = |name: &str, text: &Option<String>| {
             text.as_deref().map(|text| time(text).ok_or_else(|| wrong(name))).transpose()
         };
@@ -144,19 +143,19 @@ async fn logs(
     State(services): App,
     Path(name): Path<String>,
     Query(parameters): Query<LogParameters>,
-) -> Result<Response, Response> {
+) -> Result<Response, Refused> {
     let query = parameters.query()?;
     let logs = services.logs.get().cloned();
     let logs =
-        logs.ok_or_else(|| message(StatusCode::SERVICE_UNAVAILABLE, "the runtime has not started yet"))?;
+        logs.ok_or_else(|| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the runtime has not started yet"))?;
     let lines = logs.lines(&name, query).await.map_err(|error| match error {
         // The list knows more modules than the runtime: the system's run inside this process.
-        RuntimeError::NotFound(_) if one(&services, &name).is_ok() => message(
+        RuntimeError::NotFound(_) if one(&services, &name).is_ok() => Refused::new(
             StatusCode::BAD_REQUEST,
-            &format!("{name} runs inside ironbrook; its lines are in the log of that process"),
+            format!("{name} runs inside ironbrook; its lines are in the log of that process"),
         ),
         RuntimeError::NotFound(_) => no_such_module(&name),
-        error => message(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        error => Refused::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     })?;
     let text = frame(&lines, parameters.timestamps);
     let body = if parameters.follow {

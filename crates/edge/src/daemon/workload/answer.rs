@@ -3,7 +3,7 @@
 use super::Answer;
 use crate::daemon::Error;
 use crate::daemon::certificates::Issued;
-use crate::daemon::server::json_answer;
+use crate::daemon::server::{Refused, json_answer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
@@ -11,16 +11,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-/// Why a request is refused.
-pub(super) enum Refused {
-    /// It names another module.
-    Forbidden,
-    /// The module has no identity (any more).
-    NoIdentity,
-    /// It cannot be understood.
-    Bad(String),
-    /// It cannot be done.
-    Failed(String),
+/// The module has no identity (any more).
+pub(super) fn no_identity() -> Refused {
+    Refused::new(StatusCode::NOT_FOUND, "the module has no identity")
+}
+
+/// The request cannot be understood.
+pub(super) fn bad(text: impl Into<String>) -> Refused {
+    Refused::new(StatusCode::BAD_REQUEST, text)
+}
+
+/// The request cannot be done.
+pub(super) fn failed(text: impl Into<String>) -> Refused {
+    Refused::new(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 /// Bytes that travel as base64.
@@ -62,7 +65,7 @@ pub(super) struct Certificate {
 
 /// Reads a body, whatever its content type: Python sends none.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(|error| Refused::Bad(format!("the body cannot be read: {error}")))
+    serde_json::from_slice(body).map_err(|error| bad(format!("the body cannot be read: {error}")))
 }
 
 /// Reads a body that may be absent.
@@ -76,7 +79,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 /// The stock form of a certificate with its key.
 pub(super) fn certificate(issued: Result<Issued, Error>) -> Answer {
-    let issued = issued.map_err(|error| Refused::Failed(error.to_string()))?;
+    let issued = issued.map_err(|error| failed(error.to_string()))?;
     let body = json!({
         "privateKey": {"type": "key", "bytes": issued.key_pem},
         "certificate": issued.chain_pem,
