@@ -108,7 +108,8 @@ async fn authorize(hub: &Hub, headers: &HeaderMap) -> Result<(), Refusal> {
         caller.split_once('/').ok_or_else(|| denied("x-ms-edge-moduleId is {device}/{module}"))?;
     let caller = target(device.to_owned(), Some(module.to_owned()))?;
     let token = text(AUTHORIZATION.as_str()).and_then(|text| SasToken::parse(text).ok());
-    let token = token.ok_or_else(|| denied("a SAS token of the calling module is needed in Authorization"))?;
+    let token =
+        token.ok_or_else(|| denied("a SAS token of the calling module is needed in Authorization"))?;
     hub.auth().device(&caller, &Credential::Sas(token)).await.map(drop)
 }
 

@@ -143,7 +143,12 @@ impl Inbox for PassThrough {
         Ok(locked)
     }
 
-    async fn settle(&self, identity: &Identity, lock: LockToken, settlement: Settlement) -> Result<(), Refusal> {
+    async fn settle(
+        &self,
+        identity: &Identity,
+        lock: LockToken,
+        settlement: Settlement,
+    ) -> Result<(), Refusal> {
         let item = {
             let mut queues = self.queues();
             let queue = queues.get_mut(identity).ok_or_else(lock_lost)?;

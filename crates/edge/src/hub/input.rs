@@ -9,8 +9,11 @@ use ironbrook_model::Identity;
 use std::time::Duration;
 
 /// A batch: as many messages as a session may have unsettled.
-const BATCHING: Batching =
-    Batching { max_messages: ironbrook_hub::input::INPUTS_UNSETTLED_MAX, max_bytes: 512 * 1024, max_delay: Duration::ZERO };
+const BATCHING: Batching = Batching {
+    max_messages: ironbrook_hub::input::INPUTS_UNSETTLED_MAX,
+    max_bytes: 512 * 1024,
+    max_delay: Duration::ZERO,
+};
 /// Longest wait for the module within one attempt; then time to live is looked at.
 const WAIT: Duration = Duration::from_secs(20);
 /// The pause between attempts: the waiting is done above.

@@ -236,14 +236,8 @@ impl EdgeHub {
         own.set_hub(hub.clone());
         links.set_down(Arc::new(own.clone()));
         sessions.watch(Arc::new(own.clone()));
-        let routing = Routing::new(
-            config.device,
-            hub.clone(),
-            executors.handle(),
-            links.clone(),
-            scope.clone(),
-            store,
-        );
+        let routing =
+            Routing::new(config.device, hub.clone(), executors.handle(), links.clone(), scope.clone(), store);
         routing.restore().await.map_err(|status| Error::Routes(status.description))?;
         let handle =
             Handle { scope, scope_source, links, twins, executors: executors.handle(), log: log.clone() };

@@ -69,7 +69,13 @@ struct Inner {
 }
 
 impl Own {
-    pub(super) fn new(device: DeviceId, links: Links, scope: Scope, twins: TwinProxy, inbox: PassThrough) -> Self {
+    pub(super) fn new(
+        device: DeviceId,
+        links: Links,
+        scope: Scope,
+        twins: TwinProxy,
+        inbox: PassThrough,
+    ) -> Self {
         Self(Arc::new(Inner {
             identity: Identity::gateway(device),
             hub: OnceLock::new(),
@@ -134,14 +140,20 @@ impl Own {
         }
         let status = routing.take(&desired).await.err().unwrap_or_else(Status::good);
         if status.code != 200 {
-            tracing::error!(version, code = status.code, why = status.description, "the deployment's routes are not used; the old ones stay");
+            tracing::error!(
+                version,
+                code = status.code,
+                why = status.description,
+                "the deployment's routes are not used; the old ones stay"
+            );
         }
         self.state().status = Some((version, status));
     }
 
     /// Brings what is reported up to date; `reported` is what the hub has.
     async fn report(&self, reported: &mut Option<Object>) -> Result<(), String> {
-        let lease = self.0.links.lease(&self.0.identity, REPORT_TIME).await.map_err(|error| error.to_string())?;
+        let lease =
+            self.0.links.lease(&self.0.identity, REPORT_TIME).await.map_err(|error| error.to_string())?;
         let within = |what| tokio::time::timeout(REPORT_TIME, what);
         if reported.is_none() {
             let twin = within(lease.twin()).await.map_err(|_| "no answer in time")?;
@@ -358,7 +370,9 @@ impl Down for Own {
 
 impl Watcher for Own {
     fn present(&self, identity: &Identity, takes_methods: bool) {
-        self.0.links.session(identity, Some(Wants { methods: takes_methods, desired: true, commands: false }));
+        self.0
+            .links
+            .session(identity, Some(Wants { methods: takes_methods, desired: true, commands: false }));
         self.note_client(identity, true);
     }
 

@@ -84,7 +84,8 @@ impl Routing {
 
     /// Applies the deployment of the last run, or the route a hub without deployment has.
     pub(super) async fn restore(&self) -> Result<(), Status> {
-        let kept = self.store.get(Table::Settings, DEPLOYMENT).await.map_err(|error| Status::failed(&error))?;
+        let kept =
+            self.store.get(Table::Settings, DEPLOYMENT).await.map_err(|error| Status::failed(&error))?;
         let kept: Option<Object> = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         if let Some(kept) = kept {
             match self.apply(&kept).await {
@@ -111,10 +112,10 @@ impl Routing {
     }
 
     async fn apply(&self, desired: &Object) -> Result<(), Status> {
-        let desired = HubDesired::parse(desired).map_err(|error| Status::bad(ConfigError::hub_description(&error)))?;
-        let routes = RouteSet::parse(&desired).map_err(|errors| {
-            Status::bad(format!("Error while parsing desired properties - {errors}"))
-        })?;
+        let desired =
+            HubDesired::parse(desired).map_err(|error| Status::bad(ConfigError::hub_description(&error)))?;
+        let routes = RouteSet::parse(&desired)
+            .map_err(|errors| Status::bad(format!("Error while parsing desired properties - {errors}")))?;
         for warning in routes.warnings() {
             tracing::warn!(warning, "a route leads nothing anywhere");
         }
@@ -123,16 +124,20 @@ impl Routing {
         let queues = self.queues(&wanted_queues(&core)).await.map_err(|error| Status::failed(&error))?;
         let numbers: HashMap<String, QueueId> = queues
             .iter()
-            .flat_map(|(name, queues)| queues.iter().map(|q| (queue_name(name, q.priority).into_owned(), q.id)))
+            .flat_map(|(name, queues)| {
+                queues.iter().map(|q| (queue_name(name, q.priority).into_owned(), q.id))
+            })
             .collect();
         for (name, sink) in routes.sinks(&self.device) {
-            let endpoint = endpoints.entry(name.clone()).or_insert_with(|| self.endpoint(&name, sink)).clone();
+            let endpoint =
+                endpoints.entry(name.clone()).or_insert_with(|| self.endpoint(&name, sink)).clone();
             let queues = queues.get(&name).map(Vec::as_slice).unwrap_or_default();
             self.executors.add(endpoint, queues).await.map_err(|error| Status::failed(&error))?;
         }
         let replaced = self.hub.router().replace(&core, false, &numbers);
         replaced.map_err(|error| Status::bad(format!("Error while parsing desired properties - {error}")))?;
-        let gone: Vec<String> = endpoints.keys().filter(|name| !queues.contains_key(*name)).cloned().collect();
+        let gone: Vec<String> =
+            endpoints.keys().filter(|name| !queues.contains_key(*name)).cloned().collect();
         for name in gone {
             self.executors.retire(&name).await;
             endpoints.remove(&name);

@@ -45,7 +45,12 @@ impl Settled {
     }
 
     /// What to tell of a batch: settled as a whole, or `otherwise`.
-    pub(super) fn tell(&self, partition: PartitionId, batch: &[Routed], otherwise: impl FnOnce() -> Sent) -> Sent {
+    pub(super) fn tell(
+        &self,
+        partition: PartitionId,
+        batch: &[Routed],
+        otherwise: impl FnOnce() -> Sent,
+    ) -> Sent {
         let mut fates = self.fates();
         if batch.iter().any(|routed| !fates.contains_key(&(partition, routed.offset))) {
             drop(fates);

@@ -238,7 +238,10 @@ mod tests {
 
         let storage = storage.power_cut(3);
         let store = Store::open(Arc::new(storage), path).unwrap();
-        assert_eq!(store.queues(names(&["b", "c", "a"])).await.unwrap(), [QueueId(2), QueueId(3), QueueId(1)]);
+        assert_eq!(
+            store.queues(names(&["b", "c", "a"])).await.unwrap(),
+            [QueueId(2), QueueId(3), QueueId(1)]
+        );
         assert_eq!(store.all(Table::Twins).await.unwrap(), [("k".to_owned(), b"1".to_vec())]);
         assert_eq!(store.get(Table::Settings, "k").await.unwrap(), None);
     }

@@ -62,7 +62,8 @@ impl Source {
 
     /// Whether it takes some telemetry.
     pub fn takes_telemetry(&self) -> bool {
-        let below = self.0.get(.."/messages/".len()).is_some_and(|head| head.eq_ignore_ascii_case("/messages/"));
+        let below =
+            self.0.get(.."/messages/".len()).is_some_and(|head| head.eq_ignore_ascii_case("/messages/"));
         let rest = self.0.get("/messages/".len()..).unwrap_or_default();
         self.takes("/messages") || below && !rest.contains('*') && is_below(rest, "modules/")
     }
@@ -146,7 +147,11 @@ fn string_len(text: &str, quote: char) -> Option<usize> {
 
 pub(super) fn parse(text: &str) -> Result<Route, Error> {
     if text.len() > TEXT_LEN_MAX {
-        return Err(Error::at(text, 0, format!("the text has {} bytes; {TEXT_LEN_MAX} are allowed", text.len())));
+        return Err(Error::at(
+            text,
+            0,
+            format!("the text has {} bytes; {TEXT_LEN_MAX} are allowed", text.len()),
+        ));
     }
     let tokens = tokens(text)?;
     let end = text.trim_end().len();
@@ -155,7 +160,11 @@ pub(super) fn parse(text: &str) -> Result<Route, Error> {
     let mut next = 0;
     if is(0, "SELECT") {
         if !is(1, "*") {
-            return Err(Error::at(text, at(1), "a route selects '*', the whole message, or leaves SELECT out"));
+            return Err(Error::at(
+                text,
+                at(1),
+                "a route selects '*', the whole message, or leaves SELECT out",
+            ));
         }
         next = 2;
     }
@@ -189,8 +198,11 @@ fn condition(text: &str, tokens: &[Token<'_>], wher: usize, into: usize) -> Resu
     // Blanks before it, so that errors tell the place in the whole text.
     let blank = |c: char| if c == '\n' { '\n' } else { ' ' };
     let padded: String = text[..from].chars().map(blank).chain(text[from..to].chars()).collect();
-    let parsed = Condition::parse(padded.trim_end())
-        .map_err(|error| Error { line: error.line, column: error.column, message: error.message })?;
+    let parsed = Condition::parse(padded.trim_end()).map_err(|error| Error {
+        line: error.line,
+        column: error.column,
+        message: error.message,
+    })?;
     if parsed.reads_twin() {
         return Err(Error::at(text, from, "conditions of routes on a device cannot read $twin"));
     }
@@ -199,7 +211,11 @@ fn condition(text: &str, tokens: &[Token<'_>], wher: usize, into: usize) -> Resu
 
 fn sink(text: &str, tokens: &[Token<'_>], end: usize) -> Result<Sink, Error> {
     let Some(first) = tokens.first() else {
-        return Err(Error::at(text, end, "after INTO comes $upstream or BrokeredEndpoint(\"/modules/…/inputs/…\")"));
+        return Err(Error::at(
+            text,
+            end,
+            "after INTO comes $upstream or BrokeredEndpoint(\"/modules/…/inputs/…\")",
+        ));
     };
     let rest = |from: usize| match tokens.get(from) {
         None => Ok(()),
@@ -217,10 +233,18 @@ fn sink(text: &str, tokens: &[Token<'_>], end: usize) -> Result<Sink, Error> {
         ));
     }
     if !first.is("BrokeredEndpoint") {
-        return Err(Error::at(text, first.position, "a sink is $upstream or BrokeredEndpoint(\"/modules/…/inputs/…\")"));
+        return Err(Error::at(
+            text,
+            first.position,
+            "a sink is $upstream or BrokeredEndpoint(\"/modules/…/inputs/…\")",
+        ));
     }
     let [_, open, path, close, ..] = tokens else {
-        return Err(Error::at(text, end, "BrokeredEndpoint is written BrokeredEndpoint(\"/modules/…/inputs/…\")"));
+        return Err(Error::at(
+            text,
+            end,
+            "BrokeredEndpoint is written BrokeredEndpoint(\"/modules/…/inputs/…\")",
+        ));
     };
     for (token, mark) in [(open, "("), (close, ")")] {
         if token.text != mark {
@@ -246,7 +270,9 @@ fn input(quoted: &str) -> Result<Sink, String> {
     let module = ModuleId::new(module).map_err(|error| format!("the module's id: {error}"))?;
     let fits = |c: char| !c.is_control() && !c.is_whitespace() && !"#+?\\".contains(c);
     if input.is_empty() || input.len() > INPUT_LEN_MAX || !input.chars().all(fits) {
-        return Err(format!("the input's name has 1 to {INPUT_LEN_MAX} bytes without blanks and '#', '+', '?', '\\'"));
+        return Err(format!(
+            "the input's name has 1 to {INPUT_LEN_MAX} bytes without blanks and '#', '+', '?', '\\'"
+        ));
     }
     Ok(Sink::Input { module, input: input.to_owned() })
 }

@@ -78,7 +78,10 @@ impl RouteSet {
 
     /// The sinks by the names of their endpoints.
     pub fn sinks(&self, device: &DeviceId) -> BTreeMap<String, Sink> {
-        self.0.iter().map(|named| (endpoint_name(device, &named.route.sink), named.route.sink.clone())).collect()
+        self.0
+            .iter()
+            .map(|named| (endpoint_name(device, &named.route.sink), named.route.sink.clone()))
+            .collect()
     }
 
     /// The routes as the core wants them: one for each kind of message that the source takes.
@@ -90,7 +93,11 @@ impl RouteSet {
                 name: format!("{name}{suffix}"),
                 source,
                 path,
-                condition: if route.condition.is_empty() { "true".to_owned() } else { route.condition.clone() },
+                condition: if route.condition.is_empty() {
+                    "true".to_owned()
+                } else {
+                    route.condition.clone()
+                },
                 endpoints: vec![endpoint.clone()],
                 enabled: true,
                 priority: *priority,

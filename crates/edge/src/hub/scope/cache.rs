@@ -53,7 +53,13 @@ impl Cache {
     }
 
     /// Notes that an identity is asked for, where it may be: not again within `every`, and not more than `most` in that time.
-    pub(super) fn asked(&mut self, identity: &Identity, now: Timestamp, every: Duration, most: usize) -> bool {
+    pub(super) fn asked(
+        &mut self,
+        identity: &Identity,
+        now: Timestamp,
+        every: Duration,
+        most: usize,
+    ) -> bool {
         self.asked.retain(|_, at| now.since(*at) < every);
         if self.asked.contains_key(identity) || self.asked.len() >= most {
             return false;

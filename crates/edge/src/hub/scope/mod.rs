@@ -101,13 +101,10 @@ impl Scope {
         self.ask(identity).await
     }
 
-    /// Asks for one identity in the background, where that was not done lately.
+    /// Asks for one identity in the background, however lately that was done: the hub has just refused it.
     pub(crate) fn ask_soon(&self, identity: &Identity) {
-        let mut cache = self.cache();
-        if cache.asked(identity, self.0.clock.now(), ASK_EVERY, ASKED_MAX) {
-            cache.wait(identity.clone());
-            self.0.asked.notify_one();
-        }
+        self.cache().wait(identity.clone());
+        self.0.asked.notify_one();
     }
 
     /// Asks for the whole scope as soon as possible.

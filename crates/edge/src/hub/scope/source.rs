@@ -57,5 +57,8 @@ impl ScopeSource for HubScope {
 fn page(page: WirePage) -> ScopePage {
     let WirePage { devices, modules, continuation_link } = page;
     let devices = devices.into_iter().map(of_device);
-    ScopePage { records: devices.chain(modules.into_iter().map(of_module)).collect(), next: continuation_link }
+    ScopePage {
+        records: devices.chain(modules.into_iter().map(of_module)).collect(),
+        next: continuation_link,
+    }
 }

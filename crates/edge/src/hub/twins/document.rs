@@ -82,8 +82,11 @@ impl Known {
 
     /// Merges a client's patch into the reported properties, by the rules of twins; gives the new version.
     pub(super) fn report(&mut self, patch: &[u8], now: Timestamp) -> Result<u64, Refusal> {
-        let reported =
-            Properties { version: self.reported_version, values: self.reported.clone(), metadata: Map::new() };
+        let reported = Properties {
+            version: self.reported_version,
+            values: self.reported.clone(),
+            metadata: Map::new(),
+        };
         let mut twin = Twin { reported, ..Twin::default() };
         let patch = twin.patch_reported(patch, now).map_err(|error: TwinError| Refusal::from(error))?;
         let count = self.pending.len();
@@ -160,7 +163,9 @@ fn compose(first: &mut Object, second: &Object) {
 fn too_many() -> Refusal {
     Refusal::new(
         ErrorCode::ThrottlingException,
-        format!("{PENDING_MAX} changes of reported properties wait for the hub; report again when it is back"),
+        format!(
+            "{PENDING_MAX} changes of reported properties wait for the hub; report again when it is back"
+        ),
     )
 }
 
@@ -244,10 +249,16 @@ mod tests {
     #[test]
     fn changes_must_follow_each_other_rule_edgehub_06() {
         let mut known = Known::default();
-        assert_eq!(known.set_desired(object(json!({"a": 1, "b": {"c": 1}})), 4), Some(object(json!({"a": 1, "b": {"c": 1}}))));
+        assert_eq!(
+            known.set_desired(object(json!({"a": 1, "b": {"c": 1}})), 4),
+            Some(object(json!({"a": 1, "b": {"c": 1}})))
+        );
         assert!(known.patch_desired(&object(json!({"b": {"c": null, "d": 1}, "$version": 5})), 5));
         assert!(!known.patch_desired(&object(json!({"a": 2})), 7));
-        assert_eq!(known.set_desired(object(json!({"b": {"d": 1, "e": 2}})), 7), Some(object(json!({"a": null, "b": {"e": 2}}))));
+        assert_eq!(
+            known.set_desired(object(json!({"b": {"d": 1, "e": 2}})), 7),
+            Some(object(json!({"a": null, "b": {"e": 2}})))
+        );
         assert_eq!(known.set_desired(object(json!({"b": {"d": 1, "e": 2}})), 7), None);
     }
 

@@ -73,7 +73,9 @@ impl TwinProxy {
         match self.0.store.all(Table::Twins).await {
             Ok(rows) => {
                 for (key, bytes) in rows {
-                    if let (Some(identity), Some(true)) = (identity(&key), parse(&bytes).map(|k| k.is_dirty())) {
+                    if let (Some(identity), Some(true)) =
+                        (identity(&key), parse(&bytes).map(|k| k.is_dirty()))
+                    {
                         self.send_reports(&identity);
                     }
                 }
@@ -117,7 +119,8 @@ impl TwinProxy {
 
     /// Reads the twin from the hub; what changed of the desired properties is told to the client.
     async fn read(&self, identity: &Identity) -> Result<Known, Refusal> {
-        let away = |error: &dyn std::fmt::Display| Refusal::new(ErrorCode::ServiceUnavailable, error.to_string());
+        let away =
+            |error: &dyn std::fmt::Display| Refusal::new(ErrorCode::ServiceUnavailable, error.to_string());
         let lease = self.0.links.lease(identity, LINK_TIME).await.map_err(|error| away(&error))?;
         let sent_before = self.load(identity).await?.sent;
         let twin: HubTwin = tokio::select! {
@@ -223,7 +226,9 @@ impl TwinProxy {
         };
         match lease.report(&patch).await {
             Ok(_) => {}
-            Err(error) if error.is_transient() || matches!(error, Error::Closed) => return Err(error.to_string()),
+            Err(error) if error.is_transient() || matches!(error, Error::Closed) => {
+                return Err(error.to_string());
+            }
             // It was checked here by the same rules, so this is rare; sent again it would stop all later ones.
             Err(error) => tracing::warn!(%identity, %error, "the hub refused reported properties for good"),
         }
@@ -241,7 +246,9 @@ impl Twins for TwinProxy {
         if self.0.links.is_online() {
             match self.read(identity).await {
                 Ok(known) => return Ok(known.device_view().into()),
-                Err(refusal) => tracing::debug!(%identity, why = %refusal.message, "the twin is given as last known"),
+                Err(refusal) => {
+                    tracing::debug!(%identity, why = %refusal.message, "the twin is given as last known")
+                }
             }
         }
         Ok(self.load(identity).await?.device_view().into())

@@ -14,14 +14,13 @@ use ironbrook_model::{DeviceId, Identity, Message, MessageSource, ModuleId, Syst
 use std::time::Duration;
 
 /// A batch; small, since all of it lies in memory until the hub has it.
-const BATCHING: Batching =
-    Batching { max_messages: 256, max_bytes: 512 * 1024, max_delay: Duration::ZERO };
+const BATCHING: Batching = Batching { max_messages: 256, max_bytes: 512 * 1024, max_delay: Duration::ZERO };
 /// Longest wait for the hub within one attempt; then time to live is looked at.
 const WAIT: Duration = Duration::from_secs(20);
 /// The pause between attempts: the waiting is done above.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The pause where the hub refuses a sender it knows.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The endpoint `$upstream`.
 pub struct Upstream {
@@ -179,7 +178,8 @@ pub(crate) fn identity_of(message: &Message) -> Option<Identity> {
 fn outgoing(routed: &Routed) -> Message {
     let mut message = routed.message.clone();
     // rule EDGEHUB-04: the hub stamps the sender from the connection; all else is passed on as it came, the output too.
-    let mut own = vec![SystemProperty::InputName, SystemProperty::To, SystemProperty::Ack, SystemProperty::Expiry];
+    let mut own =
+        vec![SystemProperty::InputName, SystemProperty::To, SystemProperty::Ack, SystemProperty::Expiry];
     own.extend(message.system.iter().map(|(property, _)| property).filter(|property| property.is_stamped()));
     if routed.source != MessageSource::DeviceMessages {
         // What a twin change is about is told in its properties.

@@ -251,7 +251,9 @@ impl Link {
         }
         if wanted.desired && !served.desired {
             let (client, identity, down) = parts();
-            feeds.spawn(async move { ended("desired properties", serve_desired(client, identity, down).await) });
+            feeds.spawn(
+                async move { ended("desired properties", serve_desired(client, identity, down).await) },
+            );
         }
         if wanted.commands && !served.commands {
             let (client, identity, down) = parts();

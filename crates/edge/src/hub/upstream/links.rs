@@ -224,7 +224,12 @@ impl Links {
     }
 
     fn why_away(&self, identity: &Identity) -> Away {
-        let why = |identity: &Identity| match self.0.links().get(identity).map(|entry| entry.state.borrow().clone()) {
+        let why = |identity: &Identity| match self
+            .0
+            .links()
+            .get(identity)
+            .map(|entry| entry.state.borrow().clone())
+        {
             Some(State::Away(why)) => why,
             _ => "no answer in time".to_owned(),
         };
@@ -264,7 +269,9 @@ impl Links {
     /// Adds to what a connected client takes.
     pub(crate) fn want_commands(&self, identity: &Identity) {
         if let Some(entry) = self.0.links().get(identity) {
-            entry.wants.send_if_modified(|old| old.any() && old.add(Wants { commands: true, ..Wants::default() }));
+            entry
+                .wants
+                .send_if_modified(|old| old.any() && old.add(Wants { commands: true, ..Wants::default() }));
         }
     }
 

@@ -1,0 +1,7 @@
+//! The edge hub between real clients and a real hub, over TLS on loopback ports.
+
+mod flow;
+mod twins;
+mod world;
+
+use world::{World, until};

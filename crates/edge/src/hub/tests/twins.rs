@@ -1,0 +1,112 @@
+//! Twins, methods, and what `$edgeHub` tells of itself.
+
+use super::{World, until};
+use ironbrook_hub::MethodCall;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+fn call(name: &str, payload: &str) -> MethodCall {
+    MethodCall {
+        name: name.into(),
+        payload: RawValue::from_string(payload.to_owned()).unwrap(),
+        response_timeout: Duration::from_secs(60),
+        connect_timeout: Duration::from_secs(60),
+    }
+}
+
+async fn reported(world: &World, module: &str, wanted: Value) {
+    let id = World::id(module);
+    until("the hub has what was reported", async || {
+        let mut reported = world.node().twin(&id).await["properties"]["reported"].take();
+        let reported = reported.as_object_mut().unwrap();
+        reported.retain(|key, _| !key.starts_with('$'));
+        (Value::Object(reported.clone()) == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twins_are_the_hubs_and_serve_while_it_is_away() {
+    let mut world = World::new().await;
+    world.make_module("m").await;
+    world.node().patch_desired(&World::id("m"), json!({"interval": 5})).await;
+    let client = world.module("m").await;
+    let mut updates = client.desired_updates().await.unwrap();
+    let first = updates.next().await.unwrap();
+    assert_eq!(Value::Object(first.properties), json!({"interval": 5}));
+    world.node().patch_desired(&World::id("m"), json!({"interval": 6})).await;
+    let second = updates.next().await.unwrap();
+    assert_eq!(Value::Object(second.properties), json!({"interval": 6}));
+    client.report(&json!({"a": 1})).await.unwrap();
+    reported(&world, "m", json!({"a": 1})).await;
+
+    world.stop_hub().await;
+    world.offline().await;
+    let twin = client.twin().await.unwrap();
+    assert_eq!(Value::Object(twin.desired), json!({"interval": 6}));
+    client.report(&json!({"a": 2, "o": {"x": 1}})).await.unwrap();
+    client.report(&json!({"o": null})).await.unwrap();
+    client.report(&json!({"o": {"y": 1}})).await.unwrap();
+    assert_eq!(Value::Object(client.twin().await.unwrap().reported), json!({"a": 2, "o": {"y": 1}}));
+
+    // What was answered survives; changes made meanwhile come down.
+    world.stop_edge(true).await;
+    world.start_edge().await;
+    let client = world.module("m").await;
+    let mut updates = client.desired_updates().await.unwrap();
+    assert_eq!(Value::Object(updates.next().await.unwrap().properties), json!({"interval": 6}));
+    world.start_hub().await;
+    world.node().patch_desired(&World::id("m"), json!({"interval": 7})).await;
+    reported(&world, "m", json!({"a": 2, "o": {"y": 1}})).await;
+    assert_eq!(Value::Object(updates.next().await.unwrap().properties), json!({"interval": 7}));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn methods_come_down_and_answers_go_up() {
+    let world = World::new().await;
+    world.make_module("m").await;
+    let client = world.module("m").await;
+    let mut calls = client.methods().await.unwrap();
+    let served = tokio::spawn(async move {
+        let call = calls.next().await.unwrap();
+        assert_eq!((call.name.as_str(), &call.payload), ("reset", &json!({"a": 1})));
+        call.respond(201, &json!({"done": true})).await.unwrap();
+    });
+    let answer =
+        world.node().hub().invoke_method(&World::id("m"), call("reset", r#"{"a":1}"#)).await.unwrap();
+    assert_eq!((answer.status, answer.payload.get()), (201, r#"{"done":true}"#));
+    served.await.unwrap();
+
+    let own = World::id("$edgeHub");
+    let answer = world.node().hub().invoke_method(&own, call("ping", "null")).await.unwrap();
+    assert_eq!((answer.status, answer.payload.get()), (200, "null"));
+    let ids = r#"{"deviceIds":["edge-1"]}"#;
+    let refresh = call("RefreshDeviceScopeIdentityCache", ids);
+    assert_eq!(world.node().hub().invoke_method(&own, refresh).await.unwrap().status, 200);
+    let answer = world.node().hub().invoke_method(&own, call("other", "null")).await.unwrap();
+    assert_eq!(answer.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_are_reported_and_shown_to_the_hub_rule_edgehub_03_rule_edgehub_08() {
+    let world = World::new().await;
+    world.make_module("m.1").await;
+    let status = async |wanted: &str| {
+        until("the client's state is reported", async || {
+            let twin = world.node().twin(&World::id("$edgeHub")).await;
+            let client = &twin["properties"]["reported"]["clients"]["edge-1/m%2E1"];
+            (client["status"] == wanted).then(|| client.clone())
+        })
+        .await
+    };
+    let client = world.module("m.1").await;
+    let told = status("Connected").await;
+    assert!(told["lastConnectedTimeUtc"].is_string(), "{told}");
+    let id = World::id("m.1");
+    until("the hub sees it", async || world.node().hub().is_connected(&id).then_some(())).await;
+    client.close().await.unwrap();
+    assert!(status("Disconnected").await["lastDisconnectedTimeUtc"].is_string());
+    until("the hub sees it go", async || (!world.node().hub().is_connected(&id)).then_some(())).await;
+    assert!(!world.edge_hub().is_connected(&id));
+}
