@@ -32,9 +32,9 @@ pub enum InputStop {
     NotConnected,
     /// Its session does not take inputs (any more).
     NotSubscribed,
-    /// The session ended meanwhile.
+    /// The session, or its link for inputs, ended meanwhile. Says nothing about any message.
     SessionEnded,
-    /// The module gave the message of this index back.
+    /// The module itself gave the message of this index back.
     Abandoned(usize),
     /// The module settled nothing for [`Limits::input_ack_timeout`](crate::Limits::input_ack_timeout).
     TimedOut,
@@ -110,9 +110,9 @@ impl Receipt {
         state.progress += 1;
         match settlement {
             Settlement::Complete | Settlement::Reject => state.settled[self.index] = Some(settlement),
-            Settlement::Abandon | Settlement::Release => {
-                state.stopped.get_or_insert(InputStop::Abandoned(self.index));
-            }
+            Settlement::Abandon => _ = state.stopped.get_or_insert(InputStop::Abandoned(self.index)),
+            // Not the module's word: its link or connection went before it could say anything.
+            Settlement::Release => _ = state.stopped.get_or_insert(InputStop::SessionEnded),
         }
         drop(state);
         self.batch.wake();

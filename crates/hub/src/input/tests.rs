@@ -127,7 +127,8 @@ async fn bytes_bound_the_window_but_never_a_message_alone() {
 
 #[tokio::test]
 async fn after_one_given_back_nothing_more_is_delivered_and_what_was_settled_is_told() {
-    for back in [Settlement::Abandon, Settlement::Release] {
+    let stops = [InputStop::Abandoned(1), InputStop::SessionEnded];
+    for (back, stopped) in [Settlement::Abandon, Settlement::Release].into_iter().zip(stops) {
         let bench = Bench::new();
         let session = connect(&bench).await;
         let delivering = deliver(&bench, numbered(5));
@@ -141,7 +142,7 @@ async fn after_one_given_back_nothing_more_is_delivered_and_what_was_settled_is_
         settle(&bench, &session, locks[2], Settlement::Complete).await;
         let outcome = outcome(delivering).await;
         assert_eq!(outcome.settled, [COMPLETE, None, COMPLETE, None, None]);
-        assert_eq!(outcome.stopped, Some(InputStop::Abandoned(1)));
+        assert_eq!(outcome.stopped, Some(stopped));
         let again = deliver(&bench, messages(["again".to_owned()]));
         assert_eq!(next(&session).await.1, "again", "the others were taken back");
         again.abort();

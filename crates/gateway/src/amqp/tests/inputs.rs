@@ -72,6 +72,25 @@ async fn a_module_settles_its_inputs_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_detached_link_gives_its_inputs_back_without_a_word_about_them() {
+    let world = World::new(&["d1", "d1/m1"]);
+    let (mut client, session) = Client::with_token(&world.services(), &token("d1/m1", HOUR)).await;
+    // Another link keeps the session.
+    client.sender(session, INPUTS).await;
+    let link = client.receiver(session, INPUTS, 10).await;
+    client.flush().await;
+    within("the subscription", world.hub.inputs_ready(&identity("d1/m1"))).await;
+    let delivering = deliver(&world, 1);
+    client.take(link).await;
+    client.conn.detach(link, None);
+    client.flush().await;
+    let outcome = outcome(delivering).await;
+    assert_eq!(outcome.settled, [None]);
+    let gone = [InputStop::SessionEnded, InputStop::NotSubscribed];
+    assert!(gone.contains(&outcome.stopped.unwrap()), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn inputs_without_credit_are_not_even_delivered() {
     let world = World::new(&["d1", "d1/m1"]);
     let (mut client, session) = Client::with_token(&world.services(), &token("d1/m1", HOUR)).await;
