@@ -441,6 +441,10 @@ impl Bench {
     }
 
     pub(in super::super) fn agent(&self) -> Agent {
+        self.agent_on(self.twin.clone())
+    }
+
+    pub(in super::super) fn agent_on(&self, twin: Arc<dyn AgentTwin>) -> Agent {
         let config = Config {
             version: "1.2.3".to_owned(),
             agent_image: "ironbrook/azureiotedge-agent:1.2.3".to_owned(),
@@ -448,7 +452,7 @@ impl Bench {
             device: "edge-1".to_owned(),
         };
         let seams = Seams {
-            twin: self.twin.clone(),
+            twin,
             identities: self.identities.clone(),
             runtime: self.runtime.clone(),
             logs: self.logs.clone(),

@@ -1,5 +1,6 @@
 //! Tests of the agent on fakes and on a clock that tests turn.
 
+mod connected;
 mod convergence;
 mod fakes;
 mod planning;
