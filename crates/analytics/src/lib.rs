@@ -61,6 +61,8 @@ pub mod ops;
 
 pub mod engine;
 
+pub mod runner;
+
 pub use error::{Diagnostic, QueryError, QueryErrors};
 pub use query::{Compatibility, Input, Level, MAX_AGGREGATES, Options, Query};
 pub use syntax::Span;

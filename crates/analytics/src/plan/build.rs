@@ -1,15 +1,13 @@
 //! Wires a whole script: inputs to readers, steps and statements to nodes, nodes to outputs.
 
-use super::compile::{Compiler, unknown_type};
-use super::expr::{Expr, Located};
 use super::fingerprint::Fingerprint;
+use super::input::Table;
 use super::scope::{Scope, ScopeSource};
-use super::{Node, Operator, Plan, Reader, Target, select};
+use super::{Node, Operator, Plan, Target, select};
 use crate::error::Problem;
 use crate::near::nearest;
-use crate::query::{Input, Options};
+use crate::query::Options;
 use crate::syntax::tree::{self, InputRef, Name, Script};
-use crate::value::DataType;
 use std::sync::Arc;
 
 /// The output of a SELECT without INTO.
@@ -49,16 +47,16 @@ struct PlannedStep {
     used: bool,
 }
 
-struct Builder<'a> {
-    text: &'a str,
-    options: &'a Options,
-    plan: Plan,
-    tables: Vec<(Arc<str>, Arc<[(Arc<str>, DataType)]>, u64)>,
+pub(super) struct Builder<'a> {
+    pub(super) text: &'a str,
+    pub(super) options: &'a Options,
+    pub(super) plan: Plan,
+    pub(super) tables: Vec<Table>,
     steps: Vec<PlannedStep>,
     /// What is written into each output.
     output_rows: Vec<Vec<Origin>>,
-    problems: Vec<Problem>,
-    notes: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
+    pub(super) notes: Vec<Problem>,
 }
 
 impl Builder<'_> {
@@ -75,26 +73,6 @@ impl Builder<'_> {
         self.wire_outputs();
         self.note_unused(script);
         if self.problems.is_empty() { Ok((self.plan, self.notes)) } else { Err(self.problems) }
-    }
-
-    fn table(&mut self, table: &tree::CreateTable) {
-        if self.tables.iter().any(|(name, ..)| name.eq_ignore_ascii_case(&table.name.text)) {
-            self.problems
-                .push(Problem::new(table.name.span, format!("{} is declared twice", table.name.text)));
-        }
-        let scope = self.scope(Vec::new());
-        let mut columns = Vec::new();
-        let mut fingerprint = Fingerprint::new("table");
-        for (column, declared) in &table.columns {
-            let Some(ty) = DataType::parse(&declared.text) else {
-                self.problems.push(unknown_type(declared));
-                continue;
-            };
-            let column = scope.field(&column.text);
-            fingerprint = fingerprint.with(column.as_bytes()).with(ty.name().as_bytes());
-            columns.push((column, ty));
-        }
-        self.tables.push((table.name.text.as_str().into(), columns.into(), fingerprint.value()));
     }
 
     fn step(&mut self, step: &tree::Step, later: &[tree::Step]) {
@@ -191,11 +169,11 @@ impl Builder<'_> {
         Some((Origin::Node(node), planned.columns))
     }
 
-    fn scope(&self, sources: Vec<ScopeSource>) -> Scope {
+    pub(super) fn scope(&self, sources: Vec<ScopeSource>) -> Scope {
         Scope { sources, lower_case: self.options.lower_case_names() }
     }
 
-    fn edition(&self) -> u8 {
+    pub(super) fn edition(&self) -> u8 {
         self.options.compatibility as u8 * 2 + u8::from(self.options.lower_case_names())
     }
 
@@ -276,84 +254,6 @@ impl Builder<'_> {
         Some((origin, ScopeSource { name: seen.text.as_str().into(), columns, applied: false }))
     }
 
-    fn reader(&mut self, reference: &InputRef) -> Option<usize> {
-        let name = &reference.name;
-        if self.options.reference.iter().any(|known| known.eq_ignore_ascii_case(&name.text)) {
-            self.problems.push(Problem::new(name.span, "reference data is not supported yet"));
-            return None;
-        }
-        let input = self.input(name);
-        let table = self.tables.iter().find(|(table, ..)| table.eq_ignore_ascii_case(&name.text)).cloned();
-        let timestamp = match &reference.timestamp {
-            None => None,
-            Some(timestamp) => Some(self.timestamp(reference, timestamp)?),
-        };
-        let meaning =
-            |timestamp: &Option<Located>| timestamp.as_ref().map(|timestamp| timestamp.expr.canonical());
-        let known =
-            self.plan.readers.iter().position(|reader| {
-                reader.input == input && meaning(&reader.timestamp) == meaning(&timestamp)
-            });
-        if known.is_some() {
-            return known;
-        }
-        let mut fingerprint =
-            Fingerprint::new("reader").with(name.text.to_lowercase().as_bytes()).with(&[self.edition()]);
-        if let Some(timestamp) = &timestamp {
-            fingerprint = fingerprint.with_text(self.text, timestamp.span);
-        }
-        if let Some((_, _, table)) = &table {
-            fingerprint = fingerprint.with_number(*table);
-        }
-        let columns = table.map(|(_, columns, _)| columns);
-        self.plan.readers.push(Reader {
-            input,
-            timestamp,
-            columns,
-            targets: Vec::new(),
-            fingerprint: fingerprint.value(),
-        });
-        Some(self.plan.readers.len() - 1)
-    }
-
-    fn input(&mut self, name: &Name) -> usize {
-        let known = self.plan.inputs.iter().position(|input| input.name.eq_ignore_ascii_case(&name.text));
-        known.unwrap_or_else(|| {
-            self.plan.inputs.push(Input { name: name.text.as_str().into(), reference: false });
-            self.plan.inputs.len() - 1
-        })
-    }
-
-    fn timestamp(&mut self, reference: &InputRef, timestamp: &tree::TimestampBy) -> Option<Located> {
-        if let Some(key) = timestamp.over.first() {
-            self.problems.push(Problem::new(key.span, "TIMESTAMP BY … OVER is not supported yet"));
-            return None;
-        }
-        let seen = reference.alias.as_ref().unwrap_or(&reference.name);
-        let scope =
-            self.scope(vec![ScopeSource { name: seen.text.as_str().into(), columns: None, applied: false }]);
-        let mut compiler = Compiler {
-            text: self.text,
-            options: self.options,
-            scope: &scope,
-            notes: &mut self.notes,
-            grouped: None,
-            aliases: &[],
-        };
-        match compiler.located(&timestamp.expr) {
-            Ok(located) if located.expr.reads_time() => {
-                let message = "TIMESTAMP BY is computed from the event; System.Timestamp() is what it gives";
-                self.problems.push(Problem::new(located.span, message));
-                None
-            }
-            Ok(located) => Some(located),
-            Err(problem) => {
-                self.problems.push(problem);
-                None
-            }
-        }
-    }
-
     /// Steps that nothing reads are mistakes more often than not; so are inputs named almost like a step.
     fn note_unused(&mut self, script: &Script) {
         for (step, planned) in script.steps.iter().zip(&self.steps) {
@@ -367,13 +267,6 @@ impl Builder<'_> {
             self.notes
                 .push(Problem::new(step.name.span, format!("nothing reads step {}{near}", planned.name)));
         }
-    }
-}
-
-impl Expr {
-    /// Whether it depends on `System.Timestamp()`.
-    fn reads_time(&self) -> bool {
-        matches!(self, Self::Time) || self.children().into_iter().any(Self::reads_time)
     }
 }
 

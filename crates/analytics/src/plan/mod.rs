@@ -7,6 +7,7 @@
 //! What the language has but the engine has not is refused here, with the place, never ignored.
 
 mod build;
+mod input;
 
 mod scope;
 
@@ -48,6 +49,9 @@ pub(crate) enum Target {
     Output(usize),
 }
 
+/// A column of CREATE TABLE.
+pub(crate) type DeclaredColumn = (Arc<str>, DataType);
+
 /// Turns events of an input into rows. References to one input with the same TIMESTAMP BY share one.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -56,7 +60,7 @@ pub(crate) struct Reader {
     /// The event time; without it the arrival.
     pub(crate) timestamp: Option<Located>,
     /// The declared columns, if any.
-    pub(crate) columns: Option<Arc<[(Arc<str>, DataType)]>>,
+    pub(crate) columns: Option<Arc<[DeclaredColumn]>>,
     pub(crate) targets: Vec<Target>,
     /// Equal for equal definitions, over versions of the query and of the program.
     pub(crate) fingerprint: u64,

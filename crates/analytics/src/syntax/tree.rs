@@ -133,7 +133,7 @@ pub enum Joined {
         /// Whether rows without a match are kept.
         left_outer: bool,
         /// The right side.
-        right: InputRef,
+        right: Box<InputRef>,
         /// The condition.
         on: Expr,
         /// Of the whole.

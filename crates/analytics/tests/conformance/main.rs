@@ -5,6 +5,8 @@
 //! by the environment variable `ASA_CASES`. Every case is run straight, and once more with a snapshot and a new engine
 //! between any two events, which must make no difference.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod case;
 mod compare;
 

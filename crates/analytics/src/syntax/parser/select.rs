@@ -25,7 +25,7 @@ impl Parser {
     fn select(&mut self) -> Parsed<Select> {
         let start = self.expect_word("SELECT")?;
         let items = self.items()?;
-        let into = self.into_output()?;
+        let into = self.output_name()?;
         if !self.at_word("FROM") {
             return Err(self
                 .unexpected("FROM is missing here: every SELECT reads an input or a step")
@@ -39,11 +39,11 @@ impl Parser {
     fn select_from_first(&mut self) -> Parsed<Select> {
         let start = self.peek().span;
         let source = self.from()?;
-        let before = self.into_output()?;
+        let before = self.output_name()?;
         let clauses = self.clauses()?;
         self.expect_word("SELECT")?;
         let items = self.items()?;
-        let after = self.into_output()?;
+        let after = self.output_name()?;
         if let (Some(_), Some(second)) = (&before, &after) {
             return Err(Problem::new(
                 second.span,
@@ -66,7 +66,7 @@ impl Parser {
         Select { span: start.to(self.last_span()), items, into, source, filter, group, having, from_first }
     }
 
-    fn into_output(&mut self) -> Parsed<Option<Name>> {
+    fn output_name(&mut self) -> Parsed<Option<Name>> {
         if !self.take_word("INTO") {
             return Ok(None);
         }

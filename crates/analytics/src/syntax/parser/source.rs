@@ -93,7 +93,7 @@ impl Parser {
         } else {
             return Ok(None);
         };
-        let right = self.input_ref()?;
+        let right = Box::new(self.input_ref()?);
         self.expect_word("ON")?;
         let on = self.expression()?;
         Ok(Some(Joined::Join { left_outer, right, on, span: start.to(self.last_span()) }))
