@@ -277,6 +277,7 @@ impl Daemon {
         if tokio::time::timeout(DRAIN_TIME, self.inner.tracker.wait()).await.is_err() {
             tracing::warn!("workload requests did not end in time and are cut");
         }
+        self.inner.folder.remove();
     }
 }
 

@@ -82,8 +82,15 @@ impl Folder {
         Ok(Self(path))
     }
 
+    /// Removes the folder once nothing is in it.
+    pub fn remove(&self) {
+        let _ = fs::remove_dir(&self.0);
+    }
+
     /// Opens the socket of a name. One that a killed process left is replaced, one that is served is not.
     pub fn bind(&self, name: &str) -> Result<Bound, Error> {
+        // Another process that ends on the same data folder may have removed it.
+        make_own(&self.0, rustix::process::geteuid().as_raw())?;
         let path = self.0.join(file_name(name));
         let file = |source| Error::File { path: path.clone(), source };
         if std::os::unix::net::UnixStream::connect(&path).is_ok() {

@@ -39,7 +39,7 @@ async fn sockets_come_and_go_with_their_modules() {
     let stop = CancellationToken::new();
     stop.cancel();
     world.daemon.run(stop).await;
-    assert!(!again.exists() && !management.exists());
+    assert!(!again.exists() && !management.parent().unwrap().exists());
 }
 
 #[tokio::test]
@@ -55,6 +55,7 @@ async fn a_second_daemon_on_a_folder_is_refused_and_a_killed_one_is_not_in_the_w
     stop.cancel();
     world.daemon.run(stop).await;
     // What `kill -9` leaves.
+    files::make_folder(socket.parent().unwrap()).unwrap();
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let again = World::in_folder(folder, registry);
     assert_eq!(again.daemon.management_socket(), socket);
