@@ -19,3 +19,5 @@ pub mod daemon;
 pub mod agent;
 
 pub mod hub;
+
+pub mod assembly;

@@ -126,7 +126,7 @@ pub struct EdgeHub {
     log: Arc<SegmentLog>,
     executors: Executors,
     routing: Arc<Routing>,
-    own: Own,
+    own: Arc<Own>,
     handle: Handle,
 }
 
@@ -234,8 +234,10 @@ impl EdgeHub {
         let hub = Hub::new(core, seams, router, metrics);
         let own = Own::new(config.device.clone(), links.clone(), scope.clone(), twins.clone(), inbox);
         own.set_hub(hub.clone());
-        links.set_down(Arc::new(own.clone()));
-        sessions.watch(Arc::new(own.clone()));
+        let own = Arc::new(own);
+        let (down, watcher) = (Arc::downgrade(&own), Arc::downgrade(&own));
+        links.set_down(down);
+        sessions.watch(watcher);
         let routing =
             Routing::new(config.device, hub.clone(), executors.handle(), links.clone(), scope.clone(), store);
         routing.restore().await.map_err(|status| Error::Routes(status.description))?;

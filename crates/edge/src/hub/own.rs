@@ -53,11 +53,8 @@ struct State {
     status: Option<(u64, Status)>,
 }
 
-/// `$edgeHub`. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct Own(Arc<Inner>);
-
-struct Inner {
+/// `$edgeHub`.
+pub(super) struct Own {
     identity: Identity,
     hub: OnceLock<Hub>,
     links: Links,
@@ -76,7 +73,7 @@ impl Own {
         twins: TwinProxy,
         inbox: PassThrough,
     ) -> Self {
-        Self(Arc::new(Inner {
+        Self {
             identity: Identity::gateway(device),
             hub: OnceLock::new(),
             links,
@@ -85,36 +82,36 @@ impl Own {
             inbox,
             state: Mutex::default(),
             changed: Notify::new(),
-        }))
+        }
     }
 
     /// Gives it the core; the first counts.
     pub(super) fn set_hub(&self, hub: Hub) {
-        let _ = self.0.hub.set(hub);
+        let _ = self.hub.set(hub);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // No code under this lock can leave the state half changed.
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_own(&self, identity: &Identity) -> bool {
-        *identity == self.0.identity
+        *identity == self.identity
     }
 
     /// Applies deployments and reports, until cancelled.
-    pub(super) async fn run(self, routing: Arc<Routing>, cancel: CancellationToken) {
-        let Some(hub) = self.0.hub.get() else { return };
+    pub(super) async fn run(self: Arc<Self>, routing: Arc<Routing>, cancel: CancellationToken) {
+        let Some(hub) = self.hub.get() else { return };
         let clock = &hub.seams().clock;
         let work = async {
             let mut reported: Option<Object> = None;
             loop {
-                self.0.changed.notified().await;
+                self.changed.notified().await;
                 self.apply(&routing).await;
                 if let Err(why) = self.report(&mut reported).await {
                     tracing::debug!(why, "the state of the edge hub is not reported yet");
                     clock.sleep(REPORT_TIME).await;
-                    self.0.changed.notify_one();
+                    self.changed.notify_one();
                 } else {
                     clock.sleep(REPORT_PAUSE).await;
                 }
@@ -152,8 +149,7 @@ impl Own {
 
     /// Brings what is reported up to date; `reported` is what the hub has.
     async fn report(&self, reported: &mut Option<Object>) -> Result<(), String> {
-        let lease =
-            self.0.links.lease(&self.0.identity, REPORT_TIME).await.map_err(|error| error.to_string())?;
+        let lease = self.links.lease(&self.identity, REPORT_TIME).await.map_err(|error| error.to_string())?;
         let within = |what| tokio::time::timeout(REPORT_TIME, what);
         if reported.is_none() {
             let twin = within(lease.twin()).await.map_err(|_| "no answer in time")?;
@@ -194,8 +190,8 @@ impl Own {
     }
 
     fn note_client(&self, identity: &Identity, is_connected: bool) {
-        let now = self.0.hub.get().map(|hub| hub.seams().clock.now());
-        let is_leaf = identity.device != self.0.identity.device || identity.module.is_none();
+        let now = self.hub.get().map(|hub| hub.seams().clock.now());
+        let is_leaf = identity.device != self.identity.device || identity.module.is_none();
         let mut state = self.state();
         let bytes = client_key(identity).len() + CLIENT_BYTES;
         // rule EDGEHUB-08: a leaf's entry goes with its connection, a module's stays.
@@ -217,7 +213,7 @@ impl Own {
             tracing::warn!("more clients are connected than a twin can name; the others are not reported");
         }
         drop(state);
-        self.0.changed.notify_one();
+        self.changed.notify_one();
     }
 
     async fn own_method(&self, call: &mut MethodCall) -> (i32, Value) {
@@ -240,12 +236,12 @@ impl Own {
             return wrong("the payload is {\"deviceIds\": [\"…\"]}");
         };
         if ids.is_empty() {
-            self.0.scope.refresh_all();
+            self.scope.refresh_all();
         }
         for id in ids {
             let device = id.as_str().and_then(|id| DeviceId::new(id.to_owned()).ok());
             let Some(device) = device else { return wrong("a deviceId is not valid") };
-            if let Err(why) = self.0.scope.refresh(&Identity::device(device)).await {
+            if let Err(why) = self.scope.refresh(&Identity::device(device)).await {
                 return (500, json!({ "message": why }));
             }
         }
@@ -255,7 +251,7 @@ impl Own {
     /// Calls the method of a client here.
     async fn client_method(&self, identity: &Identity, call: &mut MethodCall) -> (i32, Value) {
         let refused = |status: u16, why: &str| (i32::from(status), json!({ "message": why }));
-        let Some(hub) = self.0.hub.get() else { return refused(503, "the edge hub starts") };
+        let Some(hub) = self.hub.get() else { return refused(503, "the edge hub starts") };
         let payload = match RawValue::from_string(call.payload.take().to_string()) {
             Ok(payload) => payload,
             Err(_) => return refused(400, "the payload is not JSON"),
@@ -325,19 +321,19 @@ fn changes(patch: &Object, before: &Object) -> Object {
 #[async_trait]
 impl Down for Own {
     fn connected(&self, identity: &Identity) {
-        self.0.inbox.forget(identity);
+        self.inbox.forget(identity);
         if self.is_own(identity) {
-            self.0.changed.notify_one();
+            self.changed.notify_one();
         }
     }
 
     fn refused(&self, identity: &Identity) {
-        self.0.scope.ask_soon(identity);
+        self.scope.ask_soon(identity);
     }
 
     async fn desired(&self, identity: &Identity, update: DesiredUpdate) {
         if !self.is_own(identity) {
-            return self.0.twins.desired(identity, update).await;
+            return self.twins.desired(identity, update).await;
         }
         let mut state = self.state();
         let DesiredUpdate { version, properties, complete } = update;
@@ -349,7 +345,7 @@ impl Down for Own {
         state.version = version;
         state.is_new = true;
         drop(state);
-        self.0.changed.notify_one();
+        self.changed.notify_one();
     }
 
     async fn method(&self, identity: &Identity, mut call: MethodCall) {
@@ -364,20 +360,18 @@ impl Down for Own {
     }
 
     async fn command(&self, identity: &Identity, message: ReceivedMessage) {
-        self.0.inbox.take(identity, message).await;
+        self.inbox.take(identity, message).await;
     }
 }
 
 impl Watcher for Own {
     fn present(&self, identity: &Identity, takes_methods: bool) {
-        self.0
-            .links
-            .session(identity, Some(Wants { methods: takes_methods, desired: true, commands: false }));
+        self.links.session(identity, Some(Wants { methods: takes_methods, desired: true, commands: false }));
         self.note_client(identity, true);
     }
 
     fn gone(&self, identity: &Identity) {
-        self.0.links.session(identity, None);
+        self.links.session(identity, None);
         self.note_client(identity, false);
     }
 }

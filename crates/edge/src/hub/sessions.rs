@@ -5,7 +5,7 @@ use ironbrook_hub::fabric::InProcess;
 use ironbrook_hub::seams::{Activity, Epoch, Fabric, Mailbox};
 use ironbrook_hub::{MethodAnswer, MethodCall};
 use ironbrook_model::{Identity, Refusal, Timestamp};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Hears of clients that come and go; must not block.
 pub(crate) trait Watcher: Send + Sync + 'static {
@@ -19,7 +19,8 @@ pub(crate) trait Watcher: Send + Sync + 'static {
 /// The fabric of this process that tells who comes and goes.
 pub(crate) struct Sessions {
     fabric: InProcess,
-    watcher: OnceLock<Arc<dyn Watcher>>,
+    /// Weak: it holds the core, and so this, itself.
+    watcher: OnceLock<Weak<dyn Watcher>>,
 }
 
 impl Sessions {
@@ -27,13 +28,13 @@ impl Sessions {
         Self { fabric, watcher: OnceLock::new() }
     }
 
-    /// Tells who watches; the first counts.
-    pub(crate) fn watch(&self, watcher: Arc<dyn Watcher>) {
+    /// Tells who watches, for as long as it lives; the first counts.
+    pub(crate) fn watch(&self, watcher: Weak<dyn Watcher>) {
         let _ = self.watcher.set(watcher);
     }
 
     fn tell(&self, identity: &Identity) {
-        let Some(watcher) = self.watcher.get() else { return };
+        let Some(watcher) = self.watcher.get().and_then(Weak::upgrade) else { return };
         match self.fabric.find(identity) {
             Some((_, mailbox)) => watcher.present(identity, mailbox.takes_methods()),
             None => watcher.gone(identity),

@@ -3,6 +3,7 @@
 use super::world::message;
 use super::{World, until};
 use ironbrook_client::{DeviceClient, SystemProperty};
+use ironbrook_hub::{Delivery, Operation, Settlement, Subscription};
 use serde_json::json;
 
 async fn send(client: &DeviceClient, numbers: std::ops::Range<u32>) {
@@ -147,6 +148,48 @@ async fn what_a_module_did_not_complete_comes_again_to_its_next_connection() {
         assert_eq!(received.message.body, number.to_string());
         received.complete().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_module_gives_back_is_dropped_and_what_it_leaves_comes_again_rule_edgehub_05() {
+    let world = World::new().await;
+    for module in ["sensor", "filter"] {
+        world.make_module(module).await;
+    }
+    let route = "FROM /messages/modules/sensor/* INTO BrokeredEndpoint(\"/modules/filter/inputs/in\")";
+    world.set_routes(json!({ "in": route })).await;
+    let sensor = world.module("sensor").await;
+    let hub = world.edge_hub();
+    let mut answers = [Settlement::Abandon, Settlement::Reject, Settlement::Complete].into_iter();
+    let mut got = Vec::new();
+    send(&sensor, 0..3).await;
+    let session = world.session("filter").await;
+    hub.perform(&session, Operation::Subscribe(Subscription::Inputs)).await.unwrap();
+    while got.len() < 3 {
+        let Delivery::Input { message, .. } = session.next().await else { panic!("no input") };
+        got.push(message.message.body.clone());
+        let settlement = answers.next().unwrap();
+        hub.perform(&session, Operation::Settle { lock: message.lock, settlement }).await.unwrap();
+        if settlement == Settlement::Abandon {
+            // What came behind it is taken back, and comes again in order.
+            drop(session);
+            break;
+        }
+    }
+    let session = world.session("filter").await;
+    hub.perform(&session, Operation::Subscribe(Subscription::Inputs)).await.unwrap();
+    while got.len() < 3 {
+        let Delivery::Input { message, .. } = session.next().await else { panic!("no input") };
+        got.push(message.message.body.clone());
+        let settlement = answers.next().unwrap();
+        hub.perform(&session, Operation::Settle { lock: message.lock, settlement }).await.unwrap();
+    }
+    assert_eq!(got, numbers(0..3));
+    until("all are done", async || {
+        let health = world.handle().endpoints();
+        (health[0].sent == 1 && health[0].dead_letters == 2).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

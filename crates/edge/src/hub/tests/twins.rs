@@ -110,3 +110,42 @@ async fn clients_are_reported_and_shown_to_the_hub_rule_edgehub_03_rule_edgehub_
     until("the hub sees it go", async || (!world.node().hub().is_connected(&id)).then_some(())).await;
     assert!(!world.edge_hub().is_connected(&id));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_calls_a_method_of_another_over_https() {
+    let world = World::new().await;
+    for module in ["caller", "target"] {
+        world.make_module(module).await;
+    }
+    let target = world.module("target").await;
+    let mut calls = target.methods().await.unwrap();
+    tokio::spawn(async move {
+        while let Some(call) = calls.next().await {
+            let payload = call.payload.clone();
+            call.respond(200, &payload).await.unwrap();
+        }
+    });
+    let body = r#"{"methodName":"echo","payload":{"a":1},"responseTimeoutInSeconds":60,"connectTimeoutInSeconds":60}"#;
+    let ask = async |path: &str, caller: &str, token: String, body: &'static str| {
+        let request = axum::http::Request::post(path)
+            .header("x-ms-edge-moduleId", caller)
+            .header("authorization", token)
+            .body(axum::body::Body::from(body))
+            .unwrap();
+        let response = tower::ServiceExt::oneshot(world.http(), request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+        (status, serde_json::from_slice::<Value>(&body).unwrap())
+    };
+    let path = "/twins/edge-1/modules/target/methods?api-version=2019-10-01";
+    let answer = ask(path, "edge-1/caller", world.token("caller"), body).await;
+    assert_eq!(answer, (200, json!({"status": 200, "payload": {"a": 1}})));
+    // Another's token, none of ours, nobody there, nothing asked.
+    assert_eq!(ask(path, "edge-1/caller", world.token("target"), body).await.0, 401);
+    assert_eq!(ask(path, "edge-1/caller", "x".to_owned(), body).await.0, 401);
+    let away = r#"{"methodName":"echo"}"#;
+    let (status, told) = ask("/twins/leaf/methods", "edge-1/caller", world.token("caller"), away).await;
+    assert_eq!(status, 404);
+    assert!(told["message"].is_string(), "{told}");
+    assert_eq!(ask(path, "edge-1/caller", world.token("caller"), "{}").await.0, 400);
+}

@@ -7,10 +7,10 @@ use ironbrook_client::{
 };
 use ironbrook_gateway::authority::Authority;
 use ironbrook_gateway::{Gateway, Listener, Services, Tls};
-use ironbrook_hub::Hub;
 use ironbrook_hub::seams::{Clock as _, Routed, SystemClock};
+use ironbrook_hub::{ConnectRequest, Credential, Hub, Session};
 use ironbrook_log::Memory;
-use ironbrook_model::{ConnectionString, DeviceId, Identity, ModuleId, SharedAccessKey};
+use ironbrook_model::{ConnectionString, DeviceId, Identity, ModuleId, SasToken, SharedAccessKey};
 use ironbrook_testkit::{Node, Place};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -94,6 +94,11 @@ impl World {
 
     pub(super) fn handle(&self) -> &Handle {
         &self.edge().handle
+    }
+
+    /// The routes of the HTTPS door.
+    pub(super) fn http(&self) -> axum::Router {
+        crate::hub::http::router(self.edge_hub().clone())
     }
 
     pub(super) fn edge_hub(&self) -> &Hub {
@@ -216,6 +221,24 @@ impl World {
         let transport = Transport::new(trust).address(self.edge().address);
         let builder = Builder::with_key("localhost", Self::id(module), self.key.clone());
         builder.transport(transport).connect().await.unwrap()
+    }
+
+    /// A module's session at the edge hub, as a door that can do all that AMQP can has it.
+    pub(super) async fn session(&self, module: &str) -> Session {
+        let request = ConnectRequest {
+            identity: Self::id(module),
+            credential: Credential::Sas(SasToken::parse(&self.token(module)).unwrap()),
+            model_id: None,
+            clean_session: true,
+            lasting: true,
+        };
+        self.edge_hub().connect(request).await.unwrap()
+    }
+
+    /// The token of a module.
+    pub(super) fn token(&self, module: &str) -> String {
+        let expires = SystemClock.now().plus(Duration::from_secs(3600));
+        self.key.sign(&format!("localhost/{}", Self::id(module).resource()), expires, None)
     }
 
     /// Sets the routes, and waits until they are in force.

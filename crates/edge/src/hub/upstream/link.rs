@@ -244,7 +244,7 @@ impl Link {
     /// Begins to serve what is wanted and not yet served.
     fn serve(&self, client: &DeviceClient, wanted: Wants, served: &mut Wants, feeds: &mut JoinSet<()>) {
         let Some(down) = self.links.down() else { return };
-        let parts = || (client.clone(), self.identity.clone(), Arc::clone(down));
+        let parts = || (client.clone(), self.identity.clone(), Arc::clone(&down));
         if wanted.methods && !served.methods {
             let (client, identity, down) = parts();
             feeds.spawn(async move { ended("methods", serve_methods(client, identity, down).await) });

@@ -6,7 +6,7 @@ use ironbrook_hub::seams::Clock;
 use ironbrook_model::{Identity, Timestamp};
 use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,8 @@ pub(super) struct Inner {
     config: LinksConfig,
     pub(super) clock: Arc<dyn Clock>,
     builder: OnceLock<Builder>,
-    down: OnceLock<Arc<dyn Down>>,
+    /// Weak: it holds these connections itself.
+    down: OnceLock<Weak<dyn Down>>,
     /// Whether the connection of `$edgeHub` stands: while it does not, no other is tried.
     pub(super) gate: watch::Sender<bool>,
     links: Mutex<HashMap<Identity, Entry>>,
@@ -148,8 +149,8 @@ impl Inner {
         })
     }
 
-    pub(super) fn down(&self) -> Option<&Arc<dyn Down>> {
-        self.down.get()
+    pub(super) fn down(&self) -> Option<Arc<dyn Down>> {
+        self.down.get()?.upgrade()
     }
 }
 
@@ -169,8 +170,8 @@ impl Links {
         }))
     }
 
-    /// Tells who takes what comes down; the first counts.
-    pub(crate) fn set_down(&self, down: Arc<dyn Down>) {
+    /// Tells who takes what comes down, for as long as it lives; the first counts.
+    pub(crate) fn set_down(&self, down: Weak<dyn Down>) {
         let _ = self.0.down.set(down);
     }
 
