@@ -1,5 +1,7 @@
 //! The daemon against a whole hub: module identities that the hub then believes, signed for through the workload socket.
 
+#![allow(clippy::unwrap_used, reason = "what the tests share fails as they do")]
+
 use ironbrook_client::{Builder, DeviceRegistryClient, Message, Workload};
 use ironbrook_edge::daemon::{Config, Daemon, Error};
 use ironbrook_hub::seams::SystemClock;
@@ -11,8 +13,8 @@ use std::sync::Arc;
 
 const SEED: &str = r#"{"devices": [{"deviceId": "edge-1", "iotEdge": true}]}"#;
 
-fn open(node: &Node, folder: &Path) -> Daemon {
-    let text = node.connection_string("edge-1");
+/// A daemon of a device whose connection string is `text`.
+fn open(node: &Node, text: &str, folder: &Path) -> Daemon {
     let registry = DeviceRegistryClient::builder(text).unwrap().trust(node.trust()).address(node.address());
     let parts = ConnectionString::parse(text).unwrap();
     let config = Config {
@@ -32,7 +34,7 @@ fn open(node: &Node, folder: &Path) -> Daemon {
 async fn a_module_that_the_daemon_made_connects_with_what_its_socket_signs() {
     let node = Node::start_at(Arc::new(Memory::new()), SEED, &Place::default()).await.unwrap();
     let folder = tempfile::tempdir_in("/tmp").unwrap();
-    let daemon = open(&node, folder.path());
+    let daemon = open(&node, node.connection_string("edge-1"), folder.path());
     for name in ["m", "edgeHub"] {
         let environment = daemon.add_module(name).await.unwrap();
         let get = |name: &str| environment.variables.iter().find(|(n, _)| n == name).unwrap().1.clone();
@@ -74,19 +76,8 @@ async fn a_module_that_the_daemon_made_connects_with_what_its_socket_signs() {
 async fn a_wrong_device_key_is_said_clearly() {
     let node = Node::start_at(Arc::new(Memory::new()), SEED, &Place::default()).await.unwrap();
     let text = "HostName=localhost;DeviceId=edge-1;SharedAccessKey=Y2FuYXJ5";
-    let registry = DeviceRegistryClient::builder(text).unwrap().trust(node.trust()).address(node.address());
     let folder = tempfile::tempdir_in("/tmp").unwrap();
-    let config = Config {
-        hub_host: "localhost".to_owned(),
-        device: DeviceId::new("edge-1").unwrap(),
-        device_key: ConnectionString::parse(text).unwrap().require_key("SharedAccessKey").unwrap(),
-        gateway_host: "localhost".to_owned(),
-        names: Vec::new(),
-        extra_trust: None,
-        data_dir: folder.path().to_owned(),
-        runtime_dir: Some(folder.path().to_owned()),
-    };
-    let daemon = Daemon::open(config, Arc::new(registry.build().unwrap()), Arc::new(SystemClock)).unwrap();
+    let daemon = open(&node, text, folder.path());
     let error = daemon.ensure_identity("m").await.unwrap_err().to_string();
     assert!(error.contains("the hub refuses the device's credential") && !error.contains("Y2Fu"), "{error}");
     node.stop().await;
