@@ -160,3 +160,47 @@ fn ago(time: Duration) -> String {
     };
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptions_as_people_read_them() {
+        use RuntimeStatus::{Backoff, Dead, Failed, Running, Stopped, Unknown};
+        let now = Timestamp::from_secs(1_000_000);
+        let before = |seconds: u64| Some(Timestamp::from_millis(now.as_millis() - seconds as i64 * 1000));
+        for (status, exit_code, started, exited, expected) in [
+            (Running, 0, before(0), None, "Up 0 seconds"),
+            (Running, 1, before(150), before(200), "Up 2 minutes"),
+            (Running, 0, before(3600), None, "Up 1 hour"),
+            (Running, 0, before(200_000), None, "Up 2 days"),
+            (Stopped, 0, before(10), before(3), "Stopped 3 seconds ago"),
+            (Stopped, 0, None, None, "Stopped"),
+            (Failed, 1, before(400), before(300), "Failed (1) 5 minutes ago"),
+            (Failed, 0, None, None, "Failed"),
+            (Backoff, 137, before(10), before(1), "Failed (137) 1 second ago, starts again in 9 seconds"),
+            (Backoff, 0, before(20), before(15), "Stopped 15 seconds ago, starts again"),
+            (Dead, 0, None, before(61), "Dead 1 minute ago"),
+            (Unknown, 0, None, None, "Unknown"),
+        ] {
+            let entry = super::super::tests::deployment(
+                1,
+                &serde_json::json!({ "m": super::super::tests::module("i", serde_json::json!({})) }),
+            );
+            let module = ModuleView {
+                entry: entry.desired.modules["m"].clone(),
+                image_hash: String::new(),
+                status,
+                exit_code,
+                started,
+                exited,
+                restarts: 0,
+                last_restart: None,
+                next_start: exited.map(|exited| exited.plus(Duration::from_secs(10))),
+                error: None,
+            };
+            assert_eq!(description(&module, now), expected);
+        }
+    }
+}

@@ -109,8 +109,9 @@ async fn lines_are_chosen_by_module_number_time_level_and_text() {
         let answer = get(&bench, json!({"id": "^A$", "filter": filter}), json!({})).await.unwrap();
         assert_eq!(answer, json!([{"id": "a", "payload": expected}]), "{filter}");
     }
-    let both =
-        get(&bench, json!([{"id": "^a$", "filter": {"tail": 1}}, {"id": "^[ab]$"}]), json!({})).await.unwrap();
+    let both = get(&bench, json!([{"id": "^a$", "filter": {"tail": 1}}, {"id": "^[ab]$"}]), json!({}))
+        .await
+        .unwrap();
     assert_eq!(both, json!([{"id": "a", "payload": "three\n"}, {"id": "b", "payload": "other\n"}]));
     let all = get(&bench, json!({"id": "ALL"}), json!({})).await.unwrap();
     let ids: Vec<&str> = all.as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap()).collect();

@@ -1,32 +1,21 @@
-//! A runtime, identities, a store, a twin and logs in memory.
+//! A runtime, identities, a store and logs in memory.
 
-use super::super::reconcile::{Engine, Turned};
 use super::super::records::Deployment;
-use super::super::seams::{
-    AgentTwin, DesiredChange, FullTwin, Identities, IdentityError, MethodAnswer, MethodRequest, Store,
-    TwinError,
-};
-use super::super::{Agent, Config, Metrics, Seams};
+use super::super::seams::{Identities, IdentityError, Store};
 use crate::manifest::AgentDesired;
 use crate::runtime::{
     LogLine, LogQuery, ModuleInfo, ModuleLogs, ModuleRuntime, ModuleSpec, ModuleState, RuntimeError,
 };
 use async_trait::async_trait;
-use ironbrook_hub::seams::Clock;
-use ironbrook_model::Timestamp;
+use ironbrook_hub::seams::Clock as _;
 use ironbrook_model::twin::Object;
 use ironbrook_testkit::TestClock;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::future::pending;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
-
-/// Real time after which a test that waits has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+use tokio::sync::Notify;
 
 /// A module's entry in a deployment; `more` is merged over it.
 pub(in super::super) fn module(image: &str, more: Value) -> Value {
@@ -74,6 +63,10 @@ pub(in super::super) struct FakeRuntime {
 }
 
 impl FakeRuntime {
+    pub(super) fn new(clock: TestClock) -> Self {
+        Self { clock, modules: Mutex::default(), changed: Notify::new() }
+    }
+
     fn call(&self, verb: &str, name: &str) -> Result<(), RuntimeError> {
         let mut modules = self.modules.lock().unwrap();
         let call = format!("{verb} {name}");
@@ -264,127 +257,6 @@ impl Store for FakeStore {
     }
 }
 
-struct HubTwin {
-    full: FullTwin,
-    away: bool,
-    gets: u32,
-    reports: Vec<Object>,
-}
-
-/// The agent's twin at a hub that can be away.
-pub(in super::super) struct FakeTwin {
-    hub: Mutex<HubTwin>,
-    back: Notify,
-    changes_in: mpsc::Sender<DesiredChange>,
-    changes: tokio::sync::Mutex<mpsc::Receiver<DesiredChange>>,
-    methods_in: mpsc::Sender<MethodRequest>,
-    methods: tokio::sync::Mutex<mpsc::Receiver<MethodRequest>>,
-}
-
-impl FakeTwin {
-    fn new() -> Self {
-        let (changes_in, changes) = mpsc::channel(16);
-        let (methods_in, methods) = mpsc::channel(16);
-        let full = FullTwin { desired: Object::new(), desired_version: 1, reported: Object::new() };
-        Self {
-            hub: Mutex::new(HubTwin { full, away: false, gets: 0, reports: Vec::new() }),
-            back: Notify::new(),
-            changes_in,
-            changes: tokio::sync::Mutex::new(changes),
-            methods_in,
-            methods: tokio::sync::Mutex::new(methods),
-        }
-    }
-
-    /// Replaces the desired properties and tells nobody; gives their new version.
-    pub(in super::super) fn set(&self, desired: Object) -> u64 {
-        let mut hub = self.hub.lock().unwrap();
-        hub.full.desired = desired;
-        hub.full.desired_version += 1;
-        hub.full.desired_version
-    }
-
-    /// Replaces the desired properties and notifies the whole.
-    pub(in super::super) async fn deploy(&self, desired: Object) -> u64 {
-        let version = self.set(desired.clone());
-        self.notify(DesiredChange { version, properties: desired, complete: true }).await;
-        version
-    }
-
-    pub(in super::super) async fn notify(&self, change: DesiredChange) {
-        self.changes_in.send(change).await.unwrap();
-    }
-
-    pub(in super::super) fn set_away(&self, away: bool) {
-        self.hub.lock().unwrap().away = away;
-        self.back.notify_waiters();
-    }
-
-    pub(in super::super) fn set_reported(&self, reported: Value) {
-        self.hub.lock().unwrap().full.reported = reported.as_object().unwrap().clone();
-    }
-
-    pub(in super::super) fn reported(&self) -> Value {
-        Value::Object(self.hub.lock().unwrap().full.reported.clone())
-    }
-
-    pub(in super::super) fn reports(&self) -> Vec<Value> {
-        std::mem::take(&mut self.hub.lock().unwrap().reports).into_iter().map(Value::Object).collect()
-    }
-
-    pub(in super::super) fn gets(&self) -> u32 {
-        self.hub.lock().unwrap().gets
-    }
-
-    pub(in super::super) async fn call(&self, name: &str, payload: Value) -> MethodAnswer {
-        let (answer, answered) = oneshot::channel();
-        self.methods_in.send(MethodRequest { name: name.to_owned(), payload, answer }).await.unwrap();
-        tokio::time::timeout(LIMIT, answered).await.unwrap().unwrap()
-    }
-
-    async fn present(&self) {
-        loop {
-            let back = self.back.notified();
-            if !self.hub.lock().unwrap().away {
-                return;
-            }
-            back.await;
-        }
-    }
-}
-
-#[async_trait]
-impl AgentTwin for FakeTwin {
-    async fn get(&self) -> Result<FullTwin, TwinError> {
-        self.present().await;
-        let mut hub = self.hub.lock().unwrap();
-        hub.gets += 1;
-        Ok(hub.full.clone())
-    }
-
-    async fn changed(&self) -> DesiredChange {
-        match self.changes.lock().await.recv().await {
-            Some(change) => change,
-            None => pending().await,
-        }
-    }
-
-    async fn report(&self, patch: &Object) -> Result<(), TwinError> {
-        self.present().await;
-        let mut hub = self.hub.lock().unwrap();
-        super::super::patch::merge(&mut hub.full.reported, patch);
-        hub.reports.push(patch.clone());
-        Ok(())
-    }
-
-    async fn method(&self) -> MethodRequest {
-        match self.methods.lock().await.recv().await {
-            Some(request) => request,
-            None => pending().await,
-        }
-    }
-}
-
 /// Lines as a test wrote them.
 #[derive(Default)]
 pub(in super::super) struct FakeLogs(pub(in super::super) Mutex<BTreeMap<String, Vec<LogLine>>>);
@@ -401,105 +273,5 @@ impl ModuleLogs for FakeLogs {
         let lines: Vec<LogLine> = lines.iter().filter(wanted).cloned().collect();
         let from = query.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
         Ok(lines[from..].to_vec())
-    }
-}
-
-/// Everything an agent stands on.
-pub(in super::super) struct Bench {
-    pub(in super::super) clock: TestClock,
-    pub(in super::super) runtime: Arc<FakeRuntime>,
-    pub(in super::super) identities: Arc<FakeIdentities>,
-    pub(in super::super) store: Arc<FakeStore>,
-    pub(in super::super) twin: Arc<FakeTwin>,
-    pub(in super::super) logs: Arc<FakeLogs>,
-}
-
-impl Bench {
-    pub(in super::super) fn new() -> Self {
-        let clock = TestClock::new(Timestamp::parse("2026-01-31T09:00:00Z").unwrap());
-        let runtime = FakeRuntime { clock: clock.clone(), modules: Mutex::default(), changed: Notify::new() };
-        Self {
-            clock,
-            runtime: Arc::new(runtime),
-            identities: Arc::default(),
-            store: Arc::default(),
-            twin: Arc::new(FakeTwin::new()),
-            logs: Arc::default(),
-        }
-    }
-
-    pub(in super::super) async fn engine(&self, stored_version: u64) -> Engine {
-        Engine::new(
-            self.runtime.clone(),
-            self.identities.clone(),
-            self.store.clone(),
-            Arc::new(self.clock.clone()),
-            Metrics::default(),
-            stored_version,
-        )
-        .await
-    }
-
-    pub(in super::super) fn agent(&self) -> Agent {
-        self.agent_on(self.twin.clone())
-    }
-
-    pub(in super::super) fn agent_on(&self, twin: Arc<dyn AgentTwin>) -> Agent {
-        let config = Config {
-            version: "1.2.3".to_owned(),
-            agent_image: "ironbrook/azureiotedge-agent:1.2.3".to_owned(),
-            hub_host: "hub.example".to_owned(),
-            device: "edge-1".to_owned(),
-        };
-        let seams = Seams {
-            twin,
-            identities: self.identities.clone(),
-            runtime: self.runtime.clone(),
-            logs: self.logs.clone(),
-            clock: Arc::new(self.clock.clone()),
-            store: self.store.clone(),
-        };
-        Agent::new(config, seams, Metrics::default())
-    }
-
-    /// Turns the clock to the time an engine asks for, until it asks for none or what it does is enough.
-    pub(in super::super) async fn settle(
-        &self,
-        engine: &mut Engine,
-        deployment: &Deployment,
-        enough: impl Fn(&Turned) -> bool,
-    ) -> Turned {
-        for _ in 0..200 {
-            let turned = self.turn(engine, deployment).await;
-            match turned.wake {
-                Some(wake) if !enough(&turned) => self.clock.advance(wake.since(self.clock.now())),
-                _ => return turned,
-            }
-        }
-        panic!("the agent does not come to rest");
-    }
-
-    pub(in super::super) async fn turn(&self, engine: &mut Engine, deployment: &Deployment) -> Turned {
-        engine.turn(Some(deployment), true, &CancellationToken::new()).await.unwrap()
-    }
-
-    /// Waits for something; the clock stands still.
-    pub(in super::super) async fn until(&self, what: &str, condition: impl Fn() -> bool) {
-        self.wait(what, Duration::ZERO, condition).await;
-    }
-
-    /// Waits for something while the clock runs, a second at a time.
-    pub(in super::super) async fn until_later(&self, what: &str, condition: impl Fn() -> bool) {
-        self.wait(what, Duration::from_secs(1), condition).await;
-    }
-
-    async fn wait(&self, what: &str, step: Duration, condition: impl Fn() -> bool) {
-        let end = std::time::Instant::now() + LIMIT;
-        while !condition() {
-            assert!(std::time::Instant::now() < end, "waited in vain: {what}");
-            self.clock.advance(step);
-            // Lets everything else have its turn; what has not happened then is looked at again.
-            tokio::task::yield_now().await;
-        }
     }
 }

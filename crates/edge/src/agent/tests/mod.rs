@@ -1,5 +1,6 @@
 //! Tests of the agent on fakes and on a clock that tests turn.
 
+mod bench;
 mod connected;
 mod convergence;
 mod fakes;
@@ -7,6 +8,8 @@ mod planning;
 mod reconciling;
 mod reporting;
 mod syncing;
+mod twin;
 mod whole;
 
-pub(super) use fakes::{Bench, agent_desired, deployment, module};
+pub(super) use bench::Bench;
+pub(super) use fakes::{agent_desired, deployment, module};
