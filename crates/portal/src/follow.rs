@@ -2,7 +2,8 @@
 
 use crate::Config;
 use crate::feed::Feed;
-use crate::point::Point;
+use crate::now;
+use crate::reading::{Reading, Source};
 use ironbrook_client::{Error, Event, EventsClient, Position};
 use ironbrook_model::Timestamp;
 use std::time::Duration;
@@ -41,20 +42,21 @@ async fn follow(config: &Config, feed: &Feed, from: Position) -> Result<(), Erro
     let client = client.build()?;
     let mut events = client.read(from).await?;
     while let Some(event) = events.next().await {
-        if let Some(point) = point(&event?) {
-            feed.push(point);
+        let event = event?;
+        if let Some((source, reading)) = read(&event) {
+            feed.push(source, event.enqueued_time.as_millis(), reading);
         }
     }
     Ok(())
 }
 
-fn point(event: &Event) -> Option<Point> {
-    let device = event.device()?;
-    let name = event.module().map_or_else(|| device.to_owned(), |module| format!("{device}/{module}"));
-    Point::read(name, event.enqueued_time.as_millis(), &event.message.body)
+fn read(event: &Event) -> Option<(Source, Reading)> {
+    let source = Source { device: event.device()?.to_owned(), module: event.module().map(str::to_owned) };
+    let reading = Reading::of(&source, &event.message.body)?;
+    Some((source, reading))
 }
 
 fn ago(duration: Duration) -> Timestamp {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(now.saturating_sub(duration).as_millis()).unwrap_or_default())
+    let millis = i64::try_from(duration.as_millis()).unwrap_or_default();
+    Timestamp::from_millis(now().as_millis().saturating_sub(millis))
 }

@@ -1,8 +1,10 @@
 //! The portal's router.
 
 use crate::assets;
-use crate::feed::Feed;
+use crate::edge;
+use crate::feed::{self, Feed};
 use crate::follow;
+use crate::now;
 use crate::session::Sessions;
 use axum::extract::{Query, Request, State};
 use axum::http::{StatusCode, header};
@@ -16,6 +18,19 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+
+/// Devices listed.
+const DEVICES_MAX: usize = 100;
+/// The page's files by path.
+const FILES: [(&str, &str); 7] = [
+    ("/", "index.html"),
+    ("/app.js", "app.js"),
+    ("/chart.js", "chart.js"),
+    ("/dom.js", "dom.js"),
+    ("/edge.js", "edge.js"),
+    ("/series.js", "series.js"),
+    ("/style.css", "style.css"),
+];
 
 /// What the portal needs to be a client of the hub.
 pub struct Config {
@@ -48,6 +63,7 @@ struct Shared {
     service: ServiceClient,
     sessions: Sessions,
     feed: Feed,
+    edge: edge::Watch,
     cancel: CancellationToken,
 }
 
@@ -60,7 +76,8 @@ impl Portal {
         }
         let service = service.build()?;
         let sessions = Sessions::new(config.setup_token.clone());
-        Ok(Self { shared: Arc::new(Shared { config, service, sessions, feed: Feed::default(), cancel }) })
+        let (feed, edge) = (Feed::default(), edge::Watch::default());
+        Ok(Self { shared: Arc::new(Shared { config, service, sessions, feed, edge, cancel }) })
     }
 
     /// Reads telemetry until cancelled.
@@ -74,16 +91,13 @@ impl Portal {
         let api = Router::new()
             .route("/api/hub", get(hub))
             .route("/api/devices", get(devices))
+            .route("/api/edge", get(edge_devices))
             .route("/api/telemetry", get(telemetry))
             .route_layer(axum::middleware::from_fn_with_state(self.shared.clone(), only_with_session));
-        Router::new()
-            .route("/", get(|| async { assets::serve("index.html") }))
-            .route("/app.js", get(|| async { assets::serve("app.js") }))
-            .route("/chart.js", get(|| async { assets::serve("chart.js") }))
-            .route("/style.css", get(|| async { assets::serve("style.css") }))
-            .route("/api/session", post(open_session))
-            .merge(api)
-            .with_state(self.shared.clone())
+        let files = FILES.iter().fold(Router::new(), |router, (path, name)| {
+            router.route(path, get(|| async { assets::serve(name) }))
+        });
+        files.route("/api/session", post(open_session)).merge(api).with_state(self.shared.clone())
     }
 }
 
@@ -115,13 +129,25 @@ async fn hub(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn devices(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.service.list_devices(100).await {
+    match shared.service.list_devices(DEVICES_MAX).await {
         Ok(devices) => Json(devices.iter().map(without_keys).collect::<Vec<_>>()).into_response(),
         Err(error) => {
             tracing::warn!(%error, "the portal cannot list devices");
-            StatusCode::BAD_GATEWAY.into_response()
+            no_answer(&error.to_string())
         }
     }
+}
+
+async fn edge_devices(State(shared): State<Arc<Shared>>) -> Response {
+    match shared.edge.devices(&shared.service).await {
+        Ok(devices) => Json(&*devices).into_response(),
+        Err(text) => no_answer(&text),
+    }
+}
+
+/// The service API said no or nothing; the page shows why. Errors of the client hold no secret.
+fn no_answer(text: &str) -> Response {
+    (StatusCode::BAD_GATEWAY, Json(json!({ "error": text }))).into_response()
 }
 
 /// Only what the page shows leaves the server; keys stay.
@@ -138,9 +164,17 @@ struct Since {
 }
 
 /// What came since. Pages ask again and again: that goes through any proxy, holds no connection, and needs no start-over.
+/// `now` is this machine's time, which the times of points are on: a page's own clock may be wrong.
 async fn telemetry(State(shared): State<Arc<Shared>>, Query(since): Query<Since>) -> Response {
-    let (points, next) = shared.feed.since(since.from);
-    Json(json!({ "points": points, "next": next })).into_response()
+    let news = shared.feed.since(since.from);
+    Json(News { news, now: now().as_millis() }).into_response()
+}
+
+#[derive(serde::Serialize)]
+struct News {
+    #[serde(flatten)]
+    news: feed::News,
+    now: i64,
 }
 
 #[cfg(test)]
@@ -178,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_of_the_hub_is_told_without_a_session() {
         let portal = portal();
-        for path in ["/api/hub", "/api/devices", "/api/telemetry"] {
+        for path in ["/api/hub", "/api/devices", "/api/edge", "/api/telemetry"] {
             let refused =
                 ask(&portal, Request::builder().uri(path).header("cookie", "ironbrook-session=x"), "").await;
             assert_eq!(refused.status(), StatusCode::UNAUTHORIZED, "{path}");
@@ -198,6 +232,15 @@ mod tests {
             ask(&portal, Request::builder().uri("/api/telemetry").header("cookie", &cookie), "").await;
         assert_eq!(answer.status(), StatusCode::OK);
         assert_eq!(ask(&portal, open(), r#"{"token":"t0ken"}"#).await.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    #[tokio::test]
+    async fn every_file_of_the_page_is_served() {
+        let portal = portal();
+        for (path, name) in FILES {
+            let answer = ask(&portal, Request::builder().uri(path), "").await;
+            assert_eq!(answer.status(), StatusCode::OK, "{name}");
+        }
     }
 
     #[test]

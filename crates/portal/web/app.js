@@ -1,17 +1,24 @@
-// The page: opens a session with the setup token, lists devices, draws temperatures as they come.
+// The page: opens a session with the setup token, lists devices and modules, draws temperatures as they come.
 
-import { colour, draw } from "/chart.js";
+import { clock, draw } from "/chart.js";
+import { element, keep, setData, setText } from "/dom.js";
+import { listEdge } from "/edge.js";
+import { Chosen } from "/series.js";
 
 const SPAN_MS = 10 * 60 * 1000;
-const POINTS_MAX = 5000;
 const POLL_MS = 1000;
+const LIST_MS = 2000;
 const $ = (selector) => document.querySelector(selector);
-const series = new Map();
+const series = new Chosen(SPAN_MS);
 let redraw = false;
+/** The server's clock minus this one's. */
+let ahead = 0;
+/** From a place on the chart to the alert there. */
+let alertAt = () => undefined;
 
 const link = (state, text) => {
-  $("#link").dataset.state = state;
-  $("#link").textContent = text;
+  setData($("#link"), "state", state);
+  setText($("#link"), text);
 };
 
 /** Redeems the token of the address, once, and takes it out of the address bar and the history. */
@@ -28,51 +35,63 @@ const openSession = async () => {
   return true;
 };
 
-const add = ({ device, time, temperature }) => {
-  const points = series.get(device) ?? series.set(device, []).get(device);
-  points.push([time, temperature]);
-  if (points.length > POINTS_MAX) points.splice(0, points.length - POINTS_MAX);
-  redraw = true;
+const updateDevice = (row, { deviceId, connectionState, status, lastActivityTime }) => {
+  const activity = lastActivityTime?.startsWith("0001") ? "" : lastActivityTime?.slice(0, 19).replace("T", " ");
+  const last = series.latest(deviceId);
+  const texts = [deviceId, connectionState, status, activity ?? "", last === undefined ? "" : `${last.toFixed(2)} °C`];
+  texts.forEach((text, index) => setText(row.cells[index], text ?? ""));
+  setData(row.cells[1], "state", connectionState ?? "");
+  setData(row.cells[2], "state", status ?? "");
 };
 
-const cell = (row, text, state, className) => {
-  const td = row.insertCell();
-  td.textContent = text;
-  if (state) td.dataset.state = state;
-  if (className) td.className = className;
+const makeDevice = () => {
+  const row = element("tr", {}, ...Array.from({ length: 5 }, () => element("td")));
+  row.cells[4].className = "number";
+  return row;
 };
 
 const listDevices = async () => {
-  const answer = await fetch("/api/devices");
-  if (!answer.ok) return;
-  const body = document.createElement("tbody");
-  for (const device of await answer.json()) {
-    const row = body.insertRow();
-    const last = series.get(device.deviceId)?.at(-1);
-    const activity = device.lastActivityTime?.startsWith("0001") ? "" : device.lastActivityTime?.slice(0, 19).replace("T", " ");
-    cell(row, device.deviceId);
-    cell(row, device.connectionState, device.connectionState);
-    cell(row, device.status, device.status);
-    cell(row, activity ?? "");
-    cell(row, last ? `${last[1].toFixed(2)} °C` : "", null, "number");
+  const said = $("#devices .said");
+  try {
+    const answer = await fetch("/api/devices");
+    if (answer.status === 401) return;
+    const devices = await answer.json();
+    setText(said, devices.error ? `Devices cannot be read: ${devices.error}` : "");
+    if (!devices.error) keep($("#devices tbody"), devices, ({ deviceId }) => deviceId, makeDevice, updateDevice);
+  } catch {
+    // The line at the top of the page says that there is no connection.
   }
-  $("#devices tbody").replaceWith(body);
+  said.hidden = !said.textContent;
+};
+
+/** Does `what` now and again and again, each time after the one before has ended. */
+const repeat = async (what, pauseMs) => {
+  for (;;) {
+    await what();
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
 };
 
 const paint = () => {
   if (redraw) {
     redraw = false;
-    draw($("#chart"), series, Date.now(), SPAN_MS);
-    $("#latest").replaceChildren(...[...series].map(([name, points], index) => {
-      const span = document.createElement("span");
-      const value = document.createElement("b");
-      value.textContent = `${points.at(-1)[1].toFixed(2)} °C`;
-      span.style.color = colour(index);
-      span.append(`${name} `, value);
-      return span;
-    }));
+    const now = Date.now() + ahead;
+    const drawn = series.drawn(now);
+    alertAt = draw($("#chart"), drawn, now, SPAN_MS);
+    series.legend($("#latest"), drawn, () => { redraw = true; });
   }
   setTimeout(() => requestAnimationFrame(paint), 250);
+};
+
+/** Tells about the alert that is pointed at. */
+const pointAt = (event) => {
+  const tip = $("#tip");
+  const box = $("#chart").getBoundingClientRect();
+  const alert = alertAt(event.clientX - box.left);
+  tip.hidden = !alert;
+  if (!alert) return;
+  tip.replaceChildren(element("b", {}, `${clock(alert.time)} ${alert.command}`), element("span", {}, `from ${alert.name}`), element("code", {}, alert.body));
+  tip.style.left = `${Math.max(0, Math.min(alert.x, box.width - tip.offsetWidth))}px`;
 };
 
 /** Asks for what is new, for ever. A restarted server counts anew, so everything is drawn anew. */
@@ -82,10 +101,11 @@ const follow = async () => {
     try {
       const answer = await fetch(`/api/telemetry?from=${from}`);
       if (answer.status === 401) return link("lost", "signed out: ironbrook was started again");
-      const { points, next } = await answer.json();
-      if (next < from) series.clear();
-      points.forEach(add);
-      from = next;
+      const news = await answer.json();
+      if (news.next < from) series.clear();
+      ahead = news.now - Date.now();
+      redraw = series.add(news) || redraw;
+      from = news.next;
       link("live", "live");
     } catch {
       link("lost", "connection lost, trying again …");
@@ -95,11 +115,14 @@ const follow = async () => {
 };
 
 if (await openSession()) {
-  $("#live").hidden = $("#devices").hidden = false;
+  for (const section of document.querySelectorAll("main > section")) section.hidden = section.id === "refused";
+  $("#plot").addEventListener("pointermove", pointAt);
+  $("#plot").addEventListener("pointerleave", () => { $("#tip").hidden = true; });
+  new ResizeObserver(() => { redraw = true; }).observe($("#chart"));
   follow();
   paint();
-  await listDevices();
-  setInterval(listDevices, 2000);
+  repeat(listDevices, LIST_MS);
+  repeat(() => listEdge($("#edge")), LIST_MS);
 } else {
   link("lost", "not signed in");
   $("#refused").hidden = false;
