@@ -64,6 +64,7 @@ pub struct Options {
 impl Options {
     /// Whether names of fields are in lower case throughout.
     pub(crate) fn lower_case_names(&self) -> bool {
+        // rule SQL-07
         self.level.is_limited() || self.compatibility == Compatibility::V1_0
     }
 }

@@ -169,8 +169,7 @@ impl Engine {
             };
             self.readers[number].push(reader, &mut arrived, &mut due);
             let result = self.release(number, &mut due);
-            due.clear();
-            self.scratch.push(due);
+            self.give_back(due);
             result?;
         }
         self.weigh(1)
@@ -197,6 +196,7 @@ impl Engine {
         let late = ticks(self.policies.late_arrival);
         let query = self.query.clone();
         for (number, reader) in query.plan().readers.iter().enumerate() {
+            // rule SQL-02
             // Without TIMESTAMP BY the arrival is the time, and what is still to come arrives later.
             let distance = if reader.timestamp.is_some() { late } else { 0 };
             self.raise(number, DateTime(now.0.saturating_sub(distance)))?;
@@ -216,9 +216,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Hands out the rows made since the last time, in the order of their timestamps per output.
-    pub fn rows(&mut self) -> std::vec::Drain<'_, OutputRow> {
-        self.rows.drain(..)
+    /// Hands out the rows made since the last time, in the order of their timestamps per output. To be called after every
+    /// call that may make some, since they wait in memory until then.
+    pub fn rows(&mut self) -> std::vec::IntoIter<OutputRow> {
+        std::mem::take(&mut self.rows).into_iter()
     }
 
     /// Events and rows that were left out or moved, since the engine was made.
@@ -245,8 +246,7 @@ impl Engine {
         let mut due = self.scratch.pop().unwrap_or_default();
         self.readers[reader].raise(watermark, &mut due);
         let result = self.release(reader, &mut due);
-        due.clear();
-        self.scratch.push(due);
+        self.give_back(due);
         result
     }
 
@@ -296,8 +296,7 @@ impl Engine {
         };
         let result =
             self.tolerate(query, node, result).and_then(|()| self.deliver(query, &plan.targets, &mut out));
-        out.clear();
-        self.scratch.push(out);
+        self.give_back(out);
         result
     }
 
@@ -322,8 +321,7 @@ impl Engine {
         };
         let result =
             self.tolerate(query, node, result).and_then(|()| self.deliver(query, &plan.targets, &mut out));
-        out.clear();
-        self.scratch.push(out);
+        self.give_back(out);
         result?;
         if reached > self.nodes[node].watermark {
             self.nodes[node].watermark = reached;
@@ -353,6 +351,14 @@ impl Engine {
         Err(error)
     }
 
+    /// Keeps a list for the next use, unless a burst has made it large.
+    fn give_back(&mut self, mut list: Vec<Row>) {
+        list.clear();
+        if list.capacity() <= KEPT_ROWS {
+            self.scratch.push(list);
+        }
+    }
+
     /// Weighs the state now and then. What lies between two times is at most as many events as that.
     fn weigh(&mut self, calls: usize) -> Result<(), EngineError> {
         self.until_weighed = self.until_weighed.saturating_sub(calls);
@@ -370,6 +376,9 @@ impl Engine {
         Ok(())
     }
 }
+
+/// A list with room for more rows gives its memory back.
+const KEPT_ROWS: usize = 1024;
 
 /// An event adds at least so much where it adds anything.
 const BYTES_PER_CALL: usize = 1024;

@@ -63,12 +63,13 @@ impl ReaderState {
     /// The event's time after all policies; `None` if it is dropped.
     fn time(&self, reader: &plan::Reader, at: &mut Arrived<'_>, record: &Arc<Record>) -> Option<DateTime> {
         let Some(timestamp) = &reader.timestamp else {
-            return Some(at.arrival.max(self.watermark));
+            return Some(at.arrival.max(self.watermark)); // rule SQL-04
         };
         let mut time = match timestamp_of(timestamp, record) {
             Ok(time) => time,
             Err(message) => return at.drop(DataErrorKind::InvalidInputTimeStamp, &message),
         };
+        // rule SQL-03: in this order.
         if time.0 > at.arrival.0.saturating_add(ticks(at.policies.early_arrival)) {
             return at.drop(DataErrorKind::EarlyInputEvent, "the event's time is too far behind its arrival");
         }

@@ -112,7 +112,9 @@ impl SelectState {
                 results(select, closed, id, out, &mut keep);
             }
         }
-        self.closed = closed;
+        if closed.capacity() <= KEPT_WINDOWS {
+            self.closed = closed;
+        }
         first_error.map_or(Ok(()), Err)
     }
 
@@ -135,6 +137,9 @@ impl SelectState {
         Ok(state)
     }
 }
+
+/// A list with room for more closed windows gives its memory back.
+const KEPT_WINDOWS: usize = 256;
 
 /// The rows of a closed window.
 fn results(

@@ -10,6 +10,9 @@ use crate::query::Options;
 use crate::syntax::tree::{self, InputRef, Name, Script};
 use std::sync::Arc;
 
+/// On how many ways the rows of an input may reach one place. Each UNION of a step with itself doubles them.
+const MAX_WAYS: u64 = 1024;
+
 /// The output of a SELECT without INTO.
 const DEFAULT_OUTPUT: &str = "output";
 
@@ -27,6 +30,7 @@ pub(crate) fn build(
         tables: Vec::new(),
         steps: Vec::new(),
         output_rows: Vec::new(),
+        ways: Vec::new(),
         problems: Vec::new(),
         notes: Vec::new(),
     };
@@ -55,6 +59,8 @@ pub(super) struct Builder<'a> {
     steps: Vec<PlannedStep>,
     /// What is written into each output.
     output_rows: Vec<Vec<Origin>>,
+    /// Per node, on how many ways rows of an input reach it.
+    ways: Vec<u64>,
     pub(super) problems: Vec<Problem>,
     pub(super) notes: Vec<Problem>,
 }
@@ -134,6 +140,13 @@ impl Builder<'_> {
             }
             let Some((origin, columns)) = self.select(select, name) else { continue };
             origins.push(origin);
+            if origins.iter().map(|origin| self.ways(*origin)).sum::<u64>() > MAX_WAYS {
+                let message = format!(
+                    "the same events come here on more than {MAX_WAYS} ways; use fewer UNIONs of one step"
+                );
+                self.problems.push(Problem::new(select.span, message));
+                return (Vec::new(), None);
+            }
             all = match (all, columns) {
                 (Some(mut all), Some(columns)) => {
                     all.extend(
@@ -159,12 +172,12 @@ impl Builder<'_> {
             select::plan(self.text, self.options, &scope, select, &mut self.problems, &mut self.notes)?;
         let mut fingerprint = Fingerprint::new("select").with_number(before).with(&[self.edition()]);
         // INTO may change without any change to the rows.
-        let into = select.into.as_ref().map(|into| into.span);
-        for part in without(select.span, into) {
+        for part in without(select.span, select.into_clause) {
             fingerprint = fingerprint.with_text(self.text, part);
         }
         let operator = Operator::Select(Box::new(planned.select));
-        let node = self.node(name, operator, fingerprint.value());
+        let ways = self.ways(origin);
+        let node = self.node(name, operator, fingerprint.value(), ways);
         self.connect(origin, Target::Node { node, port: 0 });
         Some((Origin::Node(node), planned.columns))
     }
@@ -177,7 +190,8 @@ impl Builder<'_> {
         self.options.compatibility as u8 * 2 + u8::from(self.options.lower_case_names())
     }
 
-    fn node(&mut self, name: &str, operator: Operator, fingerprint: u64) -> usize {
+    fn node(&mut self, name: &str, operator: Operator, fingerprint: u64, ways: u64) -> usize {
+        self.ways.push(ways);
         self.plan.nodes.push(Node { name: name.into(), operator, targets: Vec::new(), fingerprint });
         self.plan.nodes.len() - 1
     }
@@ -186,6 +200,13 @@ impl Builder<'_> {
         match origin {
             Origin::Reader(reader) => self.plan.readers[reader].targets.push(target),
             Origin::Node(node) => self.plan.nodes[node].targets.push(target),
+        }
+    }
+
+    fn ways(&self, origin: Origin) -> u64 {
+        match origin {
+            Origin::Reader(_) => 1,
+            Origin::Node(node) => self.ways.get(node).copied().unwrap_or(1),
         }
     }
 
@@ -205,7 +226,8 @@ impl Builder<'_> {
                 let all = origins.iter().fold(Fingerprint::new("union"), |all, origin| {
                     all.with_number(self.fingerprint(*origin))
                 });
-                let node = self.node(name, Operator::Union { ports: origins.len() }, all.value());
+                let ways = origins.iter().map(|origin| self.ways(*origin)).sum();
+                let node = self.node(name, Operator::Union { ports: origins.len() }, all.value(), ways);
                 for (port, origin) in origins.into_iter().enumerate() {
                     self.connect(origin, Target::Node { node, port });
                 }

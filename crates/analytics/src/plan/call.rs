@@ -8,7 +8,7 @@ use crate::error::Problem;
 use crate::functions::{self, ScalarFunction, aggregates};
 use crate::near::nearest;
 use crate::syntax::tree::{Argument, Call, ExprKind};
-use crate::value::DatePart;
+use crate::value::{DatePart, Value};
 
 /// Functions that look at former events.
 const ANALYTIC: [&str; 5] =
@@ -103,7 +103,14 @@ impl Compiler<'_> {
         if !function.takes(arguments.len()) {
             return Err(Problem::new(call.span, arity(function, arguments.len())));
         }
-        let arguments = arguments.iter().map(|argument| self.argument(argument)).collect::<Compiled<_>>()?;
+        let mut arguments =
+            arguments.iter().map(|argument| self.argument(argument)).collect::<Compiled<Box<[_]>>>()?;
+        // A name of a field in a text is written as in the event, whose names may have become lower case.
+        if function.name.eq_ignore_ascii_case("GetRecordPropertyValue")
+            && let [_, Expr::Constant(Value::NVarchar(name))] = &mut *arguments
+        {
+            *name = self.scope.field(name);
+        }
         Ok(Expr::Call(function, part, arguments))
     }
 

@@ -120,3 +120,6 @@ pub(crate) enum Column {
     /// The fields of a record.
     Fields(Located),
 }
+
+#[cfg(test)]
+mod tests;

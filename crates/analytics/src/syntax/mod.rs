@@ -7,10 +7,14 @@ mod span;
 
 mod lexer;
 mod parser;
+#[cfg(test)]
+mod soup;
 pub(crate) mod tree;
 
 pub(crate) use lexer::{Token, TokenKind, tokens};
 pub(crate) use parser::parse;
+#[cfg(test)]
+pub(crate) use soup::soup;
 pub use span::Span;
 
 /// The longest query text taken, in bytes; the longest known real query is far below.

@@ -67,6 +67,8 @@ pub struct Select {
     pub items: Vec<Item>,
     /// `INTO output`.
     pub into: Option<Name>,
+    /// The place of INTO and the name.
+    pub into_clause: Option<Span>,
     /// `FROM …`.
     pub source: Source,
     /// `WHERE …`.

@@ -133,7 +133,10 @@ impl Case {
 
     fn options(&self) -> Options {
         Options {
-            level: if self.hosting.as_deref() == Some("edge") { Level::Edge } else { Level::Extended },
+            level: match self.hosting.as_deref() {
+                None | Some("cloud") => Level::Extended, // tidy: wire word, of the case format
+                Some(_) => Level::default(),
+            },
             compatibility: self.compat.as_deref().map_or(Compatibility::V1_2, |text| {
                 Compatibility::parse(text).expect("a known compatibility level")
             }),

@@ -57,6 +57,7 @@ impl Grid {
         while let Some((&first, _)) = self.panes.first_key_value() {
             let end = self.first_end(first, self.hop);
             let end = self.closed.map_or(end, |last| end.max(last + self.hop));
+            // rule SQL-01: an event at exactly the end may still come.
             if end >= watermark.0 {
                 break;
             }

@@ -79,6 +79,7 @@ impl Sessions {
     }
 
     fn end(&self, began: i64, last: i64) -> i64 {
+        // rule SQL-06
         let full = began + self.longest;
         let cut = full + (-full).rem_euclid(self.longest);
         cut.min(last + self.timeout)

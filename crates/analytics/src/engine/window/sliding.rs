@@ -52,6 +52,7 @@ impl Sliding {
         let again = events.events.back().is_some_and(|(last, _)| *last == time.0);
         events.push(time.0, &event.arguments, aggregates)?;
         if !again {
+            // rule SQL-05
             for instant in [time.0, time.0 + self.size] {
                 self.changes.entry(instant).or_default().push(key.clone());
             }

@@ -278,10 +278,9 @@ impl Parser {
             TokenKind::Integer(_) | TokenKind::Float(_) => "a number".to_owned(),
             TokenKind::Sign(sign) => (*sign).to_owned(),
         };
-        let hint = match &token.kind {
-            TokenKind::Word(word) if !reserved(word) => nearest(word, RESERVED.iter().copied()),
-            _ => None,
-        };
+        // A misspelt keyword may also have been taken for an alias, just before.
+        let before = self.at.checked_sub(1).map(|at| &self.tokens[at]);
+        let hint = before.into_iter().chain([token]).find_map(near_keyword);
         Problem::new(token.span, format!("{message}, not {found}")).hinting(hint)
     }
 
@@ -304,6 +303,14 @@ fn too_deep(place: Span) -> Problem {
 
 fn is_word(token: &Token, word: &str) -> bool {
     matches!(&token.kind, TokenKind::Word(text) if text.eq_ignore_ascii_case(word))
+}
+
+/// The keyword that a token may have meant.
+fn near_keyword(token: &Token) -> Option<&'static str> {
+    match &token.kind {
+        TokenKind::Word(word) if word.len() > 2 && !reserved(word) => nearest(word, RESERVED.iter().copied()),
+        _ => None,
+    }
 }
 
 fn reserved(word: &str) -> bool {

@@ -44,7 +44,7 @@ impl Parser {
         self.expect_word("SELECT")?;
         let items = self.items()?;
         let after = self.output_name()?;
-        if let (Some(_), Some(second)) = (&before, &after) {
+        if let (Some(_), Some((second, _))) = (&before, &after) {
             return Err(Problem::new(
                 second.span,
                 "a SELECT writes into one output; this is the second INTO",
@@ -57,20 +57,35 @@ impl Parser {
         &self,
         start: Span,
         items: Vec<Item>,
-        into: Option<Name>,
+        into: Option<(Name, Span)>,
         source: Source,
         clauses: Clauses,
         from_first: Option<Span>,
     ) -> Select {
         let Clauses { filter, group, having } = clauses;
-        Select { span: start.to(self.last_span()), items, into, source, filter, group, having, from_first }
+        let (into, into_clause) = into.unzip();
+        Select {
+            span: start.to(self.last_span()),
+            items,
+            into,
+            into_clause,
+            source,
+            filter,
+            group,
+            having,
+            from_first,
+        }
     }
 
-    fn output_name(&mut self) -> Parsed<Option<Name>> {
+    /// `INTO name`, and the place of it all.
+    fn output_name(&mut self) -> Parsed<Option<(Name, Span)>> {
+        let start = self.peek().span;
         if !self.take_word("INTO") {
             return Ok(None);
         }
-        self.name("the name of an output").map(Some)
+        let name = self.name("the name of an output")?;
+        let span = start.to(name.span);
+        Ok(Some((name, span)))
     }
 
     fn from(&mut self) -> Parsed<Source> {

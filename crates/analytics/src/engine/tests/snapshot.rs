@@ -1,0 +1,110 @@
+//! Snapshots: damaged ones, and those of other queries.
+
+use super::*;
+use proptest::prelude::*;
+
+const EVERYTHING: &str = "
+    CREATE TABLE i (t datetime, k nvarchar(max));
+    WITH a AS (SELECT k, v, System.Timestamp() AS at FROM i TIMESTAMP BY t WHERE v IS NOT NULL),
+         b AS (SELECT k, SUM(v) AS v FROM a GROUP BY k, TumblingWindow(second, 3) UNION SELECT k, v FROM a)
+    SELECT k, COUNT(*) AS n, COUNT(DISTINCT v) AS d, TopOne(v) OVER (ORDER BY v DESC) AS top,
+           PERCENTILE_CONT(0.5) OVER (ORDER BY v) AS p, Collect(v) AS c, STDEV(v) AS s
+    INTO o FROM b GROUP BY k, Windows(Window('h', HoppingWindow(second, 6, 2)), Window('s', SlidingWindow(second, 4)))
+    SELECT MAX(v) AS m INTO q FROM a GROUP BY SessionWindow(second, 2, 10)
+    SELECT * INTO r FROM b WHERE v > 3";
+
+fn filled() -> Engine {
+    let mut engine = Engine::new(query(EVERYTHING), policies(100, 4));
+    for number in 0..40 {
+        let t = (number * 7) % 30 / 3 + number / 4;
+        push(
+            &mut engine,
+            f64::from(number),
+            &format!(r#"{{"t":{t},"k":"{}","v":{}}}"#, number % 3, number % 5),
+        );
+    }
+    engine
+}
+
+#[test]
+fn an_engine_goes_on_as_if_nothing_had_happened() {
+    let mut straight = filled();
+    let taken = shown(&mut straight).len();
+    assert!(taken > 0);
+    let mut again = Engine::restore(query(EVERYTHING), policies(100, 4), &straight.snapshot()).unwrap();
+    assert_eq!(again.snapshot(), straight.snapshot());
+    assert_eq!(again.state_bytes(), straight.state_bytes());
+    assert_eq!(again.watermark(), straight.watermark());
+    for engine in [&mut straight, &mut again] {
+        push(engine, 50.0, r#"{"t":14,"k":"1","v":9}"#);
+        engine.flush().unwrap();
+    }
+    let rows = shown(&mut straight);
+    assert!(rows.len() > 10);
+    assert_eq!(shown(&mut again), rows);
+}
+
+#[test]
+fn a_cut_snapshot_is_refused() {
+    let snapshot = filled().snapshot();
+    for length in 0..snapshot.len() {
+        Engine::restore(query(EVERYTHING), Policies::default(), &snapshot[..length]).unwrap_err();
+    }
+}
+
+/// The checksum of a damaged snapshot put right, so that the readers behind it are reached.
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 8;
+    let sum = crate::plan::Fingerprint::new("snapshot").with(&bytes[..end]).value();
+    bytes[end..].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn damage_is_refused_or_harmless(place in any::<prop::sample::Index>(), value: u8, sum_is_right: bool) {
+        let mut snapshot = filled().snapshot();
+        let place = place.index(snapshot.len() - 8);
+        prop_assume!(snapshot[place] != value);
+        snapshot[place] = value;
+        if !sum_is_right {
+            prop_assert!(Engine::restore(query(EVERYTHING), Policies::default(), &snapshot).is_err());
+            return Ok(());
+        }
+        // What is taken must run without a panic.
+        if let Ok(mut engine) = Engine::restore(query(EVERYTHING), policies(100, 4), &sealed(snapshot)) {
+            let event = event(&engine.query().clone(), r#"{"t":14,"k":"1","v":9}"#);
+            let _ = engine.push(0, second(50.0), event);
+            let _ = engine.flush();
+        }
+    }
+}
+
+#[test]
+fn steps_that_stay_keep_their_state_and_new_ones_begin_with_the_next_window() {
+    let count = "SELECT COUNT(*) AS n INTO a FROM i TIMESTAMP BY t GROUP BY TumblingWindow(second, 10)";
+    let with_sum = |size: u32| {
+        format!(
+            "{count} SELECT SUM(v) AS s INTO b FROM i TIMESTAMP BY t GROUP BY TumblingWindow(second, {size})"
+        )
+    };
+    let mut engine = Engine::new(query(&with_sum(10)), policies(100, 0));
+    push(&mut engine, 1.0, r#"{"t":1,"v":1}"#);
+    engine.replace(query(&with_sum(5)));
+    push(&mut engine, 2.0, r#"{"t":2,"v":2}"#);
+    push(&mut engine, 12.0, r#"{"t":7,"v":4}"#);
+    push(&mut engine, 12.0, r#"{"t":12,"v":8}"#);
+    assert_eq!(shown(&mut engine), [r#"10 a {"n":3}"#, r#"10 b {"s":4}"#]);
+}
+
+#[test]
+fn layout_and_the_name_of_the_output_do_not_cost_the_state() {
+    let mut engine = Engine::new(query(COUNT), policies(100, 0));
+    push(&mut engine, 1.0, r#"{"t":1}"#);
+    let text = COUNT.replace(" FROM", "\n INTO other -- as before\n FROM");
+    engine.replace(query(&text));
+    engine.flush().unwrap();
+    assert_eq!(shown(&mut engine), [r#"10 other {"n":1}"#]);
+}
