@@ -7,14 +7,14 @@ use ironbrook_client::{Builder, DeviceClient, Trust};
 use ironbrook_cloud::assembly::{
     self, Cloud, Encoding, LogConfig, Profile, StorageEndpointConfig, StorageTarget,
 };
-use ironbrook_cloud::registry::{IfMatch, Registry, SeedFile, StoredAuthentication, TwinChange};
+use ironbrook_cloud::registry::{IfMatch, Registry, SeedFile, StoredAuthentication, TwinChange, Wish};
 use ironbrook_cloud::storage::account::{Account, Entry, ListBlobs, Share};
 use ironbrook_gateway::authority::Authority;
 use ironbrook_gateway::{Gateway, Listener, Services, Tls};
 use ironbrook_hub::seams::{Clock as _, Routed, Storage, SystemClock};
 use ironbrook_hub::{Hub, Route, record};
 use ironbrook_log::{Offset, PartitionId, QueueId, SegmentLog};
-use ironbrook_model::{Identity, MessageSource};
+use ironbrook_model::{DeviceId, Identity, MessageSource};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -132,6 +132,15 @@ impl Node {
         let serde_json::Value::Object(desired) = desired else { panic!("desired properties are an object") };
         let change = TwinChange::Patch { tags: None, desired: Some(desired) };
         self.registry.change_twin(identity.clone(), change, IfMatch::Any).await.unwrap();
+    }
+
+    /// Makes a device behind a gateway device: `body` as the service API takes it, without the scope.
+    pub async fn put_behind(&self, gateway: &DeviceId, mut body: serde_json::Value) {
+        let gateway = self.registry.get(Identity::device(gateway.clone())).await.unwrap();
+        body["parentScopes"] = vec![gateway.device_scope.unwrap()].into();
+        let device = DeviceId::new(body["deviceId"].as_str().unwrap().to_owned()).unwrap();
+        let wish: Wish = serde_json::from_value(body).unwrap();
+        self.registry.create(Identity::device(device), wish).await.unwrap();
     }
 
     /// An identity's twin as services see it.

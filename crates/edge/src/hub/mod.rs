@@ -235,9 +235,10 @@ impl EdgeHub {
         let own = Own::new(config.device.clone(), links.clone(), scope.clone(), twins.clone(), inbox);
         own.set_hub(hub.clone());
         let own = Arc::new(own);
-        let (down, watcher) = (Arc::downgrade(&own), Arc::downgrade(&own));
-        links.set_down(down);
-        sessions.watch(watcher);
+        let weak = || Arc::downgrade(&own);
+        links.set_down(weak());
+        sessions.watch(weak());
+        twins.watch(weak());
         let routing =
             Routing::new(config.device, hub.clone(), executors.handle(), links.clone(), scope.clone(), store);
         routing.restore().await.map_err(|status| Error::Routes(status.description))?;

@@ -4,14 +4,17 @@ use super::inbox::PassThrough;
 use super::routing::{Routing, Status};
 use super::scope::Scope;
 use super::sessions::Watcher;
-use super::twins::TwinProxy;
+use super::twins::{TwinProxy, TwinWatcher};
 use super::upstream::{Down, Links, Wants};
 use async_trait::async_trait;
 use bytestring::ByteString;
 use ironbrook_client::{DesiredUpdate, MethodCall, ReceivedMessage};
+use ironbrook_hub::seams::Section;
 use ironbrook_hub::{Hub, MethodAnswer};
 use ironbrook_model::twin::{Object, replacement_patch};
-use ironbrook_model::{DeviceId, Identity, Timestamp, percent_encode};
+use ironbrook_model::{
+    DeviceId, Identity, Message, MessageSource, SystemProperty, Timestamp, percent_encode,
+};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -373,5 +376,29 @@ impl Watcher for Own {
     fn gone(&self, identity: &Identity) {
         self.links.session(identity, None);
         self.note_client(identity, false);
+    }
+}
+
+impl TwinWatcher for Own {
+    fn changed(&self, identity: &Identity, section: Section, patch: &Object) {
+        let Some(hub) = self.hub.get().filter(|hub| hub.router().wants(MessageSource::TwinChangeEvents))
+        else {
+            return;
+        };
+        let section = if section == Section::Desired { "desired" } else { "reported" };
+        let mut body = Object::new();
+        body.insert("properties".to_owned(), json!({ section: patch }));
+        let mut message = Message::new(Value::Object(body).to_string());
+        message.system.set(SystemProperty::ContentType, "application/json");
+        message.system.set(SystemProperty::ContentEncoding, "utf-8");
+        message.system.set(SystemProperty::MessageSchema, "twinChangeNotification");
+        message.properties.set("deviceId", identity.device.to_shared());
+        if let Some(module) = &identity.module {
+            message.properties.set("moduleId", module.to_shared());
+        }
+        // rule EDGEHUB-09: the edge hub is the sender, whoever's twin it is.
+        if let Err(refusal) = hub.publish(MessageSource::TwinChangeEvents, &self.identity, &message) {
+            tracing::warn!(%identity, error = %refusal, "a twin change is not told to the routes");
+        }
     }
 }

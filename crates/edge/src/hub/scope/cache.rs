@@ -47,6 +47,11 @@ impl Cache {
         gone.map(|(identity, _)| identity.clone()).collect()
     }
 
+    /// Whether an identity was told at a time or later.
+    pub(super) fn is_told_since(&self, identity: &Identity, time: Timestamp) -> bool {
+        self.known.get(identity).is_some_and(|known| known.told >= Some(time))
+    }
+
     pub(super) fn is_stale(&self, identity: &Identity, now: Timestamp, after: Duration) -> bool {
         let told = self.known.get(identity).and_then(|known| known.told);
         told.is_none_or(|told| now.since(told) >= after)

@@ -14,7 +14,10 @@ use super::store::{Error as StoreError, Store, Table};
 use async_trait::async_trait;
 use cache::Cache;
 use ironbrook_hub::seams::{Clock, Identities};
-use ironbrook_model::{DeviceId, Identity, IdentityRecord, Refusal, SharedAccessPolicy};
+use ironbrook_model::{
+    AuthenticationType, DeviceId, Identity, IdentityRecord, IdentityStatus, Refusal, SharedAccessPolicy,
+    Timestamp,
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -85,8 +88,17 @@ impl Scope {
         })))
     }
 
-    /// Takes in an identity that is known before the hub told of it, e.g. a module made just now.
+    /// Takes in an identity that is known before the hub told of it, e.g. a module made just now. Of one that is known already
+    /// with this key the hub's word stands; with other keys it was read before this key was set, and is asked for again.
     pub async fn learn(&self, record: IdentityRecord) -> Result<(), Refusal> {
+        if let Some(known) = self.cache().get(&record.identity)
+            && known.generation_id == record.generation_id
+        {
+            if shares_key(&known, &record) {
+                return Ok(());
+            }
+            self.ask_soon(&record.identity);
+        }
         Ok(self.apply(vec![record], Vec::new()).await?)
     }
 
@@ -112,9 +124,9 @@ impl Scope {
         self.0.all.notify_one();
     }
 
-    /// Whether the identity is in the scope as last known.
-    pub fn knows(&self, identity: &Identity) -> bool {
-        self.cache().get(identity).is_some()
+    /// Whether the identity is in the scope, and enabled, as last known.
+    pub fn admits(&self, identity: &Identity) -> bool {
+        self.cache().get(identity).is_some_and(|record| record.status == IdentityStatus::Enabled)
     }
 
     /// Keeps the copy fresh until cancelled.
@@ -165,6 +177,7 @@ impl Scope {
             if from.is_none() {
                 let count = records.len();
                 let gone = self.cache().missing(&records, began);
+                self.drop_older(&mut records, began);
                 self.apply(records, gone).await.map_err(|error| error.to_string())?;
                 return Ok(count);
             }
@@ -173,13 +186,21 @@ impl Scope {
     }
 
     async fn ask(&self, identity: &Identity) -> Result<(), String> {
-        let page = self.0.source.one(identity).await?;
+        let began = self.0.clock.now();
+        let mut page = self.0.source.one(identity).await?;
         let gone = match page.records.iter().any(|record| record.identity == *identity) {
             true => Vec::new(),
             // The hub's answer for a stranger is nothing.
             false => vec![identity.clone()],
         };
+        self.drop_older(&mut page.records, began);
         self.apply(page.records, gone).await.map_err(|error| error.to_string())
+    }
+
+    /// Leaves out what was learned while a reading was under way: the reading may be from before.
+    fn drop_older(&self, records: &mut Vec<IdentityRecord>, began: Timestamp) {
+        let cache = self.cache();
+        records.retain(|record| !cache.is_told_since(&record.identity, began));
     }
 
     async fn ask_waiting(&self) {
@@ -274,12 +295,21 @@ impl Identities for Scope {
     }
 }
 
+fn shares_key(known: &IdentityRecord, learned: &IdentityRecord) -> bool {
+    match (&known.authentication, &learned.authentication) {
+        (AuthenticationType::Sas(known), AuthenticationType::Sas(learned)) => {
+            [&known.primary, &known.secondary].contains(&&learned.primary)
+        }
+        _ => false,
+    }
+}
+
 fn own_device(device: &DeviceId) -> IdentityRecord {
     IdentityRecord {
         identity: Identity::device(device.clone()),
         generation_id: String::new(),
-        status: ironbrook_model::IdentityStatus::Enabled,
-        authentication: ironbrook_model::AuthenticationType::None,
+        status: IdentityStatus::Enabled,
+        authentication: AuthenticationType::None,
         is_gateway: true,
         parents: Vec::new(),
         status_updated: None,

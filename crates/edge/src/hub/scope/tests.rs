@@ -96,7 +96,7 @@ async fn the_scope_is_read_in_pages_kept_and_known_without_the_hub() {
     source.set(Some(&[module("a", "1"), module("b", "2")]));
     assert_eq!(world.scope.read_all().await, Ok(2));
     // Told within the same moment, so it may have been made after the reading began.
-    assert!(world.scope.knows(&id("c")));
+    assert!(world.scope.admits(&id("c")));
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.scope.read_all().await, Ok(2));
     assert_eq!(take(&world.changed), ["e/b", "e/c"], "changed keys, gone");
@@ -158,7 +158,7 @@ async fn a_module_made_just_now_is_known_at_once_and_its_device_without_the_hub(
     let device = Identity::device(DeviceId::new("e").unwrap());
     assert!(world.scope.find(&device).await.unwrap().unwrap().is_gateway);
     world.scope.forget(&id("m")).await.unwrap();
-    assert!(!world.scope.knows(&id("m")));
+    assert!(!world.scope.admits(&id("m")));
     assert_eq!(take(&world.changed), ["e/m", "e/m"]);
     assert!(world.scope.policy("iothubowner").await.unwrap().is_none());
 }

@@ -1,7 +1,9 @@
 //! Twins, methods, and what `$edgeHub` tells of itself.
 
 use super::{World, until};
+use ironbrook_client::{Message, SystemProperty};
 use ironbrook_hub::MethodCall;
+use ironbrook_model::{DeviceId, Identity};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -148,4 +150,53 @@ async fn a_module_calls_a_method_of_another_over_https() {
     assert_eq!(status, 404);
     assert!(told["message"].is_string(), "{told}");
     assert_eq!(ask(path, "edge-1/caller", world.token("caller"), "{}").await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_twins_go_by_their_routes_rule_edgehub_09() {
+    let world = World::new().await;
+    world.make_module("m").await;
+    world
+        .set_routes(json!({"twins": "FROM /twinChangeNotifications WHERE moduleId = 'm' INTO $upstream"}))
+        .await;
+    let client = world.module("m").await;
+    client.report(&json!({"a": 1})).await.unwrap();
+    let told = until("the change arrives", async || {
+        let mut events = world.node().events().await;
+        events.retain(|event| event.message.properties.get("moduleId").is_some());
+        events.into_iter().next().map(|event| event.message)
+    })
+    .await;
+    assert_eq!(told.body, r#"{"properties":{"reported":{"a":1}}}"#);
+    assert_eq!(told.system.get(SystemProperty::ConnectionModuleId).unwrap(), "$edgeHub");
+    assert_eq!(told.system.get(SystemProperty::MessageSchema).unwrap(), "twinChangeNotification");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_behind_gets_the_hubs_messages_and_completes_them_there() {
+    let world = World::new().await;
+    world.put_leaf("leaf").await;
+    let leaf = world.leaf("leaf").await;
+    let mut messages = leaf.messages().await.unwrap();
+    let inbox = world.node().hub().seams().inbox.clone();
+    let id = Identity::device(DeviceId::new("leaf").unwrap());
+    for text in ["one", "two"] {
+        inbox.enqueue(&id, Message::new(text)).await.unwrap();
+        let received = messages.next().await.unwrap();
+        assert_eq!(received.message.body, text);
+        received.complete().await.unwrap();
+    }
+    until("the hub has nothing left for it", async || {
+        let waiting = world.node().twin(&id).await["cloudToDeviceMessageCount"].as_u64();
+        (waiting == Some(0)).then_some(())
+    })
+    .await;
+    leaf.send(Message::new("up")).await.unwrap();
+    until("its telemetry arrives in its name", async || {
+        let events = world.node().events().await;
+        let of_leaf = |device: &&str| *device == "leaf";
+        let senders = events.iter().filter_map(|e| e.message.system.get(SystemProperty::ConnectionDeviceId));
+        senders.map(|device| &**device).find(of_leaf).map(drop)
+    })
+    .await;
 }

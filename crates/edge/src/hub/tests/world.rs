@@ -217,9 +217,27 @@ impl World {
 
     /// A module's client of the edge hub, connected.
     pub(super) async fn module(&self, module: &str) -> DeviceClient {
+        self.client(Self::id(module)).await
+    }
+
+    /// Makes a device behind this one, with the key that all here have.
+    pub(super) async fn put_leaf(&self, device: &str) {
+        let key = self.key.to_base64();
+        let keys = json!({"primaryKey": key, "secondaryKey": key});
+        let body = json!({"deviceId": device, "authentication": {"type": "sas", "symmetricKey": keys}});
+        self.node().put_behind(&DeviceId::new("edge-1").unwrap(), body).await;
+    }
+
+    /// A client of a device behind this one, connected to the edge hub.
+    pub(super) async fn leaf(&self, device: &str) -> DeviceClient {
+        let identity = Identity::device(DeviceId::new(device.to_owned()).unwrap());
+        self.client(identity).await
+    }
+
+    async fn client(&self, identity: Identity) -> DeviceClient {
         let trust = Trust::Pem(self.edge_authority.certificate_pem().as_bytes().to_vec());
         let transport = Transport::new(trust).address(self.edge().address);
-        let builder = Builder::with_key("localhost", Self::id(module), self.key.clone());
+        let builder = Builder::with_key("localhost", identity, self.key.clone());
         builder.transport(transport).connect().await.unwrap()
     }
 

@@ -13,12 +13,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use document::Known;
 use ironbrook_client::{DesiredUpdate, Error, Twin as HubTwin};
-use ironbrook_hub::seams::{Clock, DesiredChange, Twins};
+use ironbrook_hub::seams::{Clock, DesiredChange, Section, Twins};
 use ironbrook_model::twin::Object;
 use ironbrook_model::{DeviceId, ErrorCode, Identity, ModuleId, Refusal};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
@@ -44,12 +44,19 @@ struct Inner {
     links: Links,
     clock: Arc<dyn Clock>,
     listeners: Mutex<Vec<Arc<Listener>>>,
+    watcher: OnceLock<Weak<dyn TwinWatcher>>,
     /// One at a time works on a twin.
     turns: Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<()>>>>,
     /// Identities whose reports are being sent.
     sending: Mutex<HashSet<Identity>>,
     tracker: TaskTracker,
     cancel: CancellationToken,
+}
+
+/// Hears of changes of twins, for routes; must not block.
+pub(crate) trait TwinWatcher: Send + Sync + 'static {
+    /// A patch was merged into a section of an identity's twin.
+    fn changed(&self, identity: &Identity, section: Section, patch: &Object);
 }
 
 type Listener = dyn Fn(&DesiredChange) + Send + Sync;
@@ -61,11 +68,23 @@ impl TwinProxy {
             links,
             clock,
             listeners: Mutex::default(),
+            watcher: OnceLock::new(),
             turns: Mutex::default(),
             sending: Mutex::default(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
         }))
+    }
+
+    /// Tells who watches, for as long as it lives; the first counts.
+    pub(crate) fn watch(&self, watcher: Weak<dyn TwinWatcher>) {
+        let _ = self.0.watcher.set(watcher);
+    }
+
+    fn tell_watcher(&self, identity: &Identity, section: Section, patch: &Object) {
+        if let Some(watcher) = self.0.watcher.get().and_then(Weak::upgrade) {
+            watcher.changed(identity, section, patch);
+        }
     }
 
     /// Sends what an earlier run left, then waits until cancelled, and for what is under way.
@@ -146,6 +165,7 @@ impl TwinProxy {
     }
 
     fn tell(&self, identity: &Identity, version: u64, mut patch: Object) {
+        self.tell_watcher(identity, Section::Desired, &patch);
         patch.insert("$version".to_owned(), version.into());
         let change = DesiredChange {
             identity: identity.clone(),
@@ -259,6 +279,9 @@ impl Twins for TwinProxy {
         let mut known = self.load(identity).await?;
         let version = known.report(patch, self.0.clock.now())?;
         self.save(identity, &known).await?;
+        if let Ok(Value::Object(patch)) = serde_json::from_slice(patch) {
+            self.tell_watcher(identity, Section::Reported, &patch);
+        }
         self.send_reports(identity);
         Ok(version)
     }

@@ -73,9 +73,9 @@ impl Upstream {
     ) -> Result<(), Stop> {
         let lease = match self.links.lease(sender, WAIT).await {
             Ok(lease) => lease,
-            // Deleted, or moved to another device: nobody will ever take these.
-            Err(Away::Refused(why)) if !self.scope.knows(sender) && *sender != self.own => {
-                return Err(Stop::Reject(format!("the hub no longer knows {sender}: {why}")));
+            // Deleted, disabled, or moved to another device. They would hold up those of all others.
+            Err(Away::Refused(why)) if !self.scope.admits(sender) && *sender != self.own => {
+                return Err(Stop::Reject(format!("the hub takes nothing from {sender} any more: {why}")));
             }
             Err(error @ Away::Refused(_)) => return Err(Stop::Later(REFUSED_PAUSE, error.to_string())),
             Err(error) => return Err(Stop::Later(PAUSE, error.to_string())),
@@ -181,16 +181,6 @@ fn outgoing(routed: &Routed) -> Message {
     let mut own =
         vec![SystemProperty::InputName, SystemProperty::To, SystemProperty::Ack, SystemProperty::Expiry];
     own.extend(message.system.iter().map(|(property, _)| property).filter(|property| property.is_stamped()));
-    if routed.source != MessageSource::DeviceMessages {
-        // What a twin change is about is told in its properties.
-        for (property, name) in
-            [(SystemProperty::ConnectionDeviceId, "$.cdid"), (SystemProperty::ConnectionModuleId, "$.cmid")]
-        {
-            if let Some(value) = message.system.get(property).cloned() {
-                message.properties.set(name.trim_start_matches("$."), value);
-            }
-        }
-    }
     own.into_iter().for_each(|property| message.system.remove(property));
     message
 }

@@ -224,6 +224,13 @@ impl Links {
         Ok(Lease { client, _use: held })
     }
 
+    #[cfg(test)]
+    pub(super) fn open_ones(&self) -> Vec<Identity> {
+        let mut open: Vec<Identity> = self.0.links().keys().cloned().collect();
+        open.sort();
+        open
+    }
+
     fn why_away(&self, identity: &Identity) -> Away {
         let why = |identity: &Identity| match self
             .0
