@@ -1,6 +1,6 @@
 //! Stream SQL: the query language of Azure Stream Analytics over event time, as a library without input or output.
 //!
-//! In the order a query goes: text → [`syntax`] (lexer, parser, tree) → `plan` (steps as operators) → [`engine`] (windows,
+//! In the order a query goes: text → `syntax` (lexer, parser, tree) → `plan` (steps as operators) → [`engine`] (windows,
 //! watermarks, state) → rows. [`value`] is what flows, [`ops`] and [`functions`] what expressions can do with it, [`runner`]
 //! drives an engine between a source and a sink. Start with [`Query::compile`], then [`Engine`](engine::Engine).
 //!

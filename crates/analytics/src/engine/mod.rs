@@ -90,8 +90,6 @@ pub struct Engine {
     nodes: Vec<NodeState>,
     rows: Vec<OutputRow>,
     errors: DataErrors,
-    /// The latest moment heard of, by arrival or [`Engine::advance`].
-    now: DateTime,
     stopped: bool,
     /// Calls until the state is weighed again.
     until_weighed: usize,
@@ -127,7 +125,6 @@ impl Engine {
             nodes,
             rows: Vec::new(),
             errors: DataErrors::default(),
-            now: DateTime::MIN,
             stopped: false,
             until_weighed: WEIGH_EVERY,
             scratch: Vec::new(),
@@ -157,7 +154,7 @@ impl Engine {
         let query = self.query.clone();
         let plan = query.plan();
         let name = &plan.inputs.get(input).ok_or(EngineError::NoSuchInput(input))?.name;
-        self.now = self.now.max(arrival);
+        let arrival = arrival.clamp(DateTime::MIN, DateTime::MAX);
         for (number, reader) in plan.readers.iter().enumerate().filter(|(_, reader)| reader.input == input) {
             let mut due = self.scratch.pop().unwrap_or_default();
             let mut arrived = Arrived {
@@ -192,7 +189,7 @@ impl Engine {
     /// As [`push`](Self::push).
     pub fn advance(&mut self, now: DateTime) -> Result<(), EngineError> {
         self.check()?;
-        self.now = self.now.max(now);
+        let now = now.clamp(DateTime::MIN, DateTime::MAX);
         let late = ticks(self.policies.late_arrival);
         let query = self.query.clone();
         for (number, reader) in query.plan().readers.iter().enumerate() {
@@ -204,7 +201,8 @@ impl Engine {
         self.weigh(1)
     }
 
-    /// Tells that no event will come any more: everything that is open is closed. Events after this are out of order.
+    /// Tells that no event will come any more: everything that is open is closed. Events after this
+    /// are counted as out of order and dropped.
     ///
     /// # Errors
     /// As [`push`](Self::push).

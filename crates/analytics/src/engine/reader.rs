@@ -46,6 +46,12 @@ impl ReaderState {
 
     /// Takes in an event; rows that are due go to `out`, in order.
     pub(crate) fn push(&mut self, reader: &plan::Reader, at: &mut Arrived<'_>, out: &mut Vec<Row>) {
+        if self.watermark == END_OF_TIME {
+            at.errors.add(DataErrorKind::OutOfOrderEvent, at.input, at.arrival, || {
+                "the input had ended".to_owned()
+            });
+            return;
+        }
         let Some(record) = typed(reader, at) else { return };
         let Some(time) = self.time(reader, at, &record) else { return };
         let tolerance = if reader.timestamp.is_some() { ticks(at.policies.out_of_order) } else { 0 };

@@ -1,7 +1,7 @@
 //! The state of an engine as bytes, and the way of state from one query into another.
 //!
 //! ```text
-//! "IBSQ" version(1)  now  readers: count × (fingerprint, bytes)  nodes: count × (fingerprint, watermark, bytes)  FNV-1a
+//! "IBSQ" version(1)  readers: count × (fingerprint, bytes)  nodes: count × (fingerprint, watermark, bytes)  FNV-1a
 //! ```
 //!
 //! Every reader and node is found again by the fingerprint of its definition. What the query has and the snapshot has not
@@ -30,7 +30,6 @@ impl Engine {
         let mut out = Writer::new();
         MAGIC.iter().for_each(|byte| out.byte(*byte));
         out.byte(VERSION);
-        out.signed(self.now.0);
         out.size(self.readers.len());
         for (state, reader) in self.readers.iter().zip(&plan.readers) {
             let mut own = Writer::new();
@@ -65,7 +64,6 @@ impl Engine {
     pub fn restore(query: Arc<Query>, policies: Policies, snapshot: &[u8]) -> Result<Self, SnapshotError> {
         let kept = Kept::read(snapshot)?;
         let mut engine = Self::new(query.clone(), policies);
-        engine.now = kept.now;
         let plan = query.plan();
         for (state, reader) in engine.readers.iter_mut().zip(&plan.readers) {
             if let Some(bytes) = kept.readers.get(&reader.fingerprint) {
@@ -99,7 +97,6 @@ impl Engine {
 
 /// A snapshot taken apart.
 struct Kept<'a> {
-    now: DateTime,
     readers: HashMap<u64, &'a [u8]>,
     nodes: HashMap<u64, (DateTime, &'a [u8])>,
 }
@@ -119,7 +116,7 @@ impl<'a> Kept<'a> {
         if from.byte()? != VERSION {
             return Err(SnapshotError::Damaged("the version, which this program does not know"));
         }
-        let mut kept = Self { now: DateTime(from.signed()?), readers: HashMap::new(), nodes: HashMap::new() };
+        let mut kept = Self { readers: HashMap::new(), nodes: HashMap::new() };
         for _ in 0..from.size()? {
             let fingerprint = from.unsigned()?;
             kept.readers.insert(fingerprint, from.bytes()?);

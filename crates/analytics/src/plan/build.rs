@@ -147,6 +147,12 @@ impl Builder<'_> {
                 self.problems.push(Problem::new(select.span, message));
                 return (Vec::new(), None);
             }
+            if let (Some(all), Some(columns), [_, _, ..]) = (&all, &columns, origins.as_slice())
+                && all.len() != columns.len()
+            {
+                let message = "the branches of this UNION have different columns; those of one are missing in rows of the other";
+                self.notes.push(Problem::new(select.span, message));
+            }
             all = match (all, columns) {
                 (Some(mut all), Some(columns)) => {
                     all.extend(

@@ -142,6 +142,8 @@ fn what_is_odd_but_runs_is_told() {
     );
     let unused = notes("WITH step1 AS (SELECT a FROM i) SELECT a FROM stpe1");
     assert!(unused[0].starts_with("6: nothing reads step step1; is stpe1 meant to be it?"), "{unused:?}");
+    let uneven = notes("SELECT a, b FROM i UNION SELECT a FROM i");
+    assert!(uneven[0].starts_with("26: the branches of this UNION have different columns"), "{uneven:?}");
     assert!(notes("SELECT a FROM i").is_empty());
 }
 

@@ -201,3 +201,30 @@ fn the_longest_chain_of_steps_runs() {
     push(&mut engine, 1.0, r#"{"v":0}"#);
     assert_eq!(shown(&mut engine), [r#"1 output {"v":256}"#]);
 }
+
+#[test]
+fn the_ends_of_the_calendar_and_of_the_input_are_safe() {
+    let text = "SELECT COUNT(*) AS n, System.Timestamp() AS e FROM i TIMESTAMP BY at GROUP BY
+                Windows(HoppingWindow(day, 7, 1), SlidingWindow(day, 7), SessionWindow(day, 7, 7), System.Timestamp())";
+    for text in [text.to_owned(), text.replace("TIMESTAMP BY at", "")] {
+        let mut engine =
+            Engine::new(query(&text), Policies { late_arrival: Duration::MAX, ..Policies::default() });
+        let now = [DateTime(i64::MIN), DateTime::MIN, DateTime::MAX, DateTime(i64::MAX)];
+        for (at, arrival) in
+            ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.9999999Z"].iter().zip(now)
+        {
+            let event = event(&engine.query().clone(), &format!(r#"{{"at":"{at}"}}"#));
+            engine.push(0, arrival, event).unwrap();
+            engine.advance(arrival).unwrap();
+        }
+        engine.advance(now[3]).unwrap();
+        engine.flush().unwrap();
+        assert!(shown(&mut engine).len() > 10);
+        push(&mut engine, 1.0, r#"{"at":"2026-01-01"}"#);
+        engine.flush().unwrap();
+        assert!(shown(&mut engine).is_empty());
+        assert_eq!(engine.data_errors().count(DataErrorKind::OutOfOrderEvent), 1);
+        let again = Engine::restore(query(&text), Policies::default(), &engine.snapshot()).unwrap();
+        assert_eq!(again.watermark(), engine.watermark());
+    }
+}
