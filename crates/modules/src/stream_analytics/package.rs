@@ -12,7 +12,9 @@ const VERSION: u32 = 1;
 /// Longest name and etag that are taken, in bytes.
 const NAME_LEN_MAX: usize = 256;
 /// Longest query that is taken, in bytes.
-pub const QUERY_LEN_MAX: usize = 512 * 1024;
+pub const QUERY_LEN_MAX: usize = 256 * 1024;
+/// Largest package that is fetched, in bytes.
+pub(super) const PACKAGE_LEN_MAX: usize = 4 << 20;
 /// How a zip file begins.
 const ZIP: &[u8] = b"PK";
 

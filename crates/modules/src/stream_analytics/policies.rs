@@ -1,6 +1,6 @@
 //! Event ordering policies as twins and packages carry them.
 
-use ironbrook_analytics::engine::{OnViolation, Policies};
+use ironbrook_analytics::engine::{OnError, OnViolation, Policies};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -21,6 +21,19 @@ pub struct OrderingPolicies {
     pub late_arrival_seconds: u64,
     /// What happens to events beyond these; default `adjust`.
     pub on_violation: Violation,
+    /// What happens when a row cannot be computed; default `stop`, as in the service.
+    pub on_error: Failure,
+}
+
+/// What happens when an expression cannot be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Failure {
+    /// The query stops, and its inputs wait until it is replaced.
+    #[default]
+    Stop,
+    /// The row is left out.
+    Skip,
 }
 
 /// What happens to events that are too late or too far out of order.
@@ -36,7 +49,12 @@ pub enum Violation {
 
 impl Default for OrderingPolicies {
     fn default() -> Self {
-        Self { out_of_order_seconds: 0, late_arrival_seconds: 5, on_violation: Violation::Adjust }
+        Self {
+            out_of_order_seconds: 0,
+            late_arrival_seconds: 5,
+            on_violation: Violation::Adjust,
+            on_error: Failure::Stop,
+        }
     }
 }
 
@@ -72,6 +90,10 @@ impl OrderingPolicies {
                 Violation::Adjust => OnViolation::Adjust,
                 Violation::Drop => OnViolation::Drop,
             },
+            on_error: match self.on_error {
+                Failure::Stop => OnError::Stop,
+                Failure::Skip => OnError::Skip,
+            },
             max_state: STATE_MAX,
             ..Policies::default()
         }
@@ -86,14 +108,9 @@ mod tests {
     #[test]
     fn values_left_out_have_the_defaults_of_the_service() {
         let policies = OrderingPolicies::from_twin(&json!({ "outOfOrderSeconds": 3 })).unwrap();
-        assert_eq!(
-            policies,
-            OrderingPolicies {
-                out_of_order_seconds: 3,
-                late_arrival_seconds: 5,
-                on_violation: Violation::Adjust
-            }
-        );
+        assert_eq!(policies, OrderingPolicies { out_of_order_seconds: 3, ..OrderingPolicies::default() });
+        assert_eq!((policies.late_arrival_seconds, policies.on_violation), (5, Violation::Adjust));
+        assert_eq!(policies.on_error, Failure::Stop);
         assert_eq!(OrderingPolicies::from_twin(&json!(null)), Ok(OrderingPolicies::default()));
     }
 
@@ -103,7 +120,8 @@ mod tests {
             (json!({ "outOfOrderSeconds": 600 }), "outOfOrderSeconds"),
             (json!({ "lateArrivalSeconds": 1_814_400 }), "lateArrivalSeconds"),
             (json!({ "onViolation": "Explode" }), "policies"),
-            (json!([]), "policies"),
+            (json!({ "onError": 7 }), "policies"),
+            (json!("x"), "policies"),
             (json!(5), "policies"),
         ] {
             let error = OrderingPolicies::from_twin(&value).unwrap_err();

@@ -1,0 +1,147 @@
+//! A query that can run, and why one cannot.
+
+use super::package::Package;
+use super::policies::OrderingPolicies;
+use aws_lc_rs::digest::{SHA256, digest};
+use ironbrook_analytics::engine::{EngineError, Policies};
+use ironbrook_analytics::{Level, Options, Query};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// Longest text of a fault that is reported, in characters.
+const MESSAGE_LEN_MAX: usize = 512;
+
+/// A compiled query with what is told about it.
+#[derive(Debug, Clone)]
+pub(super) struct Program {
+    pub(super) query: Arc<Query>,
+    pub(super) policies: OrderingPolicies,
+    /// First digits of the SHA-256 of the text.
+    pub(super) digest: String,
+    /// The etag of the job, where it came as a package.
+    pub(super) etag: Option<String>,
+    /// What of it the original's module would refuse.
+    pub(super) note: Option<String>,
+}
+
+/// Why a query does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Fault {
+    /// From 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) line: Option<usize>,
+    /// In characters, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) column: Option<usize>,
+    pub(super) message: String,
+}
+
+impl Fault {
+    /// A fault that has no place in a text.
+    pub(super) fn new(message: impl std::fmt::Display) -> Self {
+        Self { line: None, column: None, message: shortened(&message.to_string()) }
+    }
+
+    /// What stopped a query.
+    pub(super) fn of_engine(error: &EngineError) -> Self {
+        match error {
+            EngineError::Evaluation { line, column, .. } => {
+                let message = format!(
+                    "{error}; the query has stopped and its inputs wait, mend it or set policies.onError to skip"
+                );
+                Self { line: Some(*line), column: Some(*column), message: shortened(&message) }
+            }
+            _ => Self::new(error),
+        }
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, "line {line}, column {column}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Program {
+    /// Compiles a job. What only the whole language has runs too, and is noted.
+    pub(super) fn compile(package: &Package) -> Result<Self, Fault> {
+        let at = |level| Query::compile(&package.query, &Options { level, ..Options::default() });
+        let (query, note) = match at(Level::Edge) {
+            Ok(query) => (query, None),
+            Err(limited) => {
+                let query = at(Level::Extended).map_err(|errors| {
+                    let error = errors.first();
+                    Fault { line: Some(error.line), column: Some(error.column), message: message(error) }
+                })?;
+                let first = limited.first();
+                let note = format!(
+                    "only this module runs it, not the original: line {}, column {}: {}",
+                    first.line, first.column, first.message
+                );
+                (query, Some(shortened(&note)))
+            }
+        };
+        Ok(Self {
+            query: Arc::new(query),
+            policies: package.policies,
+            digest: text_digest(&package.query),
+            etag: (!package.etag.is_empty()).then(|| package.etag.clone()),
+            note,
+        })
+    }
+
+    /// Settings for the engine.
+    pub(super) fn engine_policies(&self) -> Policies {
+        self.policies.to_engine()
+    }
+}
+
+/// The whole complaint but for its place.
+fn message(error: &ironbrook_analytics::QueryError) -> String {
+    let mut text = error.message.clone();
+    if !error.expected.is_empty() {
+        text += &format!("; expected {}", error.expected.join(", "));
+    }
+    if let Some(hint) = &error.hint {
+        text += &format!("; did you mean {hint}?");
+    }
+    shortened(&text)
+}
+
+/// The digest that reports name a text by.
+pub(super) fn text_digest(text: &str) -> String {
+    digest(&SHA256, text.as_bytes()).as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_LEN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compile(query: &str) -> Result<Program, Fault> {
+        Program::compile(&Package::new("job", "e", query))
+    }
+
+    #[test]
+    fn a_query_of_the_whole_language_runs_with_a_note() {
+        let plain = compile("SELECT a INTO o FROM i").unwrap();
+        assert_eq!((plain.note, plain.etag.as_deref(), plain.digest.len()), (None, Some("e"), 16));
+        let counts = vec!["COUNT(*)"; 15].join(", ");
+        let query = format!("SELECT {counts} INTO o FROM i GROUP BY TumblingWindow(second, 1)");
+        assert!(compile(&query).unwrap().note.unwrap().contains("line 1"));
+    }
+
+    #[test]
+    fn a_fault_has_line_column_and_cause() {
+        let fault = compile("SELECT a INTO o\nFROM i WERE a > 1").unwrap_err();
+        assert_eq!(fault.line, Some(2), "{fault}");
+        assert!(fault.column.is_some() && !fault.message.is_empty());
+        assert!(!fault.to_string().contains('\n'));
+    }
+}
