@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Identities that wait to be asked for.
 const WAITING_MAX: usize = 64;
+/// How many of the last learned are remembered: more than a deployment makes at once.
+const LATELY_MAX: usize = 128;
 
 struct Known {
     record: Arc<IdentityRecord>,
@@ -21,6 +23,9 @@ pub(super) struct Cache {
     /// When an identity was last asked for, of the last while only.
     asked: HashMap<Identity, Timestamp>,
     waiting: VecDeque<Identity>,
+    learned: u64,
+    /// The last that were learned, with their numbers.
+    lately: VecDeque<(Identity, u64)>,
 }
 
 impl Cache {
@@ -47,9 +52,22 @@ impl Cache {
         gone.map(|(identity, _)| identity.clone()).collect()
     }
 
-    /// Whether an identity was told at a time or later.
-    pub(super) fn is_told_since(&self, identity: &Identity, time: Timestamp) -> bool {
-        self.known.get(identity).is_some_and(|known| known.told >= Some(time))
+    /// How many identities were learned from others than the hub, ever.
+    pub(super) fn learned(&self) -> u64 {
+        self.learned
+    }
+
+    pub(super) fn note_learned(&mut self, identity: Identity) {
+        self.learned += 1;
+        self.lately.push_back((identity, self.learned));
+        if self.lately.len() > LATELY_MAX {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Whether an identity was learned after so many others were.
+    pub(super) fn is_learned_since(&self, identity: &Identity, before: u64) -> bool {
+        self.lately.iter().any(|(learned, number)| learned == identity && *number > before)
     }
 
     pub(super) fn is_stale(&self, identity: &Identity, now: Timestamp, after: Duration) -> bool {

@@ -16,7 +16,6 @@ use cache::Cache;
 use ironbrook_hub::seams::{Clock, Identities};
 use ironbrook_model::{
     AuthenticationType, DeviceId, Identity, IdentityRecord, IdentityStatus, Refusal, SharedAccessPolicy,
-    Timestamp,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -99,6 +98,7 @@ impl Scope {
             }
             self.ask_soon(&record.identity);
         }
+        self.cache().note_learned(record.identity.clone());
         Ok(self.apply(vec![record], Vec::new()).await?)
     }
 
@@ -165,7 +165,7 @@ impl Scope {
 
     /// Reads the whole scope; gives how many identities are in it.
     pub async fn read_all(&self) -> Result<usize, String> {
-        let began = self.0.clock.now();
+        let (began, learned) = (self.0.clock.now(), self.cache().learned());
         let (mut records, mut from) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let page = self.0.source.page(from.as_deref()).await?;
@@ -177,7 +177,7 @@ impl Scope {
             if from.is_none() {
                 let count = records.len();
                 let gone = self.cache().missing(&records, began);
-                self.drop_older(&mut records, began);
+                self.drop_older(&mut records, learned);
                 self.apply(records, gone).await.map_err(|error| error.to_string())?;
                 return Ok(count);
             }
@@ -186,7 +186,7 @@ impl Scope {
     }
 
     async fn ask(&self, identity: &Identity) -> Result<(), String> {
-        let began = self.0.clock.now();
+        let began = self.cache().learned();
         let mut page = self.0.source.one(identity).await?;
         let gone = match page.records.iter().any(|record| record.identity == *identity) {
             true => Vec::new(),
@@ -198,9 +198,9 @@ impl Scope {
     }
 
     /// Leaves out what was learned while a reading was under way: the reading may be from before.
-    fn drop_older(&self, records: &mut Vec<IdentityRecord>, began: Timestamp) {
+    fn drop_older(&self, records: &mut Vec<IdentityRecord>, began: u64) {
         let cache = self.cache();
-        records.retain(|record| !cache.is_told_since(&record.identity, began));
+        records.retain(|record| !cache.is_learned_since(&record.identity, began));
     }
 
     async fn ask_waiting(&self) {

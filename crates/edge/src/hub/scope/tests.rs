@@ -162,3 +162,19 @@ async fn a_module_made_just_now_is_known_at_once_and_its_device_without_the_hub(
     assert_eq!(take(&world.changed), ["e/m", "e/m"]);
     assert!(world.scope.policy("iothubowner").await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_key_set_just_now_holds_against_what_was_read_before() {
+    let world = World::new().await;
+    world.source.set(Some(&[module("m", "made by the hub")]));
+    world.scope.read_all().await.unwrap();
+    world.scope.learn(module("m", "set here")).await.unwrap();
+    assert_eq!(world.scope.find(&id("m")).await.unwrap().as_deref(), Some(&module("m", "set here")));
+    // A reading that began before must not bring the old key back; one that begins later tells the truth.
+    let (before, mut old) = (world.scope.cache().learned() - 1, vec![module("m", "made by the hub")]);
+    world.scope.drop_older(&mut old, before);
+    assert_eq!(old, []);
+    world.source.set(Some(&[module("m", "set here")]));
+    world.scope.read_all().await.unwrap();
+    assert_eq!(world.scope.find(&id("m")).await.unwrap().as_deref(), Some(&module("m", "set here")));
+}

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long `$edgeHub` waits between attempts while the hub is away: it alone tries.
 const PROBE: RetryPolicy =
-    RetryPolicy { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
+    RetryPolicy { first: Duration::from_millis(200), longest: Duration::from_secs(5) };
 
 /// Bounds of the connections to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
