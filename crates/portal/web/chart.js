@@ -86,7 +86,13 @@ export const clock = (t) => new Date(t).toISOString().slice(11, 19);
  * before `now`. Gives a function from a horizontal position to the alert beside it.
  */
 export const draw = (container, { series, alerts }, now, spanMs) => {
-  if (series.length === 0) return () => undefined;
+  if (series.length === 0) {
+    const empty = document.createElement("p");
+    empty.className = "empty";
+    empty.textContent = "Nothing to draw: no chosen series has a point in this time.";
+    container.replaceChildren(empty);
+    return () => undefined;
+  }
   const width = container.clientWidth || 800;
   const scale = scales(series, now, spanMs, width);
   const last = alerts.at(-1);
@@ -98,7 +104,7 @@ export const draw = (container, { series, alerts }, now, spanMs) => {
     for (const part of segments(points)) {
       const d = part.map((p, i) => `${i ? "L" : "M"}${scale.x(p[0]).toFixed(1)} ${scale.y(p[1]).toFixed(1)}`).join("");
       // A part of one point is a dot: a zero-length line with round caps.
-      svg.append(element("path", { d: part.length === 1 ? `${d}l0 0` : d, stroke: colour, "stroke-linecap": "round", "data-series": name }));
+      svg.append(element("path", { d: part.length === 1 ? `${d}l0 0` : d, style: `stroke: ${colour}`, "stroke-linecap": "round", "data-series": name }));
     }
   }
   container.replaceChildren(svg);

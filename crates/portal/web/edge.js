@@ -2,7 +2,7 @@
 
 import { element, keep, setData, setText } from "/dom.js";
 
-const COLUMNS = ["Name", "Status", "Description", "Config"];
+const COLUMNS = ["NAME", "STATUS", "DESCRIPTION", "CONFIG"];
 const moment = (text) => text.slice(0, 19).replace("T", " ");
 
 const makeDevice = ({ device }) => {

@@ -6,8 +6,8 @@ const POINTS_MAX = 5000;
 const ALERTS_MAX = 500;
 /** So many are drawn unless somebody chooses otherwise: the busiest. */
 const DRAWN_BY_DEFAULT = 6;
-// Colours that stay apart for the colour-blind (Okabe and Ito).
-const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+/** Colours there are: `--series-0` and on, in the style sheet. */
+const COLOURS = 6;
 
 /** `device`, or `device/module`. */
 export const nameOf = ({ device, module }) => (module ? `${device}/${module}` : device);
@@ -32,7 +32,7 @@ export class Chosen {
     for (const { device, module, points } of series) {
       const name = nameOf({ device, module });
       if (!this.#series.has(name)) {
-        const colour = COLOURS[this.#series.size % COLOURS.length];
+        const colour = `var(--series-${this.#series.size % COLOURS})`;
         this.#series.set(name, { name, device, colour, points: [] });
       }
       const kept = this.#series.get(name).points;
