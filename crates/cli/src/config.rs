@@ -43,6 +43,8 @@ pub struct Config {
     pub log: Log,
     /// Where telemetry is stored.
     pub storage: Storage,
+    /// The edge device.
+    pub edge: Edge,
 }
 
 /// The hub.
@@ -187,6 +189,76 @@ impl Default for Storage {
     }
 }
 
+/// The edge device: `dev` starts one beside the hub, `edge run` one alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Edge {
+    /// Whether `dev` starts one.
+    pub enabled: bool,
+    /// Its device id in `dev`.
+    pub device: String,
+    /// The name modules and devices below it connect to; its server certificate carries it.
+    pub gateway_host: String,
+    /// Other names and addresses its server certificate carries.
+    pub hosts: Vec<String>,
+    /// Where its hub listens.
+    pub listen: EdgeListen,
+    /// What runs modules of other images than the built-in ones. A deployment can start nothing that is not named here.
+    pub images: Vec<EdgeImage>,
+}
+
+/// Where the edge hub listens; each port serves MQTT, AMQP, HTTPS and WebSocket alike.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EdgeListen {
+    /// MQTT over TLS.
+    pub mqtt: SocketAddr,
+    /// HTTPS and WebSocket.
+    pub https: SocketAddr,
+    /// HTTPS where the port above may not be bound.
+    pub https_fallback: SocketAddr,
+    /// AMQP over TLS.
+    pub amqp: SocketAddr,
+}
+
+/// A command that stands for an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeImage {
+    /// The end of the image's repository, without tag: `filter` stands for `registry.example/team/filter:1.2`.
+    pub repository: String,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Where it starts; the module's own state folder where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_directory: Option<PathBuf>,
+    /// Whether a deployment may append arguments (`Entrypoint`, `Cmd` of createOptions). Say yes only if no argument can make the
+    /// program run what it is told.
+    #[serde(default)]
+    pub arguments: bool,
+}
+
+impl Default for Edge {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            device: "edge-1".into(),
+            gateway_host: "127.0.0.2".into(),
+            hosts: Vec::new(),
+            listen: EdgeListen::default(),
+            images: Vec::new(),
+        }
+    }
+}
+
+impl Default for EdgeListen {
+    fn default() -> Self {
+        // A second loopback address: many stock clients know no other ports, and the hub has them on the first.
+        let at = |port| SocketAddr::from(([127, 0, 0, 2], port));
+        Self { mqtt: at(8883), https: at(443), https_fallback: at(8443), amqp: at(5671) }
+    }
+}
+
 impl Config {
     /// Loads file and environment. Without `file`, `ironbrook.toml` is read if it is there.
     pub fn load(file: Option<&Path>) -> Result<Self, Error> {
@@ -224,7 +296,7 @@ impl Config {
 
     /// Values that would be taken and then lose messages or serve nobody.
     fn check(&self) -> Result<(), String> {
-        let Self { hub, log, .. } = self;
+        let Self { hub, log, edge, .. } = self;
         let named = !hub.name.is_empty() && hub.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let host = |host: &String| {
             !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:".contains(&b))
@@ -237,6 +309,12 @@ impl Config {
             (!hub.hosts.is_empty(), "hub.hosts: at least one; the first stands in connection strings"),
             (hub.hosts.iter().all(host), "hub.hosts: host names and addresses only, without ports"),
             ((1..=32).contains(&hub.partitions), "hub.partitions: 1 to 32"),
+            (host(&edge.gateway_host), "edge.gateway_host: one host name or address, without a port"),
+            (edge.hosts.iter().all(host), "edge.hosts: host names and addresses only, without ports"),
+            (
+                edge.images.iter().all(|image| !image.repository.is_empty() && !image.command.is_empty()),
+                "edge.images: each needs a repository and a command",
+            ),
             (log.retention_days > 0, "log.retention_days: at least 1"),
             (log.retention_bytes > 0, "log.retention_bytes: at least 1; 0 would keep no message"),
             (log.segment_bytes > 0, "log.segment_bytes: at least 1"),
@@ -264,20 +342,23 @@ fn with_place(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}, column {column}: {}", error.message())
 }
 
-/// Sets `section__key`; a value that reads as TOML is one, anything else is text.
+/// Sets `section__key`, or `section__section__key`; a value that reads as TOML is one, anything else is text.
 fn set(table: &mut toml::Table, path: &str, value: &str) -> Result<(), String> {
     let (section, key) = path.split_once("__").ok_or("the name has the form IRONBROOK__SECTION__KEY")?;
+    let toml::Value::Table(inner) =
+        table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()))
+    else {
+        return Err(format!("{section} is not a section"));
+    };
+    if key.contains("__") {
+        return set(inner, key, value);
+    }
     let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
         .ok()
         .and_then(|mut t| t.remove("v"))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    match table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new())) {
-        toml::Value::Table(inner) => {
-            inner.insert(key.to_owned(), value);
-            Ok(())
-        }
-        _ => Err(format!("{section} is not a section")),
-    }
+    inner.insert(key.to_owned(), value);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -344,6 +425,23 @@ mod tests {
         let config = Config::parse("[hub]\npartitions = 8\n", "f", environment.into_iter()).unwrap();
         assert_eq!(config.hub.partitions, 2);
         assert_eq!(config.listen.mqtt.port(), 18883);
+    }
+
+    #[test]
+    fn environment_reaches_sections_in_sections() {
+        let environment = [("IRONBROOK__EDGE__LISTEN__MQTT".to_owned(), "127.0.0.2:28883".to_owned())];
+        let config = Config::parse("", "f", environment.into_iter()).unwrap();
+        assert_eq!(config.edge.listen.mqtt.port(), 28883);
+    }
+
+    #[test]
+    fn an_image_needs_a_command() {
+        let text = "[[edge.images]]\nrepository = 'filter'\ncommand = ['python3', 'filter.py']\n";
+        let config = Config::parse(text, "f", no_environment()).unwrap();
+        assert_eq!(config.edge.images[0].command, ["python3", "filter.py"]);
+        let text = text.replace("['python3', 'filter.py']", "[]");
+        let error = Config::parse(&text, "f", no_environment()).unwrap_err().to_string();
+        assert!(error.contains("edge.images"), "{error}");
     }
 
     #[test]

@@ -6,22 +6,42 @@
 mod commands;
 mod config;
 mod dev;
+mod edge_device;
 mod logging;
+mod signals;
 
 use clap::Parser as _;
 use commands::{Cli, Command};
+use ironbrook_edge::runtime::process::{EXEC_COMMAND, exec_bound};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// What a shell returns where a program cannot be run.
+const CANNOT_RUN: u8 = 127;
+
 fn main() -> ExitCode {
+    // Before anything else: these arguments are another program's, not ours to read.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == EXEC_COMMAND) {
+        return become_module(arguments);
+    }
     let cli = Cli::parse();
     logging::init(&cli.global);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = match cli.command {
+        // Small programs, and many may run at once.
+        Command::Module(_) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),
     };
     let result = runtime.block_on(async move {
         match cli.command {
             Command::Dev(args) => dev::run(args, &cli.global).await,
+            Command::Edge(args) => commands::edge::run(args, &cli.global).await,
+            Command::Sql(args) => commands::sql::run(args, &cli.global).await,
+            Command::Module(args) => commands::module::run(args).await,
             Command::Device(args) => commands::device::run(args, &cli.global).await,
             Command::Messages(args) => commands::messages::run(args, &cli.global).await,
             Command::Blobs(args) => commands::blobs::run(args, &cli.global).await,
@@ -34,6 +54,18 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    }
+}
+
+/// Becomes a module that cannot outlive the edge runtime, or watches over modules.
+#[allow(clippy::print_stderr, reason = "goes to the module's log")]
+fn become_module(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match exec_bound(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(CANNOT_RUN)
+        }
     }
 }
 

@@ -13,7 +13,7 @@ const CONNECTION_FILE: &str = "connection.json";
 /// How a command finds the hub.
 #[derive(Debug, Clone, Args)]
 pub struct Where {
-    /// Connection string of the device, the events endpoint or the storage account; else the data folder tells.
+    /// Connection string of the device, the service, the events endpoint or the storage account; else the data folder tells.
     #[arg(long, env = "IRONBROOK_CONNECTION_STRING", hide_env_values = true, value_name = "TEXT")]
     pub connection_string: Option<String>,
     /// Data folder of an `ironbrook dev` on this machine.
@@ -27,6 +27,7 @@ pub struct Where {
 /// What `ironbrook dev` says of itself; unknown members are for others.
 #[derive(Debug, Deserialize)]
 pub struct Connection {
+    hub_connection_string: String,
     device_connection_strings: BTreeMap<String, String>,
     events_connection_string: String,
     blob_connection_string: String,
@@ -83,6 +84,11 @@ impl Where {
     /// A device of the hub; `None` takes the only one.
     pub fn device(&self, device: Option<&str>) -> anyhow::Result<Target> {
         self.find("mqtt", |connection| connection.device(device).map(str::to_owned))
+    }
+
+    /// The service side of the hub.
+    pub fn service(&self) -> anyhow::Result<Target> {
+        self.find("https", |connection| Ok(connection.hub_connection_string.clone()))
     }
 
     /// The events endpoint.

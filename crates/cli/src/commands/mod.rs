@@ -4,12 +4,15 @@ pub mod blobs;
 pub mod config;
 pub mod connection;
 pub mod device;
+pub mod edge;
 pub mod messages;
+pub mod module;
 pub mod plot;
+pub mod sql;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// A self-hosted Industrial IoT platform, wire-compatible with Azure IoT Hub.
+/// A self-hosted Industrial IoT platform, compatible with Azure IoT Hub, Azure IoT Edge and Azure Stream Analytics.
 #[derive(Debug, Parser)]
 #[command(name = "ironbrook", version, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
@@ -49,6 +52,12 @@ pub enum OutputFormat {
 pub enum Command {
     /// Run a whole hub on this machine: registry, doors, storage account, a simulated sensor and a web page.
     Dev(Box<crate::dev::Args>),
+    /// Run an edge device, set its modules, list them.
+    Edge(edge::Args),
+    /// Stream Analytics queries.
+    Sql(sql::Args),
+    /// Run a built-in module, as the edge runtime starts it.
+    Module(module::Args),
     /// Run a simulated device.
     Device(device::Args),
     /// Read telemetry from the events endpoint.

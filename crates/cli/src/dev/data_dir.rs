@@ -10,7 +10,7 @@ const LOCK_FILE: &str = "ironbrook.lock";
 /// The file other commands find the running hub by.
 const CONNECTION_FILE: &str = "connection.json";
 /// What is kept in the folder beside our lock, with the parts of unfinished writes; the first is the stores' own lock.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     ".lock",
     "account",
     "ca",
@@ -18,6 +18,7 @@ const OWN: [&str; 11] = [
     "checkpoints.new",
     "connection.json",
     "connection.part",
+    "edge",
     "hub.json",
     "hub.json.part",
     "log",

@@ -20,18 +20,8 @@ pub struct Ports {
 impl Ports {
     /// Looks whether the usual HTTPS port may be bound.
     pub fn choose(listen: &Listen) -> Self {
-        let mut notes = Vec::new();
-        let mut https = listen.https;
-        if TcpListener::bind(https).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
-            https = listen.https_fallback;
-            notes.push(format!(
-                "port {} needs a right this process has not: HTTPS and WebSocket are on {}; for SDKs that know no other port run \
-                 'sudo sysctl net.ipv4.ip_unprivileged_port_start={}'",
-                listen.https.port(),
-                https.port(),
-                listen.https.port()
-            ));
-        }
+        let (https, note) = https_port(listen.https, listen.https_fallback);
+        let notes = note.into_iter().collect();
         Self { listen: listen.clone(), https, notes }
     }
 
@@ -103,6 +93,20 @@ impl Ports {
         ready.notes.extend(notes);
         ready
     }
+}
+
+/// The usual HTTPS port if it may be bound, else the other with a note for people.
+pub fn https_port(usual: SocketAddr, fallback: SocketAddr) -> (SocketAddr, Option<String>) {
+    if !TcpListener::bind(usual).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied) {
+        return (usual, None);
+    }
+    let note = format!(
+        "port {} needs a right this process has not: HTTPS and WebSocket are on {fallback}; for SDKs that know no other port run \
+         'sudo sysctl net.ipv4.ip_unprivileged_port_start={}'",
+        usual.port(),
+        usual.port()
+    );
+    (fallback, Some(note))
 }
 
 /// Free ports in place of port 0, since they stand in connection strings before they are opened.

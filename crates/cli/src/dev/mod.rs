@@ -1,16 +1,18 @@
 //! `ironbrook dev`: a whole hub on this machine.
 
 mod certificates;
-mod data_dir;
-mod descriptors;
-mod health;
+pub(crate) mod data_dir;
+pub(crate) mod descriptors;
+mod edge;
+pub(crate) mod health;
 mod hub;
-mod listen;
+pub(crate) mod listen;
 mod ready;
 mod sensor;
 
 use crate::commands::{Global, OutputFormat};
 use crate::config::{self, Config, Profile};
+use crate::signals::Signals;
 use anyhow::{Context as _, bail};
 use certificates::Certificates;
 use clap::Subcommand;
@@ -25,9 +27,11 @@ use prometheus_client::registry::Registry as Metrics;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// The container `sql publish` stores packages in.
+const EDGE_JOBS: &str = "edge-jobs";
 
 /// Run a whole hub on this machine.
 #[derive(Debug, clap::Args)]
@@ -52,6 +56,9 @@ pub struct Args {
     /// Start no simulated thermistor.
     #[arg(long)]
     no_thermistor: bool,
+    /// Start no edge device.
+    #[arg(long)]
+    no_edge: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +81,7 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
         config.hub.profile = profile;
     }
     config.thermistor.enabled &= !args.no_thermistor;
+    config.edge.enabled &= !args.no_edge;
     config.listen = listen::with_free_ports(&config.listen);
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     // Before anything is opened, so that no signal is missed.
@@ -88,25 +96,6 @@ fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
     SeedFile::parse(&text).with_context(|| path.display().to_string())
 }
 
-/// SIGINT and SIGTERM, as often as they come.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.terminate.recv() => "SIGTERM",
-        }
-    }
-}
-
 async fn serve(
     config: &Config,
     seed: Option<&SeedFile>,
@@ -119,8 +108,10 @@ async fn serve(
     let hosts = certificates::subject_names(&config.hub.hosts);
     let certificates = Certificates::open(&data.path().join("ca"), hosts.clone())?;
     let settings = hub::settings(config, hosts)?;
-    let cloud = Cloud::open(storage, Arc::new(SystemClock), settings, seed, &mut metrics).await?;
+    let cloud = Cloud::open(storage.clone(), Arc::new(SystemClock), settings, seed, &mut metrics).await?;
     sensor::ensure_device(cloud.registry(), &config.thermistor).await?;
+    edge::ensure_device(cloud.registry(), config).await?;
+    cloud.account().ensure_container(EDGE_JOBS).await?;
 
     let doors = ironbrook_gateway::Metrics::new(&mut metrics);
     let health = health::router(Arc::new(metrics), probe(&cloud));
@@ -142,7 +133,11 @@ async fn serve(
     let router = portal.router().merge(health);
     let listeners = ports.listeners(&tls, &main, &only_http(cloud.account().router()), &only_http(router));
     let gateway = Gateway::bind(listeners)?.with_max_connections(descriptors::connections_max());
-    let ready = ports.complete(ready);
+    let edge = edge::open(config, &ready, ports.https, storage, data).await?;
+    let mut ready = ports.complete(ready);
+    if let Some(edge) = &edge {
+        ready.add_edge(edge);
+    }
 
     let (doors_stop, hub_stop) = (CancellationToken::new(), CancellationToken::new());
     let tasks = TaskTracker::new();
@@ -152,6 +147,8 @@ async fn serve(
     tasks.spawn(portal.run());
     sensor::start(config, &ready, &cancel_portal, &tasks)?;
     data.write_connection(&ready)?;
+    let edge_stop = CancellationToken::new();
+    let edge_run = edge.map(|edge| tokio::spawn(edge.run(edge_stop.clone())));
     announce(&ready, global)?;
 
     let outcome = tokio::select! {
@@ -162,6 +159,14 @@ async fn serve(
         ended = &mut hub_run => Some(ended),
     };
     cancel_portal.cancel();
+    // The edge device first: what its modules said last still finds its way.
+    edge_stop.cancel();
+    if let Some(edge) = edge_run {
+        tokio::select! {
+            ended = edge => ended??,
+            signal = stop.next() => bail!("{signal} a second time: stopped at once; what was acknowledged is on disk"),
+        }
+    }
     doors_stop.cancel();
     tokio::select! {
         result = served => result?,

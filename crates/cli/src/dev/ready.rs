@@ -1,5 +1,6 @@
 //! What `dev` says when it is ready: for people a screen, for programs one line of JSON.
 
+use crate::edge_device::EdgeDevice;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -52,6 +53,20 @@ pub struct FirstToken {
 }
 
 impl Ready {
+    /// Adds what there is to know of the edge device.
+    pub fn add_edge(&mut self, edge: &EdgeDevice) {
+        for (purpose, addresses) in &edge.listeners {
+            let purpose = match *purpose {
+                "mqtt" => "edge_mqtt",
+                "https" => "edge_https",
+                "amqp" => "edge_amqp",
+                other => other,
+            };
+            self.listeners.insert(purpose, addresses.clone());
+        }
+        self.notes.extend(edge.notes.iter().cloned());
+    }
+
     /// The screen for people.
     pub fn screen(&self) -> String {
         let mut out = String::from("\nironbrook is ready\n\n");

@@ -2,11 +2,14 @@
 
 use crate::commands::connection::Target;
 use anyhow::{Context as _, bail};
+use http::Method;
 use ironbrook_model::ConnectionString;
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::azure::{AzureConfigKey, MicrosoftAzure, MicrosoftAzureBuilder};
 use object_store::path::Path;
+use object_store::signer::Signer as _;
 use object_store::{Certificate, ClientOptions, ObjectStore};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Account and key every storage emulator has (Azure docs, "Use the Azurite emulator").
 const EMULATOR_ACCOUNT: &str = "devstoreaccount1";
@@ -16,6 +19,24 @@ const EMULATOR_ENDPOINT: &str = "http://127.0.0.1:10000/devstoreaccount1";
 
 /// Opens a container.
 pub fn open(target: &Target, container: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {
+    Ok(Arc::new(azure(target, container)?))
+}
+
+/// Stores a blob and gives a URL that reads it for a while.
+pub async fn publish(
+    target: &Target,
+    container: &str,
+    path: &Path,
+    content: Vec<u8>,
+    good_for: Duration,
+) -> anyhow::Result<String> {
+    let store = azure(target, container)?;
+    store.put(path, content.into()).await.with_context(|| format!("container {container}"))?;
+    let url = store.signed_url(Method::GET, path, good_for).await;
+    Ok(url.context("a URL can be signed only with the account's key")?.to_string())
+}
+
+fn azure(target: &Target, container: &str) -> anyhow::Result<MicrosoftAzure> {
     let parts = ConnectionString::parse(&target.connection_string)?;
     let emulator = parts.get("UseDevelopmentStorage").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     let account = if emulator { EMULATOR_ACCOUNT } else { parts.get("AccountName").unwrap_or_default() };
@@ -33,7 +54,7 @@ pub fn open(target: &Target, container: &str) -> anyhow::Result<Arc<dyn ObjectSt
             bail!("the storage connection string has neither AccountKey nor SharedAccessSignature")
         }
     };
-    Ok(Arc::new(builder.build().context("the storage connection string cannot be used")?))
+    builder.build().context("the storage connection string cannot be used")
 }
 
 fn endpoint(parts: &ConnectionString, account: &str, emulator: bool) -> anyhow::Result<String> {

@@ -1,0 +1,113 @@
+//! `ironbrook sql`: Stream Analytics queries.
+
+use super::Global;
+use super::blobs::store;
+use super::connection::Where;
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use ironbrook_analytics::{Level, Options, Query};
+use ironbrook_hub::seams::{Clock as _, SystemClock};
+use ironbrook_modules::stream_analytics::Package;
+use object_store::path::Path as BlobPath;
+use serde_json::json;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The container packages go to; `dev` makes it.
+const CONTAINER: &str = "edge-jobs";
+/// How long the URL in the module twin is good, as the original's: three years.
+const URL_DAYS: u64 = 3 * 365;
+/// Image of the module that runs a package.
+const IMAGE: &str = "mcr.microsoft.com/azure-stream-analytics/azureiotedge:1.0.14-linux-amd64";
+
+/// Options of `ironbrook sql`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Store a query as a package for the Stream Analytics module, and print the module twin that names it.
+    Publish(PublishArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct PublishArgs {
+    #[command(flatten)]
+    at: Where,
+    /// The job's name, usually also the module's.
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// Container of the storage account; it must exist.
+    #[arg(long, default_value = CONTAINER, value_name = "CONTAINER")]
+    container: String,
+    /// Days the package's URL is good.
+    #[arg(long, default_value_t = URL_DAYS, value_name = "N")]
+    days: u64,
+    /// The query; `-` is standard input.
+    file: PathBuf,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
+    match args.command {
+        Command::Publish(args) => publish(args).await,
+    }
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "what the command is asked for")]
+async fn publish(args: PublishArgs) -> anyhow::Result<()> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if args.name.is_empty() || !args.name.chars().all(plain) {
+        bail!("--name: letters, digits, hyphens and underscores only; it is part of the package's address");
+    }
+    let query = match args.file.as_os_str().as_encoded_bytes() {
+        b"-" => std::io::read_to_string(std::io::stdin()).context("standard input")?,
+        _ => std::fs::read_to_string(&args.file).with_context(|| args.file.display().to_string())?,
+    };
+    check(&query, &args)?;
+    let etag = uuid::Uuid::new_v4().to_string();
+    let package = Package::new(&args.name, &etag, &query);
+    let path = BlobPath::from(format!("EdgeJobs/{etag}/{}.json", args.name));
+    let target = args.at.blobs()?;
+    let url = store::publish(
+        &target,
+        &args.container,
+        &path,
+        package.to_json(),
+        Duration::from_secs(args.days.saturating_mul(24 * 3600)),
+    )
+    .await?;
+    let twin = json!({ "properties.desired": {
+        "ASAJobInfo": url,
+        "ASAJobResourceId": format!("/subscriptions/local/resourceGroups/local/providers/Microsoft.StreamAnalytics/streamingjobs/{}", args.name),
+        "ASAJobEtag": etag,
+        "PublishTimeStamp": SystemClock.now().to_string(),
+    }});
+    println!("{}", serde_json::to_string_pretty(&json!({ &args.name: twin }))?);
+    eprintln!(
+        "stored {path} in {}; in the deployment give module {} the image {IMAGE}",
+        args.container, args.name
+    );
+    Ok(())
+}
+
+/// Refuses a query that cannot run, and tells of one that only this product's module can run.
+#[allow(clippy::print_stderr, reason = "what people should know of their query")]
+fn check(query: &str, args: &PublishArgs) -> anyhow::Result<()> {
+    let file = args.file.display();
+    let at = |level| Options { level, ..Options::default() };
+    let Err(errors) = Query::compile(query, &at(Level::Edge)) else { return Ok(()) };
+    if Query::compile(query, &at(Level::Extended)).is_ok() {
+        for error in errors.iter() {
+            eprintln!("{file}: only ironbrook's module runs this: {error}");
+        }
+        return Ok(());
+    }
+    for error in errors.iter() {
+        eprintln!("{file}: {error}");
+    }
+    bail!("{file} is no query that can run; nothing was stored")
+}
