@@ -90,7 +90,8 @@ impl Scope {
     /// Takes in an identity that is known before the hub told of it, e.g. a module made just now. Of one that is known already
     /// with this key the hub's word stands; with other keys it was read before this key was set, and is asked for again.
     pub async fn learn(&self, record: IdentityRecord) -> Result<(), Refusal> {
-        if let Some(known) = self.cache().get(&record.identity)
+        let known = self.cache().get(&record.identity);
+        if let Some(known) = known
             && known.generation_id == record.generation_id
         {
             if shares_key(&known, &record) {

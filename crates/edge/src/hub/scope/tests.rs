@@ -165,8 +165,9 @@ async fn a_module_made_just_now_is_known_at_once_and_its_device_without_the_hub(
 
 #[tokio::test]
 async fn a_key_set_just_now_holds_against_what_was_read_before() {
-    let world = World::new().await;
-    world.source.set(Some(&[module("m", "made by the hub")]));
+    let source = Arc::new(Source::default());
+    let world = world(Memory::new(), source.clone()).await;
+    source.set(Some(&[module("m", "made by the hub")]));
     world.scope.read_all().await.unwrap();
     world.scope.learn(module("m", "set here")).await.unwrap();
     assert_eq!(world.scope.find(&id("m")).await.unwrap().as_deref(), Some(&module("m", "set here")));
@@ -174,7 +175,7 @@ async fn a_key_set_just_now_holds_against_what_was_read_before() {
     let (before, mut old) = (world.scope.cache().learned() - 1, vec![module("m", "made by the hub")]);
     world.scope.drop_older(&mut old, before);
     assert_eq!(old, []);
-    world.source.set(Some(&[module("m", "set here")]));
+    source.set(Some(&[module("m", "newer at the hub")]));
     world.scope.read_all().await.unwrap();
-    assert_eq!(world.scope.find(&id("m")).await.unwrap().as_deref(), Some(&module("m", "set here")));
+    assert_eq!(world.scope.find(&id("m")).await.unwrap().as_deref(), Some(&module("m", "newer at the hub")));
 }
