@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import pathlib
@@ -17,13 +18,12 @@ READY_WITHIN = 60
 STOPPED_WITHIN = 30
 
 
-class Dev:
-    """A hub with its data folder. Ports are the standard ones: run it in a network namespace of its own."""
+class Program:
+    """A command of the binary that runs until it is stopped and says in a line of JSON when it is ready."""
 
-    def __init__(self, folder, *arguments):
-        self.folder = pathlib.Path(folder)
-        self.arguments = arguments
-        self.log_path = self.folder / "log.txt"
+    def __init__(self, folder, *command, log="log.txt"):
+        self.command = [str(word) for word in command]
+        self.log_path = pathlib.Path(folder) / log
         self.process = None
         self.ready = None
 
@@ -32,8 +32,8 @@ class Dev:
         binary = os.environ.get("IRONBROOK_BIN")
         if not binary:
             raise RuntimeError("IRONBROOK_BIN is not set: run `cargo xtask test`, or set it to the binary's path")
-        command = [binary, "dev", "--data-dir", str(self.folder / "data"), "--output", "json", *self.arguments]
         with open(self.log_path, "ab") as log:
+            command = [binary, *self.command, "--output", "json"]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         lines = queue.Queue()
         threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
@@ -42,8 +42,13 @@ class Dev:
             self.ready = json.loads(line)
         except (queue.Empty, ValueError):
             self.kill()
-            raise RuntimeError("`ironbrook dev` was not ready:\n" + self.log()) from None
+            raise RuntimeError(f"`{self}` was not ready:\n{self.log()}") from None
         return self.ready
+
+    def __str__(self):
+        # Without options: one of them may be a connection string.
+        words = itertools.takewhile(lambda word: not word.startswith("-"), self.command)
+        return " ".join(["ironbrook", *words])
 
     def stop(self):
         """As Ctrl-C does."""
@@ -51,7 +56,7 @@ class Dev:
         status = self.process.wait(STOPPED_WITHIN)
         self.process.stdout.close()
         if status:
-            raise RuntimeError("`ironbrook dev` ended with %d:\n%s" % (status, self.log()[-4000:]))
+            raise RuntimeError(f"`{self}` ended with {status}:\n{self.log()[-4000:]}")
 
     def kill(self):
         """As a power cut does, as far as one process is concerned."""
@@ -62,6 +67,14 @@ class Dev:
     def log(self, after=0):
         """Its log from a position on."""
         return self.log_path.read_text(errors="replace")[after:]
+
+
+class Dev(Program):
+    """A hub with its data folder. Ports are the standard ones: run it in a network namespace of its own."""
+
+    def __init__(self, folder, *arguments):
+        self.data_dir = pathlib.Path(folder) / "data"
+        super().__init__(folder, "dev", "--data-dir", self.data_dir, *arguments)
 
 
 def environment(ready):

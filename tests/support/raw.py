@@ -25,18 +25,21 @@ class Client(mqtt.Client):
             self.happened.put(("closed", -1))
 
 
-class Raw:
-    """One connection. Events arrive in order in `happened`: ("connack", code), ("puback", id), ("closed", code)."""
+class Connection:
+    """One connection. Events arrive in order in `happened`: ("connack", code), ("suback", id), ("puback", id), ("closed", code)."""
 
-    def __init__(self, ready, device, password, ca_file=None, host="localhost"):
+    def __init__(self, host, client_id, username, password, context, on_message=None):
         self.happened = queue.Queue()
-        hub = ironbrook.parse(ready["hub_connection_string"])["HostName"]
-        self.client = Client(self.happened, device, clean_session=False, protocol=mqtt.MQTTv311, reconnect_on_failure=False)
-        self.client.username_pw_set(f"{hub}/{device}/?api-version={API_VERSION}", password)
-        self.client.tls_set_context(ssl.create_default_context(cafile=ca_file or ready["ca_file"]))
+        self.client = Client(self.happened, client_id, clean_session=False, protocol=mqtt.MQTTv311, reconnect_on_failure=False)
+        self.client.username_pw_set(username, password)
+        self.client.tls_set_context(context)
         self.client.on_connect = lambda _c, _u, _f, code: self.happened.put(("connack", code))
+        self.client.on_subscribe = lambda _c, _u, mid, _codes: self.happened.put(("suback", mid))
         self.client.on_publish = lambda _c, _u, mid: self.happened.put(("puback", mid))
         self.client.on_disconnect = lambda _c, _u, code: self.happened.put(("closed", code))
+        if on_message:
+            # A message is acknowledged when this returns.
+            self.client.on_message = lambda _c, _u, message: on_message(message)
         self.client.connect(host, 8883, keepalive=60)
         self.client.loop_start()
 
@@ -51,6 +54,15 @@ class Raw:
     def close(self):
         self.client.disconnect()
         self.client.loop_stop()
+
+
+class Raw(Connection):
+    """A device with a token of the caller's choice."""
+
+    def __init__(self, ready, device, password, ca_file=None, host="localhost"):
+        hub = ironbrook.parse(ready["hub_connection_string"])["HostName"]
+        context = ssl.create_default_context(cafile=ca_file or ready["ca_file"])
+        super().__init__(host, device, f"{hub}/{device}/?api-version={API_VERSION}", password, context)
 
 
 def own_token(ready, connection_string, expiry=None, key=None):

@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: measurements by name.
 
+mod edge;
+
 use crate::{command, paths};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,11 +16,18 @@ struct Bench {
     run: fn() -> Result<()>,
 }
 
-const BENCHES: &[Bench] = &[Bench {
-    name: "rest",
-    what: "time to ready at the second start, and memory after ten seconds at rest",
-    run: rest,
-}];
+const BENCHES: &[Bench] = &[
+    Bench {
+        name: "rest",
+        what: "time to ready at the second start, and memory after ten seconds at rest",
+        run: rest,
+    },
+    Bench {
+        name: "edge",
+        what: "an edge device with sensor and stream query: time to the first message, memory, CPU",
+        run: edge::run,
+    },
+];
 
 /// A release build from nothing.
 const BUILD_LIMIT: Duration = Duration::from_secs(3600);
@@ -40,72 +49,78 @@ pub fn run(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn rest() -> Result<()> {
+/// Builds the binary as it is released.
+fn build() -> Result<()> {
     let build = &mut command::cargo();
-    command::run(build.args(["build", "--release", "--package", "ironbrook-cli"]), BUILD_LIMIT)?;
+    command::run(build.args(["build", "--release", "--package", "ironbrook-cli"]), BUILD_LIMIT)
+}
+
+fn rest() -> Result<()> {
+    build()?;
     let binary = paths::binary("release")?;
     let folder = paths::cache()?.join(format!("bench-rest-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let (first, mut hub) = start(&binary, &folder)?;
+    let start = || {
+        let mut hub = command::isolated(&binary);
+        hub.args(["dev", "--output", "json", "--data-dir"]).arg(folder.join("data"));
+        Program::start(&mut hub, &folder.join("bench.log"))
+    };
+    let mut hub = start()?;
+    let first = hub.ready_after;
     hub.stop()?;
-    let (second, mut hub) = start(&binary, &folder)?;
+    hub = start()?;
     std::thread::sleep(REST);
     let (pss, rss) = memory(hub.pid)?;
     hub.stop()?;
     fs::remove_dir_all(&folder)?;
     println!("first start to ready   {:>8.0} ms", first.as_secs_f64() * 1000.0);
-    println!("second start to ready  {:>8.0} ms", second.as_secs_f64() * 1000.0);
+    println!("second start to ready  {:>8.0} ms", hub.ready_after.as_secs_f64() * 1000.0);
     println!("PSS after {} s at rest {:>8.1} MB", REST.as_secs(), pss as f64 / 1024.0);
     println!("RSS after {} s at rest {:>8.1} MB", REST.as_secs(), rss as f64 / 1024.0);
     Ok(())
 }
 
-/// A running hub; killed if it is dropped.
-struct Hub {
+/// A running program that has said in a line of JSON that it is ready; killed if it is dropped.
+struct Program {
     child: Child,
-    pid: u64,
+    pid: u32,
+    ready_after: Duration,
 }
 
-impl Hub {
+impl Program {
+    fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        let begin = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(log)?).spawn()?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let ready_after = begin.elapsed();
+        let ready: serde_json::Value = serde_json::from_str(&line)
+            .with_context(|| format!("not ready: {}", fs::read_to_string(log).unwrap_or_default()))?;
+        let pid = ready["pid"].as_u64().and_then(|pid| pid.try_into().ok());
+        Ok(Self { child, pid: pid.context("the ready line has no pid")?, ready_after })
+    }
+
     /// As Ctrl-C does: drains and stops.
     fn stop(&mut self) -> Result<()> {
         command::output(Command::new("kill").args(["-INT", &self.pid.to_string()]))?;
         let status = self.child.wait()?;
         if !status.success() {
-            bail!("`ironbrook dev` ended with {status}");
+            bail!("the program ended with {status}");
         }
         Ok(())
     }
 }
 
-impl Drop for Hub {
+impl Drop for Program {
     fn drop(&mut self) {
         // An already ended process is no error here.
         let _ = self.child.kill();
     }
 }
 
-fn start(binary: &Path, folder: &Path) -> Result<(Duration, Hub)> {
-    let log: PathBuf = folder.join("bench.log");
-    let begin = Instant::now();
-    let mut child = command::isolated(binary)
-        .args(["dev", "--output", "json", "--data-dir"])
-        .arg(folder.join("data"))
-        .stdout(Stdio::piped())
-        .stderr(fs::File::create(&log)?)
-        .spawn()?;
-    let stdout = child.stdout.take().context("no standard output")?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
-    let took = begin.elapsed();
-    let ready: serde_json::Value = serde_json::from_str(&line)
-        .with_context(|| format!("not ready: {}", fs::read_to_string(&log).unwrap_or_default()))?;
-    let pid = ready["pid"].as_u64().context("the ready line has no pid")?;
-    Ok((took, Hub { child, pid }))
-}
-
 /// Proportional and resident set size in kB.
-fn memory(pid: u64) -> Result<(u64, u64)> {
+fn memory(pid: u32) -> Result<(u64, u64)> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let field = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));

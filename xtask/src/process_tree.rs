@@ -55,6 +55,17 @@ pub fn end(child: u32, grace: Duration) -> bool {
     false
 }
 
+/// A living process and all that it started, by id, the process first.
+pub fn members(root: u32) -> Vec<u32> {
+    let living = look();
+    let Some(seen) = living.get(&root) else { return Vec::new() };
+    let mut tree = Processes::from([(root, seen.started)]);
+    gather(&mut tree, &living);
+    let mut members: Vec<u32> = tree.into_keys().collect();
+    members.sort_by_key(|process| (*process != root, *process));
+    members
+}
+
 /// Brings the tree up to date: who lives stays, with all descendants. Orphans stay too, once they were seen.
 fn gather(tree: &mut Processes, living: &HashMap<u32, Seen>) {
     tree.retain(|process, started| living.get(process).is_some_and(|seen| seen.started == *started));
@@ -128,6 +139,9 @@ mod tests {
         let mut shell = shell("sleep 1000 & setsid sleep 1000 & echo ready; wait");
         let below = children(shell.id());
         assert_eq!(below.len(), 2);
+        let mut members = members(shell.id());
+        assert_eq!(members.remove(0), shell.id());
+        assert!(members.len() == 2 && below.iter().all(|process| members.contains(process)));
         assert!(end(shell.id(), Duration::ZERO));
         shell.wait().unwrap();
         let left = look();

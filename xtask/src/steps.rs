@@ -59,6 +59,12 @@ const STEPS: &[Step] = &[
         limit: TEST,
         run: crash,
     },
+    Step {
+        name: "edge",
+        what: "an edge device from outside: the tutorial, stock modules, crashes, a hub that is away",
+        limit: TEST,
+        run: edge,
+    },
     Step { name: "node", what: "stock Node clients against the hub", limit: TEST, run: node },
     Step { name: "notebook", what: "the notebook, executed against routed data", limit: TEST, run: notebook },
     Step { name: "portal", what: "the web page in a browser", limit: TEST, run: portal },
@@ -166,6 +172,7 @@ fn node_test(context: &Context, folder: &str) -> Result<()> {
 }
 
 const PYTHON_CLIENTS: &str = "tests/clients/python/requirements.txt";
+const NODE_CLIENTS: &str = "tests/clients/node";
 
 fn device(context: &Context) -> Result<()> {
     let folder = tools::npm("tests/device")?;
@@ -186,8 +193,14 @@ fn crash(context: &Context) -> Result<()> {
     pytest(context, &[PYTHON_CLIENTS], &["crash"])
 }
 
+fn edge(context: &Context) -> Result<()> {
+    // For the modules that are written in JavaScript.
+    tools::npm(NODE_CLIENTS)?;
+    pytest(context, &[PYTHON_CLIENTS], &["edge"])
+}
+
 fn node(context: &Context) -> Result<()> {
-    node_test(context, "tests/clients/node")
+    node_test(context, NODE_CLIENTS)
 }
 
 fn notebook(context: &Context) -> Result<()> {
