@@ -5,6 +5,7 @@ mod layers;
 mod links;
 mod rules;
 mod text;
+mod ways;
 mod words;
 
 use crate::{command, paths};
@@ -40,6 +41,7 @@ pub fn run() -> Result<()> {
     findings.extend(rules::check(&files));
     findings.extend(dependencies::check(&files));
     findings.extend(links::check(&files));
+    findings.extend(ways::check(&files));
     for finding in &findings {
         println!("{finding}");
     }
