@@ -40,6 +40,8 @@ pub(super) struct Present {
 pub(super) enum Command {
     Prepare,
     Create,
+    /// Stop, and make as the new spec says; what the module keeps for itself stays.
+    Replace,
     Start,
     Stop,
     Remove,
@@ -93,6 +95,7 @@ impl fmt::Display for Command {
         f.write_str(match self {
             Self::Prepare => "prepareUpdate",
             Self::Create => "create",
+            Self::Replace => "update",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Remove => "remove",
@@ -170,7 +173,7 @@ fn kept(wanted: &Wanted, present: &Present, now: Timestamp, plan: &mut Plan) -> 
         return vec![(StepKind::RemoveDead, vec![Command::Remove])];
     }
     if wanted.spec.as_ref().is_some_and(|spec| *spec != present.info.spec) {
-        let mut commands = vec![Command::Prepare, Command::Stop, Command::Remove, Command::Create];
+        let mut commands = vec![Command::Prepare, Command::Replace];
         commands.extend(start_if_running(&wanted.desired));
         return vec![(StepKind::Update, commands)];
     }

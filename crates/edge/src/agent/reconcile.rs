@@ -237,7 +237,8 @@ impl Engine {
             match (command, spec) {
                 (Command::Prepare, Some(spec)) => runtime.prepare(spec).await,
                 (Command::Create, Some(spec)) => runtime.create(spec).await,
-                (Command::Prepare | Command::Create, None) => Ok(()),
+                (Command::Replace, Some(spec)) => runtime.replace(spec).await,
+                (Command::Prepare | Command::Create | Command::Replace, None) => Ok(()),
                 (Command::Start, _) => runtime.start(module).await,
                 (Command::Stop, _) => gone_is_fine(runtime.stop(module, STOP_GRACE).await),
                 (Command::Remove, _) => gone_is_fine(runtime.remove(module).await),
@@ -265,7 +266,7 @@ impl Engine {
                 self.ran.insert(module.to_owned());
                 self.metrics.started(module, desired);
             }
-            Command::Stop => self.metrics.stopped(module, desired),
+            Command::Stop | Command::Replace => self.metrics.stopped(module, desired),
             _ => {}
         }
         let record = self.records.by_name.entry(module.to_owned()).or_default();

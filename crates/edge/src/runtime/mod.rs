@@ -105,6 +105,9 @@ pub enum RuntimeError {
 /// Contract: calls for one module come one at a time. `create` replaces nothing: a module of the name must not exist. `start` of
 /// a running module and `stop` of a stopped one do nothing. `stop` asks first (SIGTERM), and ends by force after `grace`, the
 /// module's own children included. What runs dies with this process, also when this process is killed.
+///
+/// `replace` keeps what a module has of its own, its state and its log; only `remove` takes that away. A module that ended by
+/// itself is known as ended after a restart of this process; one that ran until then, or was stopped, as `Created`.
 #[async_trait]
 pub trait ModuleRuntime: Send + Sync + 'static {
     /// Makes sure that the module could be created: fetches its image, checks its options. Nothing running changes.
@@ -113,13 +116,17 @@ pub trait ModuleRuntime: Send + Sync + 'static {
     /// Makes a module, not yet running.
     async fn create(&self, spec: &ModuleSpec) -> Result<(), RuntimeError>;
 
+    /// Stops a module and makes it as the new spec of its name says, not yet running; its state and log stay. An error may leave
+    /// it stopped with its old spec, never half changed. Other modules are not touched.
+    async fn replace(&self, spec: &ModuleSpec) -> Result<(), RuntimeError>;
+
     /// Starts it.
     async fn start(&self, name: &str) -> Result<(), RuntimeError>;
 
     /// Stops it.
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), RuntimeError>;
 
-    /// Stops and removes it, its logs too.
+    /// Stops and removes it, its state and its log too.
     async fn remove(&self, name: &str) -> Result<(), RuntimeError>;
 
     /// All modules, by name.

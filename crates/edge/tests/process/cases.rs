@@ -23,6 +23,8 @@ pub const ALL: &[(&str, fn())] = &[
     ("children_end_with_their_module", children_end_with_their_module),
     ("a_module_has_its_environment_and_no_more", a_module_has_its_environment_and_no_more),
     ("state_and_log_outlive_restarts_and_go_with_remove", state_and_log_outlive_restarts),
+    ("an_update_keeps_state_and_log_and_touches_no_other_module", an_update_keeps_state_and_log),
+    ("what_ended_by_itself_is_known_after_a_restart", what_ended_is_known_after_a_restart),
     ("both_streams_are_kept_in_the_order_they_came", both_streams_are_kept_in_order),
     ("misuse_is_named", misuse_is_named),
     ("all_stop_at_the_same_time", all_stop_at_the_same_time),
@@ -212,7 +214,7 @@ fn state_and_log_outlive_restarts() {
         }
         let runtime = runtime(&folder);
         let known = info(&runtime, "m").await;
-        assert_eq!((known.spec, known.state), (spec("m", count), ModuleState::Created));
+        assert_eq!((known.spec, known.state), (spec("m", count), ModuleState::Exited { code: 0 }));
         runtime.start("m").await.unwrap();
         line(&runtime, "m", "times 2").await;
         assert_eq!(runtime.logs("m", 1).await.unwrap(), ["times 2"]);
@@ -222,6 +224,60 @@ fn state_and_log_outlive_restarts() {
         make_and_start(&runtime, "m", count).await;
         line(&runtime, "m", "times 1").await;
         assert_eq!(runtime.logs("m", 9).await.unwrap().len(), 1);
+    });
+}
+
+fn an_update_keeps_state_and_log() {
+    in_folder(async |folder| {
+        let runtime = runtime(&folder);
+        make_and_start(&runtime, "other", "sleep 1000").await;
+        make_and_start(&runtime, "m", "echo first > mine; echo written; sleep 1000").await;
+        line(&runtime, "m", "written").await;
+        let (other, old) = (info(&runtime, "other").await.pid, info(&runtime, "m").await.pid.unwrap());
+        let new = spec("m", "echo found $(cat mine); sleep 1000");
+        runtime.replace(&new).await.unwrap();
+        ends(old).await;
+        let replaced = info(&runtime, "m").await;
+        assert_eq!((replaced.spec, replaced.state, replaced.exited), (new, ModuleState::Created, None));
+        runtime.start("m").await.unwrap();
+        assert_eq!(line(&runtime, "m", "found ").await, "first");
+        assert_eq!(runtime.logs("m", 9).await.unwrap(), ["written", "found first"]);
+        assert_eq!(info(&runtime, "other").await.pid, other, "another module was restarted");
+        // What cannot be made leaves the old one as it is.
+        let unknown = ironbrook_edge::runtime::ModuleSpec { image: "unknown".to_owned(), ..spec("m", "") };
+        assert!(matches!(runtime.replace(&unknown).await, Err(RuntimeError::NoImage { .. })));
+        assert_eq!(info(&runtime, "m").await.state, ModuleState::Running);
+        assert!(matches!(runtime.replace(&spec("none", "")).await, Err(RuntimeError::NotFound(_))));
+        runtime.stop_all(NEVER).await;
+    });
+}
+
+fn what_ended_is_known_after_a_restart() {
+    in_folder(async |folder| {
+        let before = {
+            let runtime = runtime(&folder);
+            make_and_start(&runtime, "done", "exit 3").await;
+            exited(&runtime, "done").await;
+            make_and_start(&runtime, "again", "test -e one && sleep 1000; touch one").await;
+            exited(&runtime, "again").await;
+            runtime.start("again").await.unwrap();
+            make_and_start(&runtime, "stopped", "sleep 1000").await;
+            runtime.stop("stopped", NEVER).await.unwrap();
+            make_and_start(&runtime, "replaced", "true").await;
+            exited(&runtime, "replaced").await;
+            runtime.replace(&spec("replaced", "false")).await.unwrap();
+            info(&runtime, "done").await
+        };
+        let runtime = runtime(&folder);
+        let after = info(&runtime, "done").await;
+        assert_eq!(after, before);
+        assert_eq!(after.state, ModuleState::Exited { code: 3 });
+        assert!(after.started.is_some() && after.exited.is_some());
+        // These did not end by themselves, or begin anew.
+        for name in ["again", "stopped", "replaced"] {
+            let info = info(&runtime, name).await;
+            assert_eq!((info.state, info.exited), (ModuleState::Created, None), "{name}");
+        }
     });
 }
 

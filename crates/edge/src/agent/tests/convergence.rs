@@ -66,7 +66,7 @@ proptest! {
         before in modules(),
         after in modules(),
         exits in prop::collection::btree_map("[a-e]", 0..2_i64, 0..3),
-        failing in prop::collection::btree_map("(prepare|create|start|stop|remove) [a-e]", 1..3_u32, 0..4),
+        failing in prop::collection::btree_map("(prepare|create|replace|start|stop|remove) [a-e]", 1..3_u32, 0..4),
         restarted in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -59,12 +59,14 @@ struct Modules {
 pub(in super::super) struct FakeRuntime {
     clock: TestClock,
     modules: Mutex<Modules>,
+    /// Those that ended by themselves.
+    ended: Mutex<BTreeSet<String>>,
     changed: Notify,
 }
 
 impl FakeRuntime {
     pub(super) fn new(clock: TestClock) -> Self {
-        Self { clock, modules: Mutex::default(), changed: Notify::new() }
+        Self { clock, modules: Mutex::default(), ended: Mutex::default(), changed: Notify::new() }
     }
 
     fn call(&self, verb: &str, name: &str) -> Result<(), RuntimeError> {
@@ -102,6 +104,7 @@ impl FakeRuntime {
     /// A module ends by itself.
     pub(in super::super) fn exit(&self, name: &str, code: i64) {
         let now = self.clock.now();
+        self.ended.lock().unwrap().insert(name.to_owned());
         self.with(name, |info| (info.state, info.exited) = (ModuleState::Exited { code }, Some(now)))
             .unwrap();
         self.changed.notify_one();
@@ -123,9 +126,11 @@ impl FakeRuntime {
         self.modules.lock().unwrap().by_name[name].clone()
     }
 
-    /// The process of the runtime itself ended: nothing runs, how modules were made is kept.
+    /// The process of the runtime itself ended: nothing runs; how modules were made is kept, and which ended by themselves.
     pub(in super::super) fn reopen(&self) {
-        for info in self.modules.lock().unwrap().by_name.values_mut() {
+        let ended = self.ended.lock().unwrap();
+        let mut modules = self.modules.lock().unwrap();
+        for info in modules.by_name.values_mut().filter(|info| !ended.contains(&info.spec.name)) {
             (info.state, info.started, info.exited) = (ModuleState::Created, None, None);
         }
     }
@@ -152,8 +157,18 @@ impl ModuleRuntime for FakeRuntime {
         Ok(())
     }
 
+    async fn replace(&self, spec: &ModuleSpec) -> Result<(), RuntimeError> {
+        self.call("replace", &spec.name)?;
+        self.ended.lock().unwrap().remove(&spec.name);
+        self.with(&spec.name, |info| {
+            info.spec = spec.clone();
+            (info.state, info.started, info.exited) = (ModuleState::Created, None, None);
+        })
+    }
+
     async fn start(&self, name: &str) -> Result<(), RuntimeError> {
         self.call("start", name)?;
+        self.ended.lock().unwrap().remove(name);
         let now = self.clock.now();
         self.with(name, |info| {
             assert_ne!(info.state, ModuleState::Dead, "{name} is dead");

@@ -96,7 +96,7 @@ fn groups_by_order_and_removals_first_in_each_rule_agent_06() {
 1 dead: remove
 1 added: prepareUpdate create start
 1 added-stopped: prepareUpdate create
-1 changed: prepareUpdate stop remove create start
+1 changed: prepareUpdate update start
 1 ended: restart
 1 to-stop: stop
 4294967295 last: prepareUpdate create start

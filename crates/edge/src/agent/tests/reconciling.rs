@@ -36,9 +36,7 @@ async fn only_what_changed_restarts() {
             "create d",
             "start d",
             "prepare b",
-            "stop b",
-            "remove b",
-            "create b",
+            "replace b",
             "start b",
             "stop c"
         ]
@@ -145,6 +143,28 @@ async fn after_a_restart_of_the_agent_modules_start_at_once_and_uncounted() {
     let mut engine = bench.engine(1).await;
     bench.turn(&mut engine, &deployed).await;
     assert_eq!(bench.runtime.calls(), ["start m"]);
+}
+
+#[tokio::test]
+async fn what_had_finished_does_not_run_again_after_a_restart_of_the_runtime() {
+    let bench = Bench::new();
+    let mut engine = bench.engine(0).await;
+    let once = json!({"restartPolicy": "never"});
+    let modules = json!({"done": module("i", once.clone()), "works": module("i", once.clone())});
+    let deployed = deployment(1, &modules);
+    bench.turn(&mut engine, &deployed).await;
+    bench.runtime.exit("done", 0);
+    bench.turn(&mut engine, &deployed).await;
+    bench.runtime.reopen();
+    let mut engine = bench.engine(1).await;
+    let turned = bench.turn(&mut engine, &deployed).await;
+    assert_eq!((bench.runtime.starts("done"), bench.runtime.starts("works")), (1, 2));
+    assert_eq!(turned.view.modules["done"].status.as_str(), "stopped");
+    assert!(turned.view.modules["done"].exited.is_some());
+    // Another spec is another module: it has not ended yet.
+    let modules = json!({"done": module("j", once.clone()), "works": module("i", once)});
+    bench.turn(&mut engine, &deployment(2, &modules)).await;
+    assert_eq!(bench.runtime.starts("done"), 2);
 }
 
 #[tokio::test]

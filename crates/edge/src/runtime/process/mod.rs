@@ -5,8 +5,8 @@
 //! configuration maps its repository to a command. A deployment can neither choose a command nor set variables by which loaders
 //! and interpreters load code. It may append arguments only where the operator says so ([`ImageCommand::arguments`]).
 //!
-//! **What it leaves.** Below `edge/modules/{name}/` of the data folder: `spec.json`, how it was made, so that it is known after a
-//! restart; `state/`, the module's own folder (`IRONBROOK_STATE_DIR`), and its log. All of it goes with `remove`.
+//! **What it leaves.** Below `edge/modules/{name}/` of the data folder: `spec.json`, how it was made and, if it ended by itself, how
+//! that went, so that both are known after a restart; `state/`, the module's own folder (`IRONBROOK_STATE_DIR`), and its log. All of it goes with `remove`.
 //!
 //! **When it ends.** A module is a process group of its own. It is asked to stop, and ended by force after its time; with the
 //! process its children end. When this process ends, in whatever way, nothing of them is left; see [`bound`].
@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use guard::Guard;
 use ironbrook_hub::seams::Clock;
 use launch::Launch;
-use module::{Module, Run};
+use module::{End, Module, Run};
 use spawner::Spawner;
 use std::collections::BTreeMap;
 use std::io;
@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long a module has to end before it is removed.
+/// How long a module has to end before it is removed or replaced.
 const REMOVE_GRACE: Duration = Duration::from_secs(10);
 /// How long the system may take to end a killed process.
 const KILL_TIME: Duration = Duration::from_secs(10);
@@ -88,7 +88,7 @@ pub struct ProcessRuntime {
 }
 
 impl ProcessRuntime {
-    /// Opens the runtime on a data folder: modules made before are known, none runs.
+    /// Opens the runtime on a data folder: modules made before are known, and which of them had ended; none runs.
     pub fn new(config: ProcessConfig) -> io::Result<Self> {
         let folder = config.data_dir.join("edge").join("modules");
         files::make_folder(&folder)?;
@@ -122,10 +122,32 @@ impl Inner {
         self.lock().get_mut(name).map(act).ok_or_else(|| RuntimeError::NotFound(name.to_owned()))
     }
 
+    /// Writes what is to be known of a module after a restart of this process.
+    async fn keep(
+        &self,
+        folder: PathBuf,
+        spec: ModuleSpec,
+        end: Option<End>,
+        doing: &'static str,
+    ) -> Result<(), RuntimeError> {
+        let name = spec.name.clone();
+        let kept = tokio::task::spawn_blocking(move || module::keep(&folder, spec, end));
+        flat(kept.await).map_err(|error| io_error(&name, doing, error))
+    }
+
     /// Takes down that a run has ended.
-    fn ended(&self, name: &str, pid: u32, code: i64) {
-        let now = self.config.clock.now();
-        let ended = self.with(name, |module| module.ended(pid, code, now));
+    async fn ended(&self, name: &str, pid: u32, code: i64) {
+        let exited = self.config.clock.now();
+        let by_itself = self.with(name, |module| module.end_by_itself(pid, code, exited)).ok().flatten();
+        let mut kept = None;
+        // On disk before it is known here: until then nothing else becomes of the module.
+        if let Some((folder, spec, end)) = by_itself {
+            match self.keep(folder, spec, Some(end), "keeping its end").await {
+                Ok(()) => kept = Some(end),
+                Err(error) => tracing::warn!(%error, "after a restart this module starts again"),
+            }
+        }
+        let ended = self.with(name, |module| module.ended(pid, code, exited, kept));
         if ended.unwrap_or(false) {
             tracing::info!(module = name, pid, code, "module ended");
         }
@@ -162,12 +184,28 @@ impl ModuleRuntime for ProcessRuntime {
         Ok(())
     }
 
+    async fn replace(&self, spec: &ModuleSpec) -> Result<(), RuntimeError> {
+        self.prepare(spec).await?;
+        self.stop(&spec.name, REMOVE_GRACE).await?;
+        let folder = self.inner.with(&spec.name, |module| module.folder.clone())?;
+        self.inner.keep(folder, spec.clone(), None, "keeping its new spec").await?;
+        self.inner.with(&spec.name, |module| module.replace(spec.clone()))?;
+        self.inner.changed.notify_one();
+        Ok(())
+    }
+
     async fn start(&self, name: &str) -> Result<(), RuntimeError> {
-        let (spec, folder, log, running) = self.inner.with(name, |module| {
-            (module.spec.clone(), module.folder.clone(), module.log.clone(), module.run.is_some())
+        let (spec, folder, log, running, has_end) = self.inner.with(name, |module| {
+            let Module { spec, folder, log, run, has_kept_end, .. } = module;
+            (spec.clone(), folder.clone(), log.clone(), run.is_some(), *has_kept_end)
         })?;
         if running {
             return Ok(());
+        }
+        if has_end {
+            // From here on a restart of this process has to start it again.
+            self.inner.keep(folder.clone(), spec.clone(), None, "forgetting its last end").await?;
+            self.inner.with(name, |module| module.has_kept_end = false)?;
         }
         let launch = Launch::of(&spec, &self.inner.config, &folder)?;
         launch.tell_what_is_ignored(name);
@@ -180,8 +218,11 @@ impl ModuleRuntime for ProcessRuntime {
     }
 
     async fn stop(&self, name: &str, grace: Duration) -> Result<(), RuntimeError> {
-        let running =
-            self.inner.with(name, |module| module.run.as_ref().map(|run| (run.pid, run.ended.clone())))?;
+        let running = self.inner.with(name, |module| {
+            let run = module.run.as_mut()?;
+            run.is_asked_to_end = true;
+            Some((run.pid, run.ended.clone()))
+        })?;
         let Some((pid, mut ended)) = running else { return Ok(()) };
         module::signal(pid, rustix::process::Signal::TERM);
         tokio::select! {

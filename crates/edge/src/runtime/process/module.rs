@@ -6,6 +6,7 @@ use super::log::{self, ModuleLog};
 use super::{Inner, ModuleInfo, ModuleSpec, ModuleState, files};
 use ironbrook_model::Timestamp;
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -25,9 +26,34 @@ pub(super) struct Module {
     pub folder: PathBuf,
     pub log: Arc<ModuleLog>,
     pub run: Option<Run>,
+    /// Whether its last end stands on disk.
+    pub has_kept_end: bool,
     state: ModuleState,
     started: Option<Timestamp>,
     exited: Option<Timestamp>,
+}
+
+/// How a run went that ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct End {
+    code: i64,
+    started: Option<Timestamp>,
+    exited: Timestamp,
+}
+
+/// The file that is kept of a module. One file: a new spec can never be found with the end of an old one.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    spec: ModuleSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    end: Option<End>,
+}
+
+/// Writes a module's file; blocks until it is on disk.
+pub(super) fn keep(folder: &Path, spec: ModuleSpec, end: Option<End>) -> io::Result<()> {
+    let kept = serde_json::to_vec_pretty(&Kept { spec, end })?;
+    files::write(&folder.join(SPEC_FILE), &kept, 0o600)
 }
 
 /// A module's process.
@@ -36,6 +62,8 @@ pub(super) struct Run {
     pub pid: u32,
     /// Becomes true when it has ended.
     pub ended: watch::Receiver<bool>,
+    /// Then its end is not the module's own doing.
+    pub is_asked_to_end: bool,
     /// Until it is entered.
     parts: Option<(Child, watch::Sender<bool>)>,
 }
@@ -46,8 +74,10 @@ pub(super) fn load_all(folder: &Path) -> io::Result<BTreeMap<String, Module>> {
     for entry in fs::read_dir(folder)? {
         let folder = entry?.path();
         let Some(bytes) = files::read(&folder.join(SPEC_FILE)).ok().flatten() else { continue };
-        match serde_json::from_slice::<ModuleSpec>(&bytes) {
-            Ok(spec) => drop(modules.insert(spec.name.clone(), Module::open(spec, folder)?)),
+        match serde_json::from_slice::<Kept>(&bytes) {
+            Ok(Kept { spec, end }) => {
+                modules.insert(spec.name.clone(), Module::open(spec, end, folder)?);
+            }
             // It is made again when it is deployed; the module's own state stays.
             Err(error) => tracing::warn!(folder = %folder.display(), %error, "a module on disk is damaged"),
         }
@@ -60,14 +90,22 @@ impl Module {
     pub fn make(parent: &Path, spec: ModuleSpec) -> io::Result<Self> {
         let folder = parent.join(folder_name(&spec.name));
         files::make_folder(&folder.join(STATE_FOLDER))?;
-        files::write(&folder.join(SPEC_FILE), &serde_json::to_vec_pretty(&spec)?, 0o600)?;
-        Self::open(spec, folder)
+        keep(&folder, spec.clone(), None)?;
+        Self::open(spec, None, folder)
     }
 
-    fn open(spec: ModuleSpec, folder: PathBuf) -> io::Result<Self> {
+    fn open(spec: ModuleSpec, end: Option<End>, folder: PathBuf) -> io::Result<Self> {
         files::make_folder(&folder.join(STATE_FOLDER))?;
         let log = Arc::new(ModuleLog::open(&folder)?);
-        Ok(Self { spec, folder, log, run: None, state: ModuleState::Created, started: None, exited: None })
+        let state = end.map_or(ModuleState::Created, |end| ModuleState::Exited { code: end.code });
+        let (started, exited) = (end.and_then(|end| end.started), end.map(|end| end.exited));
+        Ok(Self { spec, folder, log, run: None, has_kept_end: end.is_some(), state, started, exited })
+    }
+
+    /// Takes the spec that was kept for it; to be called while it does not run.
+    pub fn replace(&mut self, spec: ModuleSpec) {
+        (self.spec, self.state) = (spec, ModuleState::Created);
+        (self.started, self.exited, self.has_kept_end) = (None, None, false);
     }
 
     /// Removes all of it from disk.
@@ -92,14 +130,27 @@ impl Module {
         }
     }
 
-    /// Takes down the end of a run; false if it is not this module's run any more.
-    pub fn ended(&mut self, pid: u32, code: i64, now: Timestamp) -> bool {
+    /// What has to be kept of the end of a run; `None` where it was asked to end, or is not this module's run any more.
+    pub fn end_by_itself(
+        &self,
+        pid: u32,
+        code: i64,
+        exited: Timestamp,
+    ) -> Option<(PathBuf, ModuleSpec, End)> {
+        self.run.as_ref().filter(|run| run.pid == pid && !run.is_asked_to_end)?;
+        let end = End { code, started: self.started, exited };
+        Some((self.folder.clone(), self.spec.clone(), end))
+    }
+
+    /// Takes down the end of a run and what was kept of it; false if it is not this module's run any more.
+    pub fn ended(&mut self, pid: u32, code: i64, now: Timestamp, kept: Option<End>) -> bool {
         if self.run.as_ref().is_none_or(|run| run.pid != pid) {
             return false;
         }
         self.run = None;
         self.state = ModuleState::Exited { code };
         self.exited = Some(now);
+        self.has_kept_end = kept.is_some();
         true
     }
 }
@@ -132,7 +183,7 @@ impl Run {
         tokio::spawn(log::capture(reader, name.to_owned(), log, inner.config.clock.clone()));
         drop(gate);
         let (sender, ended) = watch::channel(false);
-        Ok(Self { pid, ended, parts: Some((child, sender)) })
+        Ok(Self { pid, ended, is_asked_to_end: false, parts: Some((child, sender)) })
     }
 
     /// Makes it the module's run and waits for its end in the background.
@@ -163,7 +214,7 @@ async fn wait(inner: Weak<Inner>, name: String, pid: u32, mut child: Child, ende
     signal(pid, Signal::KILL);
     if let Some(inner) = inner.upgrade() {
         inner.guard.remove(pid).await;
-        inner.ended(&name, pid, code);
+        inner.ended(&name, pid, code).await;
     }
     let _ = ended.send(true);
 }
