@@ -50,6 +50,11 @@ pub struct ReceivedMessage {
 }
 
 impl ReceivedMessage {
+    /// Whether it came over the connection of this moment. If not, it cannot be completed any more, and comes again.
+    pub fn is_current(&self) -> bool {
+        self.line.is(self.connection)
+    }
+
     /// Tells the hub that the message was handled and may be forgotten. Messages may be completed in any order.
     ///
     /// Returns when the word is on its way, without waiting for the connection: should that break before the hub has heard it,

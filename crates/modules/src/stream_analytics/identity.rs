@@ -1,18 +1,19 @@
 //! Which messages are contained in the state already, so that those the hub delivers again are not counted again.
 //!
-//! The hub gives messages no number here, so a message is known by its sender, its properties and its body. Two that are equal in
-//! all of that cannot be told apart; of such none is ever taken for a repetition: counting one twice is better than losing one.
+//! The hub gives messages no number here, so a message is known by its sender, its properties and its body. Of several that are equal
+//! in all of that none is taken for a repetition: counting one twice is better than losing one.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use ironbrook_analytics::value::snapshot::{Reader, SnapshotError, Writer};
 use ironbrook_model::Message;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
-/// Messages remembered per input. A hub has far fewer under way to a module at once; the original's and ours 64 at most.
+/// Messages remembered per input. A hub has far fewer under way to a module, ours 64; after a crash it repeats what it had not noted as
+/// done, which is some batches.
 const REMEMBERED_MAX: usize = 1024;
-/// Unknown messages after which an input is through with what was repeated: as many as may be under way, in the client and in the
-/// hub's own queue for the input, generously.
-const REPETITIONS_MAX: usize = 256;
+/// New messages after which an input is through with what was repeated, since the hub repeats first and in order: those of several
+/// senders may come between.
+const NEW_MAX: usize = 256;
 
 /// What a message is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,41 +47,46 @@ impl MessageKey {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contained {
     order: VecDeque<MessageKey>,
-    counts: HashMap<MessageKey, u32>,
-    /// Unknown messages until nothing is taken for a repetition any more.
+    /// What the hub may repeat; each once, and only what stood alone among all that is remembered.
+    expected: HashSet<MessageKey>,
+    /// New messages until nothing is expected any more.
     left: usize,
 }
 
 impl Contained {
-    /// From now on the hub may repeat messages: the connection is new, or they waited for long.
+    /// From now on the hub may repeat what is contained by now: the connection is new, or messages waited for long.
     pub(super) fn expect_repetitions(&mut self) {
-        self.left = REPETITIONS_MAX;
+        self.left = NEW_MAX;
+        self.expected.clear();
+        let mut twins = HashSet::new();
+        for key in &self.order {
+            if !self.expected.insert(*key) {
+                twins.insert(*key);
+            }
+        }
+        self.expected.retain(|key| !twins.contains(key));
     }
 
     /// Whether a message is contained already. A new one is remembered.
     pub(super) fn is_repeated(&mut self, key: MessageKey) -> bool {
-        if self.left > 0 {
-            if self.counts.get(&key) == Some(&1) {
-                return true;
+        if self.expected.remove(&key) {
+            return true;
+        }
+        if !self.expected.is_empty() {
+            self.left = self.left.saturating_sub(1);
+            if self.left == 0 {
+                self.expected = HashSet::new();
             }
-            self.left -= 1;
         }
         self.remember(key);
         false
     }
 
     fn remember(&mut self, key: MessageKey) {
-        if self.order.len() == REMEMBERED_MAX
-            && let Some(oldest) = self.order.pop_front()
-            && let Some(count) = self.counts.get_mut(&oldest)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&oldest);
-            }
+        if self.order.len() == REMEMBERED_MAX {
+            self.order.pop_front();
         }
         self.order.push_back(key);
-        *self.counts.entry(key).or_default() += 1;
     }
 
     pub(super) fn write(&self, out: &mut Writer) {
@@ -131,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_contained_is_recognised_after_a_restart_as_often_as_it_comes() {
+    fn what_is_contained_is_recognised_after_each_connection_once() {
         let mut contained = Contained::default();
         for text in ["1", "2", "3"] {
             assert!(!contained.is_repeated(key(text)));
@@ -140,12 +146,13 @@ mod tests {
         contained.write(&mut out);
         let bytes = out.finish();
         let mut restored = Contained::read(&mut Reader::new(&bytes)).unwrap();
-        restored.expect_repetitions();
-        for text in ["2", "3", "2", "3"] {
-            assert!(restored.is_repeated(key(text)), "{text}");
+        for _ in 0..2 {
+            restored.expect_repetitions();
+            assert!(restored.is_repeated(key("2")) && restored.is_repeated(key("3")));
         }
-        assert!(!restored.is_repeated(key("4")));
-        assert!(restored.is_repeated(key("4")));
+        // What is new since the connection is never repeated by it, however equal it looks.
+        assert!(!restored.is_repeated(key("4")) && !restored.is_repeated(key("4")));
+        assert!(!restored.is_repeated(key("3")));
         for cut in 0..bytes.len() {
             assert!(Contained::read(&mut Reader::new(&bytes[..cut])).is_err(), "{cut}");
         }
@@ -154,9 +161,7 @@ mod tests {
     #[test]
     fn equal_messages_are_never_taken_for_repetitions() {
         let mut contained = Contained::default();
-        // Without a new connection nothing is repeated, however equal it looks.
-        assert!(!contained.is_repeated(key("same")));
-        assert!(!contained.is_repeated(key("same")));
+        assert!(!contained.is_repeated(key("same")) && !contained.is_repeated(key("same")));
         contained.expect_repetitions();
         assert!(!contained.is_repeated(key("same")));
     }
@@ -167,11 +172,11 @@ mod tests {
         for number in 0..2 * REMEMBERED_MAX {
             contained.is_repeated(key(&number.to_string()));
         }
-        assert_eq!((contained.order.len(), contained.counts.len()), (REMEMBERED_MAX, REMEMBERED_MAX));
+        assert_eq!(contained.order.len(), REMEMBERED_MAX);
         contained.expect_repetitions();
         assert!(contained.is_repeated(key(&(REMEMBERED_MAX + 500).to_string())));
         assert!(!contained.is_repeated(key("0")), "forgotten long ago");
-        for number in 0..REPETITIONS_MAX {
+        for number in 0..NEW_MAX {
             contained.is_repeated(key(&format!("new {number}")));
         }
         assert!(!contained.is_repeated(key(&(REMEMBERED_MAX + 900).to_string())));

@@ -43,6 +43,9 @@ pub trait Received: Send + 'static {
     /// What was sent.
     fn message(&self) -> &Message;
 
+    /// Whether it came over the connection of this moment; if not, it comes again.
+    fn is_current(&self) -> bool;
+
     /// Tells the hub that the message may be forgotten.
     fn complete(self) -> impl Future<Output = Result<()>> + Send;
 }
@@ -137,6 +140,10 @@ impl Received for ReceivedMessage {
 
     fn message(&self) -> &Message {
         &self.message
+    }
+
+    fn is_current(&self) -> bool {
+        ReceivedMessage::is_current(self)
     }
 
     async fn complete(self) -> Result<()> {

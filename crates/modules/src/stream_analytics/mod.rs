@@ -21,6 +21,8 @@ mod program;
 mod report;
 mod settings;
 mod source;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod twin;
 mod worker;

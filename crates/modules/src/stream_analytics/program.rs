@@ -4,7 +4,7 @@ use super::package::Package;
 use super::policies::OrderingPolicies;
 use aws_lc_rs::digest::{SHA256, digest};
 use ironbrook_analytics::engine::{EngineError, Policies};
-use ironbrook_analytics::{Level, Options, Query};
+use ironbrook_analytics::{Diagnostic, Level, Options, Query};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) struct Program {
     pub(super) digest: String,
     /// The etag of the job, where it came as a package.
     pub(super) etag: Option<String>,
-    /// What of it the original's module would refuse.
+    /// What is worth knowing although it runs, such as what of it the original's module would refuse.
     pub(super) note: Option<String>,
 }
 
@@ -69,27 +69,30 @@ impl Program {
     /// Compiles a job. What only the whole language has runs too, and is noted.
     pub(super) fn compile(package: &Package) -> Result<Self, Fault> {
         let at = |level| Query::compile(&package.query, &Options { level, ..Options::default() });
-        let (query, note) = match at(Level::Edge) {
-            Ok(query) => (query, None),
+        let mut notes = Vec::new();
+        let query = match at(Level::Edge) {
+            Ok(query) => query,
             Err(limited) => {
                 let query = at(Level::Extended).map_err(|errors| {
                     let error = errors.first();
                     Fault { line: Some(error.line), column: Some(error.column), message: message(error) }
                 })?;
                 let first = limited.first();
-                let note = format!(
-                    "only this module runs it, not the original: line {}, column {}: {}",
-                    first.line, first.column, first.message
-                );
-                (query, Some(shortened(&note)))
+                notes.push(format!(
+                    "only this module runs it, not the original: {} (line {}, column {})",
+                    first.message, first.line, first.column
+                ));
+                query
             }
         };
+        let note = |d: &Diagnostic| format!("{} (line {}, column {})", d.message, d.line, d.column);
+        notes.extend(query.diagnostics().iter().map(note));
         Ok(Self {
             query: Arc::new(query),
             policies: package.policies,
             digest: text_digest(&package.query),
             etag: (!package.etag.is_empty()).then(|| package.etag.clone()),
-            note,
+            note: (!notes.is_empty()).then(|| shortened(&notes.join("; "))),
         })
     }
 
@@ -132,8 +135,8 @@ mod tests {
     fn a_query_of_the_whole_language_runs_with_a_note() {
         let plain = compile("SELECT a INTO o FROM i").unwrap();
         assert_eq!((plain.note, plain.etag.as_deref(), plain.digest.len()), (None, Some("e"), 16));
-        let counts = vec!["COUNT(*)"; 15].join(", ");
-        let query = format!("SELECT {counts} INTO o FROM i GROUP BY TumblingWindow(second, 1)");
+        let sums: Vec<String> = (0..15).map(|field| format!("SUM(a{field})")).collect();
+        let query = format!("SELECT {} INTO o FROM i GROUP BY TumblingWindow(second, 1)", sums.join(", "));
         assert!(compile(&query).unwrap().note.unwrap().contains("line 1"));
     }
 

@@ -220,7 +220,8 @@ impl<L: Link> Worker<L> {
         Ok(())
     }
 
-    async fn last_state(&self) -> Option<Vec<u8>> {
+    // `&mut`: the future of a download under way may not be shared.
+    async fn last_state(&mut self) -> Option<Vec<u8>> {
         match self.files.state().await {
             Ok(state) => state,
             Err(error) => {

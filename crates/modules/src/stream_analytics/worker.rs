@@ -232,6 +232,10 @@ impl<L: Link> Worker<L> {
     fn take(&mut self, message: L::Received) {
         let now = self.now();
         let Some(job) = &mut self.job else { return self.parked.push_back(message) };
+        if !message.is_current() {
+            // Taken in now it would count a second time when it comes again.
+            return;
+        }
         let input = message.input().unwrap_or_default();
         match job.take(now, input, message.message()) {
             Ok(Taken::Counted) => {
