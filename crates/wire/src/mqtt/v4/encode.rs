@@ -1,36 +1,24 @@
 //! Packets to bytes.
 
 use super::error::Unencodable;
-use super::packet::{Connect, Packet, Publish, QoS, SubAckCode};
+use super::packet::{
+    ConnAck, Connect, ConnectReturnCode, Packet, Publish, SubAckCode, Subscribe, Unsubscribe,
+};
+use super::{PACKET_LEN_MAX, QoS};
+use crate::mqtt::frame::put_variable_byte_integer;
 use bytes::{BufMut, BytesMut};
-
-/// The largest remaining length, in bytes.
-pub const PACKET_LEN_MAX: usize = 268_435_455;
 
 /// Appends a packet to a buffer.
 pub fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), Unencodable> {
     match packet {
         Packet::Connect(connect) => encode_connect(connect, out)?,
-        Packet::ConnAck(ack) => {
-            out.put_slice(&[0x20, 2, u8::from(ack.session_present), ack.code as u8]);
-        }
+        Packet::ConnAck(ack) => encode_conn_ack(*ack, out)?,
         Packet::Publish(publish) => encode_publish(publish, out)?,
         Packet::PubAck(id) => short(0x40, id.get(), out),
         Packet::PubRec(id) => short(0x50, id.get(), out),
         Packet::PubRel(id) => short(0x62, id.get(), out),
         Packet::PubComp(id) => short(0x70, id.get(), out),
-        Packet::Subscribe(subscribe) => {
-            let mut len = 2;
-            for filter in &subscribe.filters {
-                len += field_len(&filter.filter)? + 1;
-            }
-            head(0x82, len, out)?;
-            out.put_u16(subscribe.packet_id.get());
-            for filter in &subscribe.filters {
-                put_field(filter.filter.as_bytes(), out);
-                out.put_u8(filter.qos as u8);
-            }
-        }
+        Packet::Subscribe(subscribe) => encode_subscribe(subscribe, out)?,
         Packet::SubAck(ack) => {
             head(0x90, 2 + ack.codes.len(), out)?;
             out.put_u16(ack.packet_id.get());
@@ -39,17 +27,7 @@ pub fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), Unencodable> {
                 SubAckCode::Failure => 0x80,
             }));
         }
-        Packet::Unsubscribe(unsubscribe) => {
-            let mut len = 2;
-            for filter in &unsubscribe.filters {
-                len += field_len(filter)?;
-            }
-            head(0xa2, len, out)?;
-            out.put_u16(unsubscribe.packet_id.get());
-            for filter in &unsubscribe.filters {
-                put_field(filter.as_bytes(), out);
-            }
-        }
+        Packet::Unsubscribe(unsubscribe) => encode_unsubscribe(unsubscribe, out)?,
         Packet::UnsubAck(id) => short(0xb0, id.get(), out),
         Packet::PingReq => out.put_slice(&[0xc0, 0]),
         Packet::PingResp => out.put_slice(&[0xd0, 0]),
@@ -63,14 +41,14 @@ fn encode_connect(connect: &Connect, out: &mut BytesMut) -> Result<(), Unencodab
         return Err(Unencodable::PasswordWithoutUserName);
     }
     let mut flags = u8::from(connect.clean_session) << 1;
-    let mut len = 10 + field_len(&connect.client_id)?;
+    let mut len = 10 + text_len(&connect.client_id)?;
     if let Some(will) = &connect.will {
         flags |= 0b100 | ((will.qos as u8) << 3) | (u8::from(will.retain) << 5);
-        len += field_len(&will.topic)? + field_len(&will.payload)?;
+        len += topic_len(&will.topic)? + field_len(&will.payload)?;
     }
     if let Some(username) = &connect.username {
         flags |= 0x80;
-        len += field_len(username)?;
+        len += text_len(username)?;
     }
     if let Some(password) = &connect.password {
         flags |= 0x40;
@@ -94,13 +72,57 @@ fn encode_connect(connect: &Connect, out: &mut BytesMut) -> Result<(), Unencodab
     Ok(())
 }
 
+fn encode_conn_ack(ack: ConnAck, out: &mut BytesMut) -> Result<(), Unencodable> {
+    if ack.session_present && ack.code != ConnectReturnCode::Accepted {
+        return Err(Unencodable::SessionPresent);
+    }
+    out.put_slice(&[0x20, 2, u8::from(ack.session_present), ack.code as u8]);
+    Ok(())
+}
+
+fn encode_subscribe(subscribe: &Subscribe, out: &mut BytesMut) -> Result<(), Unencodable> {
+    if subscribe.filters.is_empty() {
+        return Err(Unencodable::NoFilter);
+    }
+    let mut len = 2;
+    for wish in &subscribe.filters {
+        len += topic_len(&wish.filter)? + 1;
+    }
+    head(0x82, len, out)?;
+    out.put_u16(subscribe.packet_id.get());
+    for wish in &subscribe.filters {
+        put_field(wish.filter.as_bytes(), out);
+        out.put_u8(wish.qos as u8);
+    }
+    Ok(())
+}
+
+fn encode_unsubscribe(unsubscribe: &Unsubscribe, out: &mut BytesMut) -> Result<(), Unencodable> {
+    if unsubscribe.filters.is_empty() {
+        return Err(Unencodable::NoFilter);
+    }
+    let mut len = 2;
+    for filter in &unsubscribe.filters {
+        len += topic_len(filter)?;
+    }
+    head(0xa2, len, out)?;
+    out.put_u16(unsubscribe.packet_id.get());
+    for filter in &unsubscribe.filters {
+        put_field(filter.as_bytes(), out);
+    }
+    Ok(())
+}
+
 fn encode_publish(publish: &Publish, out: &mut BytesMut) -> Result<(), Unencodable> {
     if publish.packet_id.is_some() == (publish.qos == QoS::AtMostOnce) {
         return Err(Unencodable::PacketId);
     }
+    if publish.dup && publish.qos == QoS::AtMostOnce {
+        return Err(Unencodable::DupWithoutQoS);
+    }
     let first = 0x30 | (u8::from(publish.dup) << 3) | ((publish.qos as u8) << 1) | u8::from(publish.retain);
     let id_len = if publish.packet_id.is_some() { 2 } else { 0 };
-    head(first, field_len(&publish.topic)? + id_len + publish.payload.len(), out)?;
+    head(first, topic_len(&publish.topic)? + id_len + publish.payload.len(), out)?;
     put_field(publish.topic.as_bytes(), out);
     if let Some(id) = publish.packet_id {
         out.put_u16(id.get());
@@ -121,13 +143,18 @@ fn head(first: u8, len: usize, out: &mut BytesMut) -> Result<(), Unencodable> {
     }
     out.reserve(5 + len);
     out.put_u8(first);
-    let mut rest = len;
-    while rest >= 0x80 {
-        out.put_u8((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.put_u8(rest as u8);
+    put_variable_byte_integer(len, out);
     Ok(())
+}
+
+/// Bytes of a topic or filter.
+fn topic_len(topic: &str) -> Result<usize, Unencodable> {
+    if topic.is_empty() { Err(Unencodable::EmptyTopic) } else { text_len(topic) }
+}
+
+/// Bytes of a text.
+fn text_len(text: &str) -> Result<usize, Unencodable> {
+    if text.as_bytes().contains(&0) { Err(Unencodable::NullCharacter) } else { field_len(text) }
 }
 
 /// Bytes of a length-prefixed field.

@@ -1,5 +1,9 @@
 //! What can be wrong with a packet.
 
+use crate::mqtt::basic::{PacketType, Sender};
+use crate::mqtt::reader::Fault;
+use crate::mqtt::topic::TopicFault;
+
 /// A packet that breaks a rule of the standard; the clause is in brackets. The connection cannot go on after one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Violation {
@@ -82,6 +86,33 @@ pub enum Violation {
     /// An empty topic or filter.
     #[error("a topic or topic filter is empty [MQTT-4.7.3-1]")]
     EmptyTopic,
+    /// A packet that this side never sends. Only of [`Packet::check`](super::Packet::check).
+    #[error("a {sender} does not send {packet_type}")]
+    Sender {
+        /// The packet.
+        packet_type: PacketType,
+        /// Who sent it.
+        sender: Sender,
+    },
+    /// Not a topic name. Only of [`Packet::check`](super::Packet::check).
+    #[error("a topic name is not valid: {0}")]
+    TopicName(TopicFault),
+    /// Not a topic filter. Only of [`Packet::check`](super::Packet::check).
+    #[error("a topic filter is not valid: {0}")]
+    TopicFilter(TopicFault),
+}
+
+impl From<Fault> for Violation {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::VariableByteInteger => Self::RemainingLength,
+            Fault::TooLarge { len, max } => Self::TooLarge { len, max },
+            Fault::Truncated => Self::Truncated,
+            Fault::Utf8 => Self::Utf8,
+            Fault::NullCharacter => Self::NullCharacter,
+            Fault::PacketIdZero => Self::PacketIdZero,
+        }
+    }
 }
 
 /// A packet that cannot be written. Nothing was written then.
@@ -99,4 +130,19 @@ pub enum Unencodable {
     /// A password without a user name.
     #[error("a password needs a user name")]
     PasswordWithoutUserName,
+    /// A text with U+0000.
+    #[error("a text holds the null character, which no receiver takes")]
+    NullCharacter,
+    /// An empty topic or filter.
+    #[error("a topic or topic filter is empty")]
+    EmptyTopic,
+    /// DUP on a message of quality 0.
+    #[error("a message of QoS 0 is never a duplicate")]
+    DupWithoutQoS,
+    /// A SUBSCRIBE or UNSUBSCRIBE without a filter.
+    #[error("there is no topic filter")]
+    NoFilter,
+    /// A CONNACK that refuses and yet tells of a session.
+    #[error("a refusal has no session present")]
+    SessionPresent,
 }

@@ -12,8 +12,9 @@
 //!
 //! Decoding copies nothing: topics and payloads are slices of the read buffer. The codec holds the rules of single packets
 //! only; which packet may come when, and what topics mean, is the caller's matter. In particular wildcard characters are let
-//! through in the topic of a PUBLISH, since device ids and property bags may hold them.
+//! through in the topic of a PUBLISH, since device ids and property bags may hold them; [`Packet::check`] refuses them.
 
+mod check;
 mod decode;
 mod encode;
 mod error;
@@ -21,12 +22,13 @@ mod packet;
 #[cfg(test)]
 mod tests;
 
+pub use super::basic::{PacketId, QoS, REMAINING_LEN_MAX as PACKET_LEN_MAX};
 pub use decode::decode;
-pub use encode::{PACKET_LEN_MAX, encode};
+pub use encode::encode;
 pub use error::{Unencodable, Violation};
 pub use packet::{
-    ConnAck, Connect, ConnectReturnCode, Packet, PacketId, Publish, QoS, SubAck, SubAckCode, Subscribe,
-    SubscribeFilter, Unsubscribe, Will,
+    ConnAck, Connect, ConnectReturnCode, Packet, Publish, SubAck, SubAckCode, Subscribe, SubscribeFilter,
+    Unsubscribe, Will,
 };
 
 /// Most topic filters in one SUBSCRIBE or UNSUBSCRIBE; a bound of ours, far above what any client of the platform sends.

@@ -1,36 +1,9 @@
 //! The packets.
 
+use super::super::basic::{PacketId, PacketType, QoS};
 use bytes::Bytes;
 use bytestring::ByteString;
 use std::fmt;
-use std::num::NonZeroU16;
-
-/// The identifier of a packet that is answered; never zero [MQTT-2.3.1-1].
-pub type PacketId = NonZeroU16;
-
-/// Quality of service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum QoS {
-    /// Not acknowledged.
-    AtMostOnce = 0,
-    /// Acknowledged with PUBACK.
-    AtLeastOnce = 1,
-    /// Acknowledged in two steps.
-    ExactlyOnce = 2,
-}
-
-impl QoS {
-    /// The level of a number 0 to 2.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Self::AtMostOnce),
-            1 => Some(Self::AtLeastOnce),
-            2 => Some(Self::ExactlyOnce),
-            _ => None,
-        }
-    }
-}
 
 /// A control packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +36,28 @@ pub enum Packet {
     PingResp,
     /// Client to server: a graceful end.
     Disconnect,
+}
+
+impl Packet {
+    /// Its type.
+    pub const fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::ConnAck(_) => PacketType::ConnAck,
+            Self::Publish(_) => PacketType::Publish,
+            Self::PubAck(_) => PacketType::PubAck,
+            Self::PubRec(_) => PacketType::PubRec,
+            Self::PubRel(_) => PacketType::PubRel,
+            Self::PubComp(_) => PacketType::PubComp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::SubAck(_) => PacketType::SubAck,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::UnsubAck(_) => PacketType::UnsubAck,
+            Self::PingReq => PacketType::PingReq,
+            Self::PingResp => PacketType::PingResp,
+            Self::Disconnect => PacketType::Disconnect,
+        }
+    }
 }
 
 /// CONNECT. `Debug` hides the password.
