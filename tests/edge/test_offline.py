@@ -17,8 +17,7 @@ CATCH_UP = 60
 def counted(apart, tmp_path):
     """Numbers on their way, to the hub and to the consumer."""
     counted = Counted(tmp_path, RATE)
-    apart.device.apply(counted.manifest())
-    apart.device.running()
+    counted.deploy(apart.device)
     eventually(lambda: len(counted.acknowledged()) > RATE and len(counted.received()) > RATE, what="load")
     return counted
 

@@ -27,8 +27,12 @@ class Counted:
             CONSUMER: edge.module("example.test/consumer:1.0", {"RECEIVED": str(self.received_file)}),
         }
 
-    def manifest(self):
-        return edge.manifest(self.modules, ROUTES)
+    def deploy(self, device):
+        """Sets the modules and waits for them. The routes come first: what is sent before them is not theirs."""
+        consumer = {CONSUMER: self.modules[CONSUMER]}
+        for modules in (consumer, self.modules):
+            device.apply(edge.manifest(modules, ROUTES))
+            device.running()
 
     def acknowledged(self):
         """What the edge hub acknowledged to the producer, in order."""
