@@ -16,6 +16,7 @@ mod job;
 mod link;
 mod outgoing;
 mod package;
+mod parked;
 mod policies;
 mod program;
 mod report;

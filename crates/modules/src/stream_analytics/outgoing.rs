@@ -28,6 +28,7 @@ impl Outgoing {
     /// The message, in the form that routes can look into.
     pub(super) fn message(&self) -> Message {
         let mut message = Message::new(self.body.clone());
+        // rule ASA-01
         message.system.set(SystemProperty::MessageId, self.id.as_str());
         message.system.set(SystemProperty::ContentType, "application/json");
         message.system.set(SystemProperty::ContentEncoding, "utf-8");
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_one_array_with_an_id_that_says_which() {
+    fn rows_are_one_array_with_an_id_that_says_which_rule_asa_01() {
         let (mut packer, mut out) = (Packer::new("alert".into(), 6), Vec::new());
         packer.add(&row(0, "reset"), &mut out).unwrap();
         packer.add(&row(30, "reset"), &mut out).unwrap();

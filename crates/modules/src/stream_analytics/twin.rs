@@ -89,6 +89,7 @@ impl Desired {
 
     fn remote(&self, url: &str, policies: Option<OrderingPolicies>) -> Remote {
         let text = |name| self.members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        // rule ASA-02
         let etag = text("ASAJobEtag").map(str::to_owned);
         let key = match (&etag, text("PublishTimeStamp")) {
             (Some(etag), _) => format!("etag {etag}"),
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn our_query_comes_before_the_stock_properties_and_each_publishing_has_its_key() {
+    fn our_query_comes_before_the_stock_properties_and_each_publishing_has_its_key_rule_asa_02() {
         let stock = json!({
             "ASAJobInfo": "https://a/b?sig=canary", "ASAJobResourceId": "/x", "ASAJobEtag": "e1", "PublishTimeStamp": "t1",
         });

@@ -12,6 +12,7 @@ use super::files::{Files, KeptJob};
 use super::job::{Job, Taken};
 use super::link::{Link, Received};
 use super::outgoing::Outgoing;
+use super::parked::Parked;
 use super::program::Fault;
 use super::report::{self, Counts, Status};
 use super::source::Fetch;
@@ -22,7 +23,6 @@ use ironbrook_client::{ConnectionState, DesiredUpdate, Error, Result, Trust};
 use ironbrook_hub::seams::Clock;
 use ironbrook_model::Timestamp;
 use serde_json::Value;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -78,8 +78,9 @@ pub(super) struct Worker<L: Link> {
     pub(super) fault: Option<Fault>,
 
     group: Group<L::Received>,
-    /// Taken from the hub when the query stopped; the next one gets them first.
-    parked: VecDeque<L::Received>,
+    parked: Parked<L::Received>,
+    /// Whether messages come: since the first query, and then also while none runs.
+    is_subscribed: bool,
     tick_at: Option<Timestamp>,
     counts: Counts,
     /// When the counts are looked at, if anything was counted.
@@ -126,7 +127,8 @@ impl<L: Link> Worker<L> {
             status: Status::Waiting,
             fault: None,
             group: Group::default(),
-            parked: VecDeque::new(),
+            parked: Parked::default(),
+            is_subscribed: false,
             tick_at: None,
             counts: Counts::default(),
             counts_at: None,
@@ -168,9 +170,10 @@ impl<L: Link> Worker<L> {
 
     async fn next(&mut self) -> Result<Event<L::Received>> {
         let is_running = self.job.is_some();
-        if is_running && let Some(message) = self.parked.pop_front() {
+        if is_running && let Some(message) = self.parked.next() {
             return Ok(Event::Message(message));
         }
+        self.is_subscribed |= is_running;
         let wake_at = self.wake_at();
         let wake = async {
             match wake_at {
@@ -191,7 +194,7 @@ impl<L: Link> Worker<L> {
             update = self.link.desired() => Ok(update?.map_or(Event::End, Event::Desired)),
             outcome = fetched => Ok(Event::Fetched(outcome)),
             () = wake => Ok(Event::Time),
-            message = self.link.message(), if is_running => Ok(message?.map_or(Event::End, Event::Message)),
+            message = self.link.message(), if self.is_subscribed => Ok(message?.map_or(Event::End, Event::Message)),
         }
     }
 
@@ -231,13 +234,18 @@ impl<L: Link> Worker<L> {
     /// Takes a message into the engine and into the group.
     fn take(&mut self, message: L::Received) {
         let now = self.now();
-        let Some(job) = &mut self.job else { return self.parked.push_back(message) };
+        let Some(job) = &mut self.job else { return self.parked.put(message) };
         if !message.is_current() {
             // Taken in now it would count a second time when it comes again.
             return;
         }
         let input = message.input().unwrap_or_default();
-        match job.take(now, input, message.message()) {
+        let taken = job.take(now, input, message.message());
+        if self.parked.was_last() {
+            // The hub may have lost patience with them too.
+            job.expect_repetitions();
+        }
+        match taken {
             Ok(Taken::Counted) => {
                 let now = self.clock.now();
                 self.tick_at.get_or_insert(now.plus(TICK));
@@ -323,9 +331,7 @@ impl<L: Link> Worker<L> {
         self.job = None;
         self.tick_at = None;
         let group = std::mem::take(&mut self.group);
-        for message in group.messages.into_iter().chain(message).rev() {
-            self.parked.push_front(message);
-        }
+        self.parked.put_first(group.messages.into_iter().chain(message));
         (self.status, self.fault) = (Status::Failed, Some(fault));
         self.publish();
     }

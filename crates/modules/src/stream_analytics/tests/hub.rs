@@ -120,6 +120,12 @@ impl FakeHub {
         link.begin();
     }
 
+    /// Loses patience: everything that was not completed comes again on the same connection.
+    pub(super) fn repeat(&self, link: &FakeLink) {
+        link.position.lock().unwrap().next = 0;
+        self.changed.notify_waiters();
+    }
+
     /// A new process of the module; the one before has no effect any more.
     pub(super) fn start(self: &Arc<Self>) -> Arc<FakeLink> {
         self.state().connection += 1;
