@@ -149,5 +149,5 @@ async fn work<L: Link>(
 ) -> ironbrook_client::Result<()> {
     let files = Files::new(settings.state_dir);
     let (worker, reports) = Worker::new(link.clone(), clock, console, files, settings.downloads);
-    tokio::try_join!(worker.run(), worker::tell(link, reports)).map(drop)
+    tokio::try_join!(worker.run(), report::tell(link, reports)).map(drop)
 }

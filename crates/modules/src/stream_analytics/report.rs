@@ -1,8 +1,12 @@
 //! What the module says of itself in its reported properties.
 
 use super::job::Job;
+use super::link::Link;
 use super::program::Fault;
+use ironbrook_client::{Error, Result};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use tokio::sync::watch;
 
 /// Inputs and outputs that are reported, each; a twin has 32 KB at most.
 const LISTED_MAX: usize = 48;
@@ -96,6 +100,38 @@ pub(super) fn change(old: &Value, new: &Value) -> Option<Value> {
         }
     }
     (!patch.is_empty()).then_some(Value::Object(patch))
+}
+
+/// Tells the hub what `reports` says, until its other end is gone.
+pub(super) async fn tell<L: Link>(link: Arc<L>, mut reports: watch::Receiver<Value>) -> Result<()> {
+    let mut told = None;
+    while reports.changed().await.is_ok() {
+        let report = reports.borrow_and_update().clone();
+        let before = match told.take() {
+            Some(before) => before,
+            // What an earlier run reported is still there.
+            None => match link.reported().await {
+                Ok(reported) => own(reported),
+                Err(Error::Closed) => return Err(Error::Closed),
+                Err(error) => {
+                    tracing::warn!(%error, "reported properties cannot be read");
+                    Value::Null
+                }
+            },
+        };
+        told = Some(match change(&before, &report) {
+            None => before,
+            Some(patch) => match link.report(&patch).await {
+                Ok(()) => report,
+                Err(Error::Closed) => return Err(Error::Closed),
+                Err(error) => {
+                    tracing::warn!(%error, "reported properties refused");
+                    before
+                }
+            },
+        });
+    }
+    Ok(())
 }
 
 /// A name that a twin may have.

@@ -415,35 +415,3 @@ async fn send<L: Link>(link: &L, outbox: &[Outgoing]) -> Result<()> {
     }
     Ok(())
 }
-
-/// Tells the hub what `reports` says, until its other end is gone.
-pub(super) async fn tell<L: Link>(link: Arc<L>, mut reports: watch::Receiver<Value>) -> Result<()> {
-    let mut told = None;
-    while reports.changed().await.is_ok() {
-        let report = reports.borrow_and_update().clone();
-        let before = match told.take() {
-            Some(before) => before,
-            // What an earlier run reported is still there.
-            None => match link.reported().await {
-                Ok(reported) => report::own(reported),
-                Err(Error::Closed) => return Err(Error::Closed),
-                Err(error) => {
-                    tracing::warn!(%error, "reported properties cannot be read");
-                    Value::Null
-                }
-            },
-        };
-        told = Some(match report::change(&before, &report) {
-            None => before,
-            Some(patch) => match link.report(&patch).await {
-                Ok(()) => report,
-                Err(Error::Closed) => return Err(Error::Closed),
-                Err(error) => {
-                    tracing::warn!(%error, "reported properties refused");
-                    before
-                }
-            },
-        });
-    }
-    Ok(())
-}

@@ -1,6 +1,7 @@
 //! The module as a whole on a hub in memory, with a clock that is turned.
 
 mod hub;
+mod jobs;
 mod kills;
 mod packages;
 mod queries;
