@@ -9,10 +9,10 @@ QUICK = "[storage]\nbatch_seconds = 1\n"
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """Options for a hub with blobs every second, and no sensor that goes on while a test looks."""
+    """Options for a hub with blobs every second, and nothing of its own that sends while a test looks."""
     path = tmp_path_factory.mktemp("config") / "quick.toml"
     path.write_text(QUICK)
-    return ["--config", str(path), "--no-thermistor"]
+    return ["--config", str(path), "--no-thermistor", "--no-edge"]
 
 
 @pytest.fixture(scope="module")
