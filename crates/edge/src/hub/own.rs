@@ -65,6 +65,9 @@ pub(super) struct Own {
     twins: TwinProxy,
     inbox: PassThrough,
     state: Mutex<State>,
+    /// New desired properties.
+    wanted: Notify,
+    /// Something to report.
     changed: Notify,
 }
 
@@ -84,6 +87,7 @@ impl Own {
             twins,
             inbox,
             state: Mutex::default(),
+            wanted: Notify::new(),
             changed: Notify::new(),
         }
     }
@@ -106,11 +110,18 @@ impl Own {
     pub(super) async fn run(self: Arc<Self>, routing: Arc<Routing>, cancel: CancellationToken) {
         let Some(hub) = self.hub.get() else { return };
         let clock = &hub.seams().clock;
-        let work = async {
+        // Apart from reports, which may have to wait for the hub: modules of the same deployment start meanwhile.
+        let apply = async {
+            loop {
+                self.wanted.notified().await;
+                self.apply(&routing).await;
+                self.changed.notify_one();
+            }
+        };
+        let report = async {
             let mut reported: Option<Object> = None;
             loop {
                 self.changed.notified().await;
-                self.apply(&routing).await;
                 if let Err(why) = self.report(&mut reported).await {
                     tracing::debug!(why, "the state of the edge hub is not reported yet");
                     clock.sleep(REPORT_TIME).await;
@@ -122,7 +133,8 @@ impl Own {
         };
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = work => {}
+            () = apply => {}
+            () = report => {}
         }
     }
 
@@ -348,7 +360,7 @@ impl Down for Own {
         state.version = version;
         state.is_new = true;
         drop(state);
-        self.changed.notify_one();
+        self.wanted.notify_one();
     }
 
     async fn method(&self, identity: &Identity, mut call: MethodCall) {
