@@ -57,7 +57,7 @@ pub enum ConnectionState {
 /// A device or module connected to a hub. Clones share the connection; when the last one is dropped, it ends gracefully.
 ///
 /// The three feeds ([`messages`](Self::messages), [`methods`](Self::methods), [`desired_updates`](Self::desired_updates)) can each be
-/// taken once.
+/// taken once; an error of the subscription takes nothing.
 #[derive(Debug, Clone)]
 pub struct DeviceClient(Arc<Shared>);
 
@@ -149,16 +149,12 @@ impl DeviceClient {
 
     /// Subscribes to messages from the hub (C2D; for a module, its inputs).
     pub async fn messages(&self) -> Result<Messages> {
-        let feed = take(&self.0.messages, "messages")?;
-        self.ask(|reply| Control::Subscribe(Feed::Messages, reply)).await?;
-        Ok(feed)
+        self.feed(&self.0.messages, "messages", Feed::Messages).await
     }
 
     /// Subscribes to direct methods.
     pub async fn methods(&self) -> Result<MethodCalls> {
-        let feed = take(&self.0.methods, "methods")?;
-        self.ask(|reply| Control::Subscribe(Feed::Methods, reply)).await?;
-        Ok(feed)
+        self.feed(&self.0.methods, "methods", Feed::Methods).await
     }
 
     /// Subscribes to direct methods and answers them with what `handler` gives, one after the other, until the client is closed.
@@ -186,9 +182,7 @@ impl DeviceClient {
     /// Subscribes to the desired properties. The first item is the whole section, later ones are changes, and after a gap in
     /// the connection in which something changed comes the whole section again.
     pub async fn desired_updates(&self) -> Result<DesiredUpdates> {
-        let feed = take(&self.0.desired, "desired updates")?;
-        self.ask(|reply| Control::Subscribe(Feed::Desired, reply)).await?;
-        Ok(feed)
+        self.feed(&self.0.desired, "desired updates", Feed::Desired).await
     }
 
     /// Reads the twin.
@@ -229,6 +223,17 @@ impl DeviceClient {
             }
             state.changed().await.map_err(|_| Error::Closed)?;
         }
+    }
+
+    /// Takes a feed and subscribes to it; after an error it can be asked for again.
+    async fn feed<T>(&self, slot: &Mutex<Option<T>>, what: &str, feed: Feed) -> Result<T> {
+        let taken = take(slot, what)?;
+        let subscribed = self.ask(|reply| Control::Subscribe(feed, reply)).await;
+        if let Err(error) = subscribed {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(taken);
+            return Err(error);
+        }
+        Ok(taken)
     }
 
     async fn ask<T>(&self, wish: impl FnOnce(Reply<T>) -> Control) -> Result<T> {

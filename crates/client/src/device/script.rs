@@ -97,8 +97,13 @@ impl Hub {
 
     /// Grants the next SUBSCRIBE; gives its filter.
     pub(super) async fn grant(&mut self) -> String {
+        self.answer_subscribe(SubAckCode::Granted(QoS::AtLeastOnce)).await
+    }
+
+    /// Answers the next SUBSCRIBE; gives its filter.
+    pub(super) async fn answer_subscribe(&mut self, code: SubAckCode) -> String {
         let Some(Packet::Subscribe(subscribe)) = self.receive().await else { panic!("no SUBSCRIBE") };
-        let codes = vec![SubAckCode::Granted(QoS::AtLeastOnce)];
+        let codes = vec![code];
         self.send(Packet::SubAck(SubAck { packet_id: subscribe.packet_id, codes })).await;
         subscribe.filters[0].filter.to_string()
     }

@@ -4,7 +4,7 @@ use super::script::{Hub, STRING, beside, start};
 use super::*;
 use crate::error::Error;
 use ironbrook_model::{Message, SasToken, SharedAccessKey, SystemProperty, Timestamp};
-use ironbrook_wire::mqtt::v4::{ConnectReturnCode, Packet, QoS};
+use ironbrook_wire::mqtt::v4::{ConnectReturnCode, Packet, QoS, SubAckCode};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -263,6 +263,22 @@ async fn methods_are_answered_and_refused_when_nobody_listens() {
     assert!(serving.await.unwrap_err().is_cancelled());
     hub.say("$iothub/methods/POST/echo/?$rid=a3", "", None).await;
     assert_eq!(hub.publish().await.topic, "$iothub/methods/res/501/?$rid=a3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_subscription_takes_no_feed_and_may_be_tried_again() {
+    let (client, mut dials) = start(|b| b);
+    let mut hub = Hub::welcome(&mut dials).await;
+    let ask = |client: DeviceClient| beside(async move { client.methods().await });
+    let asking = ask(client.clone());
+    hub.answer_subscribe(SubAckCode::Failure).await;
+    assert!(matches!(asking.await.unwrap(), Err(Error::Refused { .. })));
+    let asking = ask(client.clone());
+    hub.grant().await;
+    let mut calls = asking.await.unwrap().unwrap();
+    hub.say("$iothub/methods/POST/echo/?$rid=a1", "1", None).await;
+    assert_eq!(calls.next().await.unwrap().name, "echo");
+    assert!(matches!(client.methods().await, Err(Error::Configuration(_))));
 }
 
 #[tokio::test(start_paused = true)]
