@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use ironbrook_client::{DeviceClient, Error, MethodCall};
 use ironbrook_model::twin::Object;
 use std::collections::BTreeSet;
-use std::future::pending;
+use std::future::{Future, pending};
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,6 +17,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const WAITING_MAX: usize = 16;
 /// How long the agent may take for a method, as stock agents.
 const METHOD_TIME: Duration = Duration::from_secs(600);
+
+/// Pause before a subscription that failed is tried again, at first and at most.
+const AGAIN_FIRST: Duration = Duration::from_secs(1);
+const AGAIN_LONGEST: Duration = Duration::from_secs(60);
 
 /// The twin of `$edgeAgent` over a client's connection.
 pub struct ClientTwin {
@@ -45,13 +49,33 @@ impl ClientTwin {
     }
 }
 
-async fn pass_changes(client: DeviceClient, changes: mpsc::Sender<DesiredChange>) {
-    let mut updates = match client.desired_updates().await {
-        Ok(updates) => updates,
-        Err(error) => {
-            tracing::error!(%error, "no changes of the deployment will be noticed at once");
-            return;
+/// Subscribes until that holds; `None` where it never will, because the client was closed.
+async fn subscribed<T, F>(what: &str, mut subscribe: impl FnMut() -> F) -> Option<T>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut pause = AGAIN_FIRST;
+    loop {
+        match subscribe().await {
+            Ok(feed) => return Some(feed),
+            Err(Error::Closed) => return None,
+            Err(error @ Error::Configuration(_)) => {
+                tracing::error!(what, %error, "the agent hears nothing of them");
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(what, %error, again_s = pause.as_secs(), "the agent hears nothing of them yet");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(AGAIN_LONGEST);
+            }
         }
+    }
+}
+
+async fn pass_changes(client: DeviceClient, changes: mpsc::Sender<DesiredChange>) {
+    let subscribe = || client.desired_updates();
+    let Some(mut updates) = subscribed("desired properties", subscribe).await else {
+        return;
     };
     while let Some(update) = updates.next().await {
         let change = DesiredChange {
@@ -66,13 +90,7 @@ async fn pass_changes(client: DeviceClient, changes: mpsc::Sender<DesiredChange>
 }
 
 async fn pass_methods(client: DeviceClient, methods: mpsc::Sender<MethodRequest>) {
-    let mut calls = match client.methods().await {
-        Ok(calls) => calls,
-        Err(error) => {
-            tracing::error!(%error, "direct methods of the agent will not be answered");
-            return;
-        }
-    };
+    let Some(mut calls) = subscribed("direct methods", || client.methods()).await else { return };
     while let Some(mut call) = calls.next().await {
         let (answer, answered) = oneshot::channel();
         let name = std::mem::take(&mut call.name);
@@ -158,5 +176,34 @@ impl Identities for DaemonIdentities {
 
     async fn release(&self, module: &str) {
         self.0.remove_module(module);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused() -> Error {
+        Error::Refused { status: 403, message: "subscription".to_owned() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_subscription_that_fails_is_tried_until_it_holds() {
+        let begin = tokio::time::Instant::now();
+        let mut answers = vec![Ok(7), Err(Error::Timeout("SUBACK")), Err(refused()), Err(refused())];
+        let feed = subscribed("test", || std::future::ready(answers.pop().unwrap())).await;
+        assert_eq!((feed, begin.elapsed()), (Some(7), Duration::from_secs(1 + 2 + 4)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_have_a_longest_and_a_closed_client_ends_it() {
+        let begin = tokio::time::Instant::now();
+        let mut left = 20;
+        let feed = subscribed("test", || {
+            left -= 1;
+            std::future::ready(Err::<u8, _>(if left > 0 { refused() } else { Error::Closed }))
+        })
+        .await;
+        assert_eq!((feed, begin.elapsed()), (None, Duration::from_secs(63 + 13 * 60)));
     }
 }

@@ -20,6 +20,7 @@ mod reported;
 mod restart;
 mod retry;
 pub mod seams;
+mod settings;
 mod status;
 mod store;
 mod sync;
@@ -44,6 +45,7 @@ use reconcile::{Engine, STOP_GRACE, Turned};
 use records::Deployment;
 use reported::Report;
 use seams::{AgentTwin, Identities, Store};
+use settings::Settings;
 use status::{Shared, Snapshot};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -216,6 +218,7 @@ impl Worker {
                 if self.deployment.as_ref() != Some(&deployment) {
                     Deployment::save(&*self.engine.store, desired.version, &desired.properties).await;
                 }
+                self.ends.refresh.send_replace(Settings::of(&deployment.desired).refresh);
                 self.deployment = Some(deployment);
             }
             Err(error) => {

@@ -5,7 +5,8 @@
 //! ends a process. The runtime's own modules are never part of a plan.
 
 use super::records::Record;
-use super::restart::{INTENSIVE_CARE, RESTARTS_MAX, RuntimeStatus, judged, observed, wait};
+use super::restart::{RuntimeStatus, judged, observed};
+use super::settings::Settings;
 use crate::manifest::{DesiredStatus, ModuleDesired, RestartPolicy};
 use crate::runtime::{ModuleInfo, ModuleSpec, ModuleState};
 use ironbrook_model::Timestamp;
@@ -123,15 +124,17 @@ impl fmt::Display for Plan {
 pub(super) fn plan(
     wanted: &BTreeMap<String, Wanted>,
     present: &BTreeMap<String, Present>,
+    settings: &Settings,
     now: Timestamp,
 ) -> Plan {
     let mut plan = Plan::default();
+    let moment = Moment { settings, now };
     let names: BTreeSet<&String> = wanted.keys().chain(present.keys()).collect();
     for name in names {
         let (order, steps) = match (wanted.get(name), present.get(name)) {
-            (Some(wanted), None) => (wanted.desired.startup_order, added(wanted)),
+            (Some(wanted), None) => (wanted.desired.startup_order, added(wanted, settings)),
             (Some(wanted), Some(present)) => {
-                (wanted.desired.startup_order, kept(wanted, present, now, &mut plan))
+                (wanted.desired.startup_order, kept(wanted, present, moment, &mut plan))
             }
             (None, Some(present)) => {
                 // rule AGENT-06: a module that nobody knows any more counts as the first.
@@ -148,19 +151,27 @@ pub(super) fn plan(
     plan
 }
 
+/// What waiting depends on.
+#[derive(Clone, Copy)]
+struct Moment<'a> {
+    settings: &'a Settings,
+    now: Timestamp,
+}
+
 type Steps = Vec<(StepKind, Vec<Command>)>;
 
 fn removed() -> Steps {
     vec![(StepKind::StopRemoved, vec![Command::Stop]), (StepKind::Remove, vec![Command::Remove])]
 }
 
-fn added(wanted: &Wanted) -> Steps {
+fn added(wanted: &Wanted, settings: &Settings) -> Steps {
     if wanted.spec.is_none() {
         return Steps::new();
     }
     let mut commands = vec![Command::Prepare, Command::Create];
     // One that failed for good stays so, also where its runtime has forgotten it meanwhile.
-    commands.extend(start_if_running(&wanted.desired).filter(|_| wanted.restarts < RESTARTS_MAX));
+    let may_start = settings.wait(wanted.restarts).is_some();
+    commands.extend(start_if_running(&wanted.desired).filter(|_| may_start));
     vec![(StepKind::Add, commands)]
 }
 
@@ -168,7 +179,7 @@ fn start_if_running(desired: &ModuleDesired) -> Option<Command> {
     (desired.status == DesiredStatus::Running).then_some(Command::Start)
 }
 
-fn kept(wanted: &Wanted, present: &Present, now: Timestamp, plan: &mut Plan) -> Steps {
+fn kept(wanted: &Wanted, present: &Present, moment: Moment<'_>, plan: &mut Plan) -> Steps {
     if present.info.state == ModuleState::Dead {
         return vec![(StepKind::RemoveDead, vec![Command::Remove])];
     }
@@ -184,18 +195,18 @@ fn kept(wanted: &Wanted, present: &Present, now: Timestamp, plan: &mut Plan) -> 
     match (wanted.desired.status, running) {
         (DesiredStatus::Stopped, true) => one(StepKind::Stop, Command::Stop),
         (DesiredStatus::Stopped, false) => Steps::new(),
-        (DesiredStatus::Running, true) => healthy(present, now, plan),
+        (DesiredStatus::Running, true) => healthy(present, moment, plan),
         (DesiredStatus::Running, false) if changed_mind => one(StepKind::Start, Command::Start),
-        (DesiredStatus::Running, false) => ended(&wanted.desired, present, now, plan),
+        (DesiredStatus::Running, false) => ended(&wanted.desired, present, moment, plan),
     }
 }
 
 /// A module that runs as it should: its restarts are forgotten after a while.
-fn healthy(present: &Present, now: Timestamp, plan: &mut Plan) -> Steps {
+fn healthy(present: &Present, Moment { settings, now }: Moment<'_>, plan: &mut Plan) -> Steps {
     let Some(started) = present.info.started.filter(|_| present.record.restarts > 0) else {
         return Steps::new();
     };
-    let healthy = started.plus(INTENSIVE_CARE);
+    let healthy = started.plus(settings.intensive_care);
     if healthy <= now {
         return vec![(StepKind::ClearRestarts, vec![Command::ClearRestarts])];
     }
@@ -204,16 +215,21 @@ fn healthy(present: &Present, now: Timestamp, plan: &mut Plan) -> Steps {
 }
 
 /// A module that should run and does not.
-fn ended(desired: &ModuleDesired, present: &Present, now: Timestamp, plan: &mut Plan) -> Steps {
+fn ended(
+    desired: &ModuleDesired,
+    present: &Present,
+    Moment { settings, now }: Moment<'_>,
+    plan: &mut Plan,
+) -> Steps {
     let start = vec![(StepKind::Start, vec![Command::Start])];
-    let (info, restarts) = (&present.info, present.record.restarts);
+    let (info, wait) = (&present.info, settings.wait(present.record.restarts));
     if info.state == ModuleState::Created {
-        return if restarts < RESTARTS_MAX { start } else { Steps::new() };
+        return if wait.is_some() { start } else { Steps::new() };
     }
-    let status = judged(observed(info.state), desired.status, desired.restart_policy, restarts);
+    let status = judged(observed(info.state), desired.status, desired.restart_policy, wait.is_some());
     let after = match status {
         RuntimeStatus::Backoff if !present.ran => return start,
-        RuntimeStatus::Backoff => wait(restarts),
+        RuntimeStatus::Backoff => wait,
         // rule AGENT-07: an end with 0 under a policy for failures is no end to what is wanted, and no restart that counts.
         RuntimeStatus::Stopped if desired.restart_policy > RestartPolicy::Never => Some(TURN),
         _ => None,

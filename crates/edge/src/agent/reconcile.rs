@@ -4,9 +4,9 @@ use super::members::Members;
 use super::metrics::Metrics;
 use super::plan::{Command, Plan, Present, Step, StepKind, TURN, Wanted, plan};
 use super::records::{Deployment, Records};
-use super::restart::RESTARTS_MAX;
 use super::retry::Retries;
 use super::seams::{Identities, Store};
+use super::settings::Settings;
 use super::view::View;
 use crate::manifest::ModuleDesired;
 use crate::runtime::{ModuleInfo, ModuleRuntime, ModuleSpec, ModuleState, RuntimeError};
@@ -22,7 +22,7 @@ pub(super) const STOP_GRACE: Duration = Duration::from_secs(10);
 /// How long one command may take; fetching an image is the longest.
 const COMMAND_TIME: Duration = Duration::from_secs(600);
 /// Set for modules unless the deployment says otherwise.
-const LOG_LEVEL: (&str, &str) = ("RuntimeLogLevel", "info");
+const LOG_LEVEL: &str = "RuntimeLogLevel";
 
 /// What one turn found and did.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub(super) struct Engine {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Metrics,
     pub(super) records: Records,
+    settings: Settings,
     members: Members,
     retries: Retries,
     /// Modules that ran since this agent began.
@@ -69,6 +70,7 @@ impl Engine {
             clock,
             metrics,
             records,
+            settings: Settings::default(),
             members: Members::default(),
             retries: Retries::default(),
             ran: BTreeSet::new(),
@@ -87,24 +89,27 @@ impl Engine {
     ) -> Result<Turned, RuntimeError> {
         let Some(deployment) = deployment else {
             let present = self.look().await?;
-            return Ok(Turned { view: View::new(&BTreeMap::new(), &present, &self.errors), wake: None });
+            return Ok(Turned {
+                view: View::new(&BTreeMap::new(), &present, &self.errors, &self.settings),
+                wake: None,
+            });
         };
         self.note_deployment(deployment, confirmed);
         let names = deployment.desired.modules.keys().cloned().collect();
         self.members.update(&*self.identities, &names, self.clock.now()).await;
-        let wanted = self.wanted(deployment);
         let present = self.look().await?;
+        let wanted = self.wanted(deployment, &present);
         self.adopt(&wanted, &present);
-        let plan = plan(&wanted, &self.with_records(&present), self.clock.now());
+        let plan = plan(&wanted, &self.with_records(&present), &self.settings, self.clock.now());
         self.execute(&plan, &wanted, cancel).await;
         let present = if plan.steps.is_empty() { present } else { self.look().await? };
         self.adopt(&wanted, &present);
         self.records.by_name.retain(|name, _| wanted.contains_key(name) || present.contains_key(name));
         self.records.save_if_changed(&*self.store).await;
-        let left = super::plan::plan(&wanted, &self.with_records(&present), self.clock.now());
+        let left = super::plan::plan(&wanted, &self.with_records(&present), &self.settings, self.clock.now());
         let again = (!left.steps.is_empty()).then(|| self.clock.now().plus(TURN));
         let wake = [again, left.wake, self.members.wake()].into_iter().flatten().min();
-        let view = View::new(&wanted, &self.with_records(&present), &self.errors);
+        let view = View::new(&wanted, &self.with_records(&present), &self.errors, &self.settings);
         Ok(Turned { view, wake })
     }
 
@@ -115,22 +120,30 @@ impl Engine {
             return;
         }
         self.members.deployed(confirmed);
+        let before = std::mem::replace(&mut self.settings, Settings::of(&deployment.desired));
         if self.version != deployment.version {
             self.version = deployment.version;
             self.retries.reset();
-            for record in self.records.by_name.values_mut().filter(|record| record.restarts >= RESTARTS_MAX) {
+            let most = before.restarts_max.min(self.settings.restarts_max);
+            for record in self.records.by_name.values_mut().filter(|record| record.restarts >= most) {
                 record.clear_restarts();
             }
         }
         self.last = Some((deployment.clone(), confirmed));
     }
 
-    fn wanted(&mut self, deployment: &Deployment) -> BTreeMap<String, Wanted> {
+    fn wanted(
+        &mut self,
+        deployment: &Deployment,
+        present: &BTreeMap<String, Present>,
+    ) -> BTreeMap<String, Wanted> {
         let modules = &deployment.desired.modules;
         self.errors.retain(|name, _| modules.contains_key(name));
         let mut wanted = BTreeMap::new();
         for (name, desired) in modules {
-            let spec = self.members.environment(name).map(|environment| spec(name, desired, environment));
+            let level = self.log_level(desired, present.get(name));
+            let spec =
+                self.members.environment(name).map(|environment| spec(name, desired, environment, level));
             if let Some(error) = self.members.error(name) {
                 self.errors.insert(name.clone(), error.to_owned());
             }
@@ -138,6 +151,17 @@ impl Engine {
             wanted.insert(name.clone(), Wanted { desired: desired.clone(), spec, restarts });
         }
         wanted
+    }
+
+    /// The log level of a module that has none of its own. One that is there keeps what it was made with: a new level of the
+    /// agent's is no change of the module, and restarts nothing.
+    fn log_level<'a>(&'a self, desired: &ModuleDesired, present: Option<&'a Present>) -> &'a str {
+        let made_with = present.filter(|present| {
+            let applied = present.record.applied.as_ref();
+            applied.is_some_and(|applied| applied.image == desired.image && applied.env == desired.env)
+        });
+        let level = made_with.and_then(|present| present.info.spec.env.get(LOG_LEVEL));
+        level.unwrap_or(&self.settings.log_level)
     }
 
     async fn look(&mut self) -> Result<BTreeMap<String, Present>, RuntimeError> {
@@ -296,11 +320,16 @@ fn gone_is_fine(result: Result<(), RuntimeError>) -> Result<(), RuntimeError> {
 }
 
 /// How a module is made: the deployment's environment first, then what it is told of itself, which nothing overrides.
-fn spec(name: &str, desired: &ModuleDesired, environment: &[(String, String)]) -> ModuleSpec {
+fn spec(
+    name: &str,
+    desired: &ModuleDesired,
+    environment: &[(String, String)],
+    log_level: &str,
+) -> ModuleSpec {
     let mut env = desired.env.clone();
     // rule AGENT-08
     env.extend(environment.iter().cloned());
-    env.entry(LOG_LEVEL.0.to_owned()).or_insert_with(|| LOG_LEVEL.1.to_owned());
+    env.entry(LOG_LEVEL.to_owned()).or_insert_with(|| log_level.to_owned());
     ModuleSpec {
         name: name.to_owned(),
         kind: desired.kind.clone(),

@@ -1,17 +1,12 @@
-//! When a module that ended is started again, and what its status is called until then.
+//! Whether a module that ended is started again, and what its status is called until then. How long that takes is in
+//! [`settings`](super::settings).
 
 use crate::manifest::{DesiredStatus, RestartPolicy};
 use crate::runtime::ModuleState;
 use std::time::Duration;
 
-/// Restarts of a module that does not stay up; then it is `failed` until a new deployment.
-pub(super) const RESTARTS_MAX: u32 = 20;
-/// The unit of all waiting.
-pub(super) const COOL_OFF: Duration = Duration::from_secs(10);
-/// The longest wait.
+/// The longest wait, whatever its unit is set to.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(300);
-/// After running so long a module counts as healthy, and its restarts are forgotten.
-pub(super) const INTENSIVE_CARE: Duration = Duration::from_secs(600);
 
 /// `runtimeStatus` of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +57,7 @@ pub(super) fn judged(
     observed: RuntimeStatus,
     desired: DesiredStatus,
     policy: RestartPolicy,
-    restarts: u32,
+    may_restart: bool,
 ) -> RuntimeStatus {
     use RuntimeStatus::{Backoff, Dead, Failed, Running, Unhealthy};
     if matches!(observed, Dead | Running) || desired == DesiredStatus::Stopped {
@@ -70,35 +65,16 @@ pub(super) fn judged(
     }
     let covered = policy == RestartPolicy::Always
         || (policy >= RestartPolicy::OnFailure && matches!(observed, Failed | Unhealthy));
-    match (covered, restarts < RESTARTS_MAX) {
+    match (covered, may_restart) {
         (true, true) => Backoff,
         (true, false) => Failed,
         (false, _) => observed,
     }
 }
 
-/// How long after its end a module is started again, when it was so often already; `None`: never.
-pub(super) fn wait(restarts: u32) -> Option<Duration> {
-    // rule AGENT-05
-    (restarts < RESTARTS_MAX).then(|| doubled(restarts))
-}
-
-/// The cool-off time doubled so often, within bounds.
-pub(super) fn doubled(times: u32) -> Duration {
-    COOL_OFF.saturating_mul(2_u32.saturating_pow(times)).min(WAIT_MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_double_up_to_five_minutes_and_end_after_twenty_rule_agent_05() {
-        let waits: Vec<Option<u64>> = (0..22).map(|n| wait(n).map(|wait| wait.as_secs())).collect();
-        assert_eq!(waits[..6], [Some(10), Some(20), Some(40), Some(80), Some(160), Some(300)]);
-        assert!(waits[6..20].iter().all(|wait| *wait == Some(300)));
-        assert_eq!(waits[20..], [None, None]);
-    }
 
     #[test]
     fn status_in_the_light_of_the_policy() {
@@ -124,7 +100,7 @@ mod tests {
             (broken, Stop, Always, 0, "failed"),
             (done, Stop, Always, 20, "stopped"),
         ] {
-            let status = judged(observed(state), desired, policy, restarts);
+            let status = judged(observed(state), desired, policy, restarts < 20);
             assert_eq!(status.as_str(), expected, "{state:?} {desired:?} {policy:?} {restarts}");
         }
     }

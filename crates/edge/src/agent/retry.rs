@@ -1,12 +1,15 @@
 //! When a step of a plan that failed is tried again.
 
 use super::plan::StepKind;
-use super::restart::doubled;
+use super::restart::WAIT_MAX;
 use ironbrook_model::Timestamp;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How often a step is run for one version of the deployment.
 const RUNS_MAX: u32 = 20;
+/// The unit of waiting; not that of modules, which a deployment may set.
+const COOL_OFF: Duration = Duration::from_secs(10);
 
 /// The steps that failed, by module and kind. A step that fails waits 20, 40, 80, 160 seconds, then 300 each time.
 #[derive(Debug, Default)]
@@ -22,7 +25,8 @@ impl Retries {
     /// Whether it is a step's turn.
     pub(super) fn may_run(&self, module: &str, kind: StepKind, now: Timestamp) -> bool {
         let Some(runs) = self.0.get(&(module.to_owned(), kind)) else { return true };
-        runs.count < RUNS_MAX && runs.last.plus(doubled(runs.count)) <= now
+        let wait = COOL_OFF.saturating_mul(2_u32.saturating_pow(runs.count)).min(WAIT_MAX);
+        runs.count < RUNS_MAX && runs.last.plus(wait) <= now
     }
 
     pub(super) fn failed(&mut self, module: &str, kind: StepKind, now: Timestamp) {

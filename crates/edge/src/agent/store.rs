@@ -18,7 +18,8 @@ pub struct FileStore {
 }
 
 impl FileStore {
-    /// Files in this folder, which is made if absent. Only the owner should be able to read it: deployments may hold secrets.
+    /// Files in this folder, which is made if absent. Only their owner may read them, which the storage sees to: deployments may
+    /// hold secrets.
     pub fn new(storage: Arc<dyn Storage>, folder: impl Into<PathBuf>) -> Self {
         Self { storage, folder: folder.into() }
     }
@@ -79,6 +80,20 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
 mod tests {
     use super::*;
     use ironbrook_log::storage::Memory;
+
+    #[tokio::test]
+    async fn files_are_their_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let files = ironbrook_log::Files::open(folder.path()).unwrap();
+        let store = FileStore::new(Arc::new(files), "edge/agent");
+        for content in [&b"secret"[..], b"another"] {
+            store.save("deployment.json", content.to_vec()).await.unwrap();
+            let metadata = std::fs::metadata(folder.path().join("edge/agent/deployment.json")).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        }
+    }
 
     #[tokio::test]
     async fn a_file_is_replaced_as_a_whole() {

@@ -1,10 +1,12 @@
 //! Keeps the agent in step with its twin: what is deployed comes in whole, what is reported goes out as small patches.
 //!
-//! A change is merged only if its version is the next one; otherwise the whole twin is read. It is read again every hour too.
+//! A change is merged only if its version is the next one; otherwise the whole twin is read. It is read again every hour too, or as
+//! often as the deployment says.
 
 use super::metrics::Metrics;
 use super::patch::{difference, merge};
 use super::seams::{AgentTwin, DesiredChange, TwinError};
+use super::settings::Settings;
 use ironbrook_hub::seams::Clock;
 use ironbrook_model::Timestamp;
 use ironbrook_model::twin::Object;
@@ -14,8 +16,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// How often the whole twin is read.
-const REFRESH: Duration = Duration::from_secs(3600);
 /// How long the hub may take for an answer.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// How long the last report may take.
@@ -38,6 +38,8 @@ pub(super) struct Ends {
     pub(super) desired: watch::Receiver<Option<Arc<Desired>>>,
     /// What is to be reported: all members that are the agent's.
     pub(super) document: watch::Sender<Option<Arc<Object>>>,
+    /// How often the whole twin is read.
+    pub(super) refresh: watch::Sender<Duration>,
 }
 
 pub(super) struct Sync {
@@ -46,6 +48,9 @@ pub(super) struct Sync {
     metrics: Metrics,
     desired: watch::Sender<Option<Arc<Desired>>>,
     document: watch::Receiver<Option<Arc<Object>>>,
+    refresh: watch::Receiver<Duration>,
+    /// When the twin was last read.
+    last_read: Option<Timestamp>,
     /// The agent's members of the reported properties as the hub has them; `None` until they were read.
     known: Option<Object>,
     read_at: Wait,
@@ -79,9 +84,21 @@ impl Sync {
     pub(super) fn new(twin: Arc<dyn AgentTwin>, clock: Arc<dyn Clock>, metrics: Metrics) -> (Self, Ends) {
         let (desired, desired_end) = watch::channel(None);
         let (document_end, document) = watch::channel(None);
+        let (refresh_end, refresh) = watch::channel(Settings::default().refresh);
         let (read_at, report_at) = Default::default();
-        let sync = Self { twin, clock, metrics, desired, document, known: None, read_at, report_at };
-        (sync, Ends { desired: desired_end, document: document_end })
+        let sync = Self {
+            twin,
+            clock,
+            metrics,
+            desired,
+            document,
+            refresh,
+            last_read: None,
+            known: None,
+            read_at,
+            report_at,
+        };
+        (sync, Ends { desired: desired_end, document: document_end, refresh: refresh_end })
     }
 
     /// Until cancelled; then what is still to be reported goes out, if the hub answers soon.
@@ -112,6 +129,7 @@ impl Sync {
                 change = twin.changed() => self.changed(change),
                 // The other end lives as long as the agent.
                 Ok(()) = self.document.changed() => {}
+                Ok(()) = self.refresh.changed() => self.refresh_after(),
                 () = clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => {}
             }
         }
@@ -123,7 +141,8 @@ impl Sync {
         self.metrics.synced(result.is_ok());
         match result {
             Ok(full) => {
-                self.read_at.done(Some(self.clock.now().plus(REFRESH)));
+                self.last_read = Some(self.clock.now());
+                self.refresh_after();
                 self.known = Some(full.reported);
                 self.publish(full.desired_version, full.desired);
             }
@@ -131,6 +150,14 @@ impl Sync {
                 tracing::warn!(%error, "the agent's twin cannot be read; trying again");
                 self.read_at.failed(self.clock.now());
             }
+        }
+    }
+
+    /// Plans the next reading. One that is due, or failed, stays as it is.
+    fn refresh_after(&mut self) {
+        let every = *self.refresh.borrow_and_update();
+        if let Some(last) = self.last_read {
+            self.read_at.done(Some(last.plus(every)));
         }
     }
 

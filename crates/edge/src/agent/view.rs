@@ -1,7 +1,8 @@
 //! How the modules are: what reports, lists and the status page are made from.
 
 use super::plan::{Present, Wanted};
-use super::restart::{RuntimeStatus, judged, observed, wait};
+use super::restart::{RuntimeStatus, judged, observed};
+use super::settings::Settings;
 use crate::manifest::ModuleDesired;
 use crate::runtime::ModuleState;
 use ironbrook_model::Timestamp;
@@ -37,11 +38,12 @@ impl View {
         wanted: &BTreeMap<String, Wanted>,
         present: &BTreeMap<String, Present>,
         errors: &BTreeMap<String, String>,
+        settings: &Settings,
     ) -> Self {
         let mut modules = BTreeMap::new();
         for (name, present) in present {
             let wanted = wanted.get(name).map(|wanted| &wanted.desired);
-            modules.insert(name.clone(), there(present, wanted, errors.get(name)));
+            modules.insert(name.clone(), there(present, wanted, errors.get(name), settings));
         }
         for (name, wanted) in wanted.iter().filter(|(name, _)| !present.contains_key(*name)) {
             modules.insert(name.clone(), missing(&wanted.desired, errors.get(name)));
@@ -50,7 +52,12 @@ impl View {
     }
 }
 
-fn there(present: &Present, wanted: Option<&ModuleDesired>, error: Option<&String>) -> ModuleView {
+fn there(
+    present: &Present,
+    wanted: Option<&ModuleDesired>,
+    error: Option<&String>,
+    settings: &Settings,
+) -> ModuleView {
     let (info, record) = (&present.info, &present.record);
     let mut entry = record.applied.clone().or_else(|| wanted.cloned()).unwrap_or_else(|| unknown(present));
     // What runs is the runtime's to tell; what should be is the deployment's.
@@ -59,8 +66,9 @@ fn there(present: &Present, wanted: Option<&ModuleDesired>, error: Option<&Strin
     if let Some(wanted) = wanted {
         entry.status = wanted.status;
     }
-    let status = judged(observed(info.state), entry.status, entry.restart_policy, record.restarts);
-    let due = wait(record.restarts).and_then(|wait| info.exited.map(|exited| exited.plus(wait)));
+    let wait = settings.wait(record.restarts);
+    let status = judged(observed(info.state), entry.status, entry.restart_policy, wait.is_some());
+    let due = wait.and_then(|wait| info.exited.map(|exited| exited.plus(wait)));
     ModuleView {
         image_hash: info.image_hash.clone(),
         exit_code: if let ModuleState::Exited { code } = info.state { code } else { 0 },

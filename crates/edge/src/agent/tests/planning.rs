@@ -2,6 +2,7 @@
 
 use super::super::plan::{Plan, Present, Wanted, plan};
 use super::super::records::Record;
+use super::super::settings::Settings;
 use crate::manifest::ModuleDesired;
 use crate::runtime::{ModuleInfo, ModuleSpec, ModuleState};
 use ironbrook_model::Timestamp;
@@ -57,7 +58,7 @@ impl Scene {
     }
 
     fn plan(&self) -> Plan {
-        plan(&self.wanted, &self.present, NOW)
+        plan(&self.wanted, &self.present, &Settings::default(), NOW)
     }
 
     fn text(&self) -> String {

@@ -1,6 +1,8 @@
 //! Turns of the agent on a fake runtime.
 
-use super::{Bench, deployment, module};
+use super::super::records::Deployment;
+use super::{Bench, agent_desired, deployment, module};
+use crate::manifest::AgentDesired;
 use crate::runtime::ModuleState;
 use ironbrook_hub::seams::Clock as _;
 use serde_json::json;
@@ -29,18 +31,7 @@ async fn only_what_changed_restarts() {
     );
     bench.turn(&mut engine, &second).await;
     let calls = bench.runtime.calls();
-    assert_eq!(
-        calls,
-        [
-            "prepare d",
-            "create d",
-            "start d",
-            "prepare b",
-            "replace b",
-            "start b",
-            "stop c"
-        ]
-    );
+    assert_eq!(calls, ["prepare d", "create d", "start d", "prepare b", "replace b", "start b", "stop c"]);
     bench.turn(&mut engine, &second).await;
     assert_eq!(bench.runtime.calls(), Vec::<String>::new());
     let turned = bench.turn(&mut engine, &deployment(3, &json!({"a": module("i", json!({}))}))).await;
@@ -92,6 +83,44 @@ async fn a_module_that_keeps_failing_waits_longer_and_fails_after_twenty_restart
     let next = deployment(2, &json!({"m": module("i", json!({}))}));
     bench.settle(&mut engine, &next, |_| bench.runtime.state("m") == Some(ModuleState::Running)).await;
     assert_eq!(bench.runtime.state("m"), Some(ModuleState::Running), "a new deployment is a new chance");
+}
+
+#[tokio::test]
+async fn the_deployment_sets_how_the_agent_waits_rule_agent_11() {
+    let bench = Bench::new();
+    let mut engine = bench.engine(0).await;
+    let env = |level: &str| json!({"MaxRestartCount": {"value": 2}, "CoolOffTimeUnitInSeconds": {"value": 3}, "RuntimeLogLevel": {"value": level}});
+    let modules = json!({"m": module("i", json!({})), "n": module("i", json!({"env": {"RuntimeLogLevel": {"value": "x"}}}))});
+    let deployed = |version, level: &str| {
+        let mut desired = agent_desired(&modules);
+        desired["systemModules"]["edgeAgent"]["env"] = env(level);
+        Deployment { version, desired: AgentDesired::parse(&desired).unwrap() }
+    };
+    let first = deployed(1, "debug");
+    bench.turn(&mut engine, &first).await;
+    let level = |name: &str| bench.runtime.info(name).spec.env["RuntimeLogLevel"].clone();
+    assert_eq!((level("m"), level("n")), ("debug".to_owned(), "x".to_owned()));
+    let mut waits = Vec::new();
+    for _ in 0..2 {
+        bench.runtime.exit("m", 1);
+        let (ended, starts) = (bench.clock.now(), bench.runtime.starts("m"));
+        bench.settle(&mut engine, &first, |_| bench.runtime.starts("m") > starts).await;
+        waits.push(bench.clock.now().since(ended).as_secs());
+    }
+    assert_eq!(waits, [3, 6]);
+    bench.runtime.exit("m", 1);
+    let turned = bench.settle(&mut engine, &first, |_| false).await;
+    assert_eq!(turned.view.modules["m"].status.as_str(), "failed");
+    // Another level is handed to modules that are made, and restarts none.
+    bench.runtime.calls();
+    let second = deployed(2, "warning");
+    bench.turn(&mut engine, &second).await;
+    assert_eq!(bench.runtime.calls(), Vec::<String>::new());
+    bench.settle(&mut engine, &second, |_| bench.runtime.starts("m") == 4).await;
+    assert_eq!(
+        (bench.runtime.starts("m"), bench.runtime.starts("n"), level("m")),
+        (4, 1, "debug".to_owned())
+    );
 }
 
 #[tokio::test]

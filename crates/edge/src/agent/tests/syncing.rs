@@ -4,9 +4,11 @@ use super::super::metrics::Metrics;
 use super::super::seams::DesiredChange;
 use super::super::sync::{Ends, Sync};
 use super::Bench;
+use ironbrook_hub::seams::Clock as _;
 use ironbrook_model::twin::Object;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 fn object(value: Value) -> Object {
@@ -72,6 +74,18 @@ async fn the_twin_is_read_every_hour() {
     synced.bench.twin.set(object(json!({"a": 1})));
     synced.bench.until_later("the second reading", || synced.bench.twin.gets() == 2).await;
     synced.sees(2, json!({"a": 1})).await;
+}
+
+#[tokio::test]
+async fn the_twin_is_read_as_often_as_the_deployment_says_rule_agent_11() {
+    let synced = Synced::start();
+    synced.sees(1, json!({})).await;
+    let began = synced.bench.clock.now();
+    synced.ends.refresh.send_replace(Duration::from_secs(7));
+    synced.bench.until_later("the second reading", || synced.bench.twin.gets() == 2).await;
+    synced.bench.until_later("the third reading", || synced.bench.twin.gets() == 3).await;
+    let took = synced.bench.clock.now().since(began);
+    assert!(took >= Duration::from_secs(14) && took < Duration::from_secs(3600), "{took:?}");
 }
 
 #[tokio::test]
