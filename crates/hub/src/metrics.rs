@@ -38,6 +38,7 @@ metrics! {
     endpoint_batches: Family<Labels, Counter> = "d2c_endpoints_egress_batches", "Batches an endpoint took";
     endpoint_retries: Family<Labels, Counter> = "d2c_endpoints_egress_retries", "Batches an endpoint could not take at once";
     endpoint_dropped: Family<Labels, Counter> = "d2c_telemetry_egress_dropped", "Messages dead-lettered at an endpoint";
+    endpoint_expired: Family<Labels, Counter> = "hub_endpoints_expired", "Those of the dead-lettered that outlived their time";
     records_undecodable: Family<Labels, Counter> = "hub_records_undecodable", "Records of the log that could not be read as messages";
     twin_reads: Counter = "d2c_twin_read_success", "Twins read by devices";
     twin_read_failures: Counter = "d2c_twin_read_failure", "Twin reads by devices that failed";

@@ -55,6 +55,12 @@ impl Handle {
         self.shared.lowest(partition)
     }
 
+    /// How much may wait in each queue: by endpoint and priority, the records from where it is read on to the end of the log.
+    /// Those of other queues among them count too, until they are skipped.
+    pub fn backlog(&self) -> Vec<(String, u32, u64)> {
+        self.shared.backlog()
+    }
+
     /// How each endpoint does.
     pub fn health(&self) -> Vec<EndpointHealth> {
         self.shared.health()

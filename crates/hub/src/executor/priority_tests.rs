@@ -165,6 +165,7 @@ async fn a_new_endpoint_begins_at_the_end_of_the_log_and_a_known_one_at_its_chec
     send(&bench, &session, "other", "a").await;
     other.wait_for(&["a"]).await;
     eventually("the checkpoint", || running.handle.lowest(partition) == Some(Offset(2))).await;
+    assert_eq!(running.handle.backlog(), [("other".to_owned(), DEFAULT_PRIORITY, 0)]);
     within("retirement", running.handle.retire("other")).await;
     assert_eq!(running.handle.lowest(partition), None, "it holds the log no longer");
     assert!(running.handle.health().is_empty());
@@ -186,6 +187,7 @@ async fn an_endpoint_is_retired_in_the_middle_of_a_batch_which_comes_again() {
     running.handle.add(other.clone(), &[OTHER]).await.unwrap();
     send(&bench, &session, "high", "h1").await;
     gate.wait_for(&["h1"]).await;
+    assert_eq!(running.handle.backlog()[0], ("gate".to_owned(), HIGH.priority, 1), "what is not taken waits");
     within("retirement", running.handle.retire("gate")).await;
     within("retirement of nobody", running.handle.retire("gate")).await;
     send(&bench, &session, "other", "o1").await;

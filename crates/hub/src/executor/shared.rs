@@ -213,6 +213,21 @@ impl Shared {
         self.entries().all.iter().filter_map(|entry| entry.lowest(partition)).min()
     }
 
+    pub(super) fn backlog(&self) -> Vec<(String, u32, u64)> {
+        let mut backlog = Vec::new();
+        for entry in &self.entries().all {
+            for (index, queue) in entry.queues.iter().enumerate() {
+                let waiting = (0..entry.partitions).map(PartitionId).map(|partition| {
+                    let bounds = self.seams.log.bounds(partition);
+                    let next = entry.position(index, partition).max(bounds.first);
+                    bounds.end.0.saturating_sub(next.0)
+                });
+                backlog.push((entry.name().to_owned(), queue.priority, waiting.sum()));
+            }
+        }
+        backlog
+    }
+
     pub(super) fn health(&self) -> Vec<EndpointHealth> {
         self.entries().all.iter().map(|entry| entry.health().clone()).collect()
     }

@@ -369,6 +369,9 @@ impl Task {
         let now = self.clock.now();
         let expired = batch.iter().take_while(|m| now.since(m.enqueued) > time_to_live).count();
         batch.drain(..expired);
+        if expired > 0 {
+            self.metrics.endpoint_expired.get_or_create(&self.labels).inc_by(expired as u64);
+        }
         self.dead_letter(std::iter::repeat_n("it is older than the time to live", expired));
     }
 
