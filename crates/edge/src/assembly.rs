@@ -2,24 +2,26 @@
 //!
 //! Start with [`Edge::open`]. What it hands out (the core, HTTP routes, TLS settings) is served by the doors, which the caller owns.
 
-use crate::agent::{self, Agent, ClientTwin, DaemonIdentities, FileStore};
+mod first_routes;
+mod known;
+
+use crate::agent::{self, Agent, ClientTwin, FileStore};
 use crate::daemon::{self, Daemon, ModuleIdentity};
 use crate::hub::upstream::LinksConfig;
 use crate::hub::{self, Access, EdgeHub};
 use crate::runtime::ModuleRuntime;
 use crate::runtime::process::{ImageCommand, ProcessConfig, ProcessRuntime};
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
+use first_routes::FirstRoutes;
 use ironbrook_client::{Builder, DeviceClient, DeviceRegistryClient, Transport, Trust};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::Clock;
 use ironbrook_log::Storage;
 use ironbrook_model::{
-    AuthenticationType, ConnectionString, ConnectionStringError, DeviceId, IdError, Identity, IdentityRecord,
-    IdentityStatus, ModuleId, SharedAccessKey, SymmetricKeys,
+    ConnectionString, ConnectionStringError, DeviceId, IdError, Identity, ModuleId, SharedAccessKey,
 };
+use known::Known;
 use rustls::ServerConfig;
-use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -249,18 +251,14 @@ impl Edge {
             (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
         others.spawn(daemon.clone().run(stop_daemon.clone()));
         let hub = hub.run(stop_hub.clone());
-        let identities = Arc::new(Known {
-            daemon: DaemonIdentities::new(daemon.clone()),
-            keys: daemon.clone(),
-            hub: handle.clone(),
-            device: upstream.device.clone(),
-        });
+        let first = FirstRoutes::new(handle.configured(), clock.clone(), cancel.clone());
+        let identities = Known::new(daemon.clone(), handle.clone(), upstream.device.clone(), first);
         let start = Start { upstream, daemon, clock: clock.clone() };
         let agent = async {
             let Some(client) = start.connect(&handle, &cancel).await? else { return Ok(()) };
             let seams = agent::Seams {
                 twin: Arc::new(ClientTwin::new(client.clone())),
-                identities,
+                identities: Arc::new(identities),
                 runtime: runtime.clone() as Arc<dyn ModuleRuntime>,
                 logs: runtime.clone(),
                 clock,
@@ -350,67 +348,6 @@ impl Start {
                 }
             }
         }
-    }
-}
-
-/// The daemon's identities, which the edge hub knows at once.
-struct Known {
-    daemon: DaemonIdentities,
-    keys: Daemon,
-    hub: hub::Handle,
-    device: DeviceId,
-}
-
-impl Known {
-    fn identity(&self, module: &str) -> Option<Identity> {
-        Some(Identity::module(self.device.clone(), ModuleId::new(module.to_owned()).ok()?))
-    }
-
-    /// Lets a module connect before the hub tells of it.
-    async fn learn(&self, module: &str) {
-        let (Some(known), Ok(key)) = (self.keys.known_identity(module), self.keys.module_key(module)) else {
-            return;
-        };
-        let record = IdentityRecord {
-            identity: Identity::module(self.device.clone(), known.module_id),
-            generation_id: known.generation_id,
-            status: IdentityStatus::Enabled,
-            // The one it signs with; the hub tells the other.
-            authentication: AuthenticationType::Sas(SymmetricKeys { primary: key.clone(), secondary: key }),
-            is_gateway: false,
-            parents: Vec::new(),
-            status_updated: None,
-        };
-        if let Err(refusal) = self.hub.learn(record).await {
-            tracing::warn!(module, error = %refusal, "a new module is known here only after the hub has told of it");
-        }
-    }
-}
-
-#[async_trait]
-impl agent::seams::Identities for Known {
-    async fn ensure(&self, module: &str) -> Result<Vec<(String, String)>, agent::seams::IdentityError> {
-        let variables = self.daemon.ensure(module).await?;
-        self.learn(module).await;
-        Ok(variables)
-    }
-
-    async fn managed(&self) -> Result<BTreeSet<String>, agent::seams::IdentityError> {
-        self.daemon.managed().await
-    }
-
-    async fn remove(&self, module: &str) -> Result<(), agent::seams::IdentityError> {
-        self.daemon.remove(module).await?;
-        if let Some(identity) = self.identity(module)
-            && let Err(refusal) = self.hub.forget(&identity).await
-        {
-            tracing::warn!(module, error = %refusal, "a removed module is forgotten here only later");
-        }
-        Ok(())
-    }
-
-    async fn release(&self, module: &str) {
-        self.daemon.release(module).await;
     }
 }
 

@@ -127,6 +127,7 @@ async fn an_edge_device_gets_its_deployment_and_starts_again_without_the_hub() {
     let folder = tempfile::tempdir().unwrap();
     let string = node.connection_string("edge-1").to_owned();
     let edge = start(node.address(), node.trust(), &string, folder.path()).await;
+    assert!(!*edge.handle.configured().borrow());
     let agent = json!({"schemaVersion": "1.1", "modules": {},
         "runtime": {"type": "docker", "settings": {}},
         "systemModules": {"edgeAgent": system("azureiotedge-agent"), "edgeHub": system("azureiotedge-hub")}});
@@ -140,13 +141,14 @@ async fn an_edge_device_gets_its_deployment_and_starts_again_without_the_hub() {
     .await;
     let reported = node.twin(&module("$edgeAgent")).await["properties"]["reported"].take();
     assert_eq!(reported["systemModules"]["edgeHub"]["runtimeStatus"], "running");
-    assert!(edge.handle.is_online());
+    assert!(edge.handle.is_online() && *edge.handle.configured().borrow());
 
     edge.stop().await;
     let address = node.address();
     let trust = node.trust();
     node.stop().await;
     let edge = start(address, trust, &string, folder.path()).await;
+    assert!(*edge.handle.configured().borrow(), "the routes of the last run are kept");
     until("the endpoint waits for the hub", async || {
         edge.handle.endpoints().iter().any(|endpoint| endpoint.name == "iothub")
     })

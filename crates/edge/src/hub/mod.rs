@@ -12,6 +12,7 @@
 pub mod http;
 pub mod inbox;
 pub mod input;
+mod metrics;
 mod own;
 pub mod route;
 mod routing;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use twins::TwinProxy;
@@ -139,6 +141,7 @@ pub struct Handle {
     twins: TwinProxy,
     executors: executor::Handle,
     log: Arc<SegmentLog>,
+    configured: watch::Receiver<bool>,
 }
 
 impl Handle {
@@ -171,8 +174,14 @@ impl Handle {
     }
 
     /// Whether the hub above is there, now and later.
-    pub fn online(&self) -> tokio::sync::watch::Receiver<bool> {
+    pub fn online(&self) -> watch::Receiver<bool> {
         self.links.online()
+    }
+
+    /// Whether routes of a deployment were seen, in an earlier run or since, now and later. Until then what clients send goes by
+    /// the route of a hub without deployment.
+    pub fn configured(&self) -> watch::Receiver<bool> {
+        self.configured.clone()
     }
 
     /// How each endpoint does.
@@ -225,13 +234,15 @@ impl EdgeHub {
             fabric: sessions.clone(),
             clock: clock.clone(),
         };
-        let metrics = Metrics::new(metrics);
-        let executors = Executors::new(&seams, &[], executor::Config::default(), &metrics);
+        let counters = Metrics::new(metrics);
+        let executors = Executors::new(&seams, &[], executor::Config::default(), &counters);
+        let device = config.device.as_str();
+        metrics::register(metrics, &config.hub_host, device, counters.clone(), executors.handle());
         let router = Router::new(&[], false, &HashMap::new(), &limits)?;
         let mut hosts = vec![config.hub_host.clone()];
         hosts.extend(config.gateway_hosts.iter().cloned());
         let core = ironbrook_hub::Config { name: short_name(&config.hub_host), hosts, limits };
-        let hub = Hub::new(core, seams, router, metrics);
+        let hub = Hub::new(core, seams, router, counters);
         let own = Own::new(config.device.clone(), links.clone(), scope.clone(), twins.clone(), inbox);
         own.set_hub(hub.clone());
         let own = Arc::new(own);
@@ -242,8 +253,9 @@ impl EdgeHub {
         let routing =
             Routing::new(config.device, hub.clone(), executors.handle(), links.clone(), scope.clone(), store);
         routing.restore().await.map_err(|status| Error::Routes(status.description))?;
+        let (configured, endpoints) = (routing.configured(), executors.handle());
         let handle =
-            Handle { scope, scope_source, links, twins, executors: executors.handle(), log: log.clone() };
+            Handle { scope, scope_source, links, twins, executors: endpoints, log: log.clone(), configured };
         Ok(Self { hub, log, executors, routing: Arc::new(routing), own, handle })
     }
 

@@ -18,6 +18,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Where the last good deployment is kept.
 const DEPLOYMENT: &str = "deployment";
@@ -68,6 +69,7 @@ pub(super) struct Routing {
     store: Store,
     /// The endpoints at work; one deployment is applied at a time.
     endpoints: tokio::sync::Mutex<BTreeMap<String, Arc<dyn Endpoint>>>,
+    configured: watch::Sender<bool>,
 }
 
 impl Routing {
@@ -79,7 +81,13 @@ impl Routing {
         scope: Scope,
         store: Store,
     ) -> Self {
-        Self { device, hub, executors, links, scope, store, endpoints: tokio::sync::Mutex::default() }
+        let (endpoints, configured) = (tokio::sync::Mutex::default(), watch::Sender::new(false));
+        Self { device, hub, executors, links, scope, store, endpoints, configured }
+    }
+
+    /// Whether routes of a deployment were seen, in an earlier run or since, good or bad.
+    pub(super) fn configured(&self) -> watch::Receiver<bool> {
+        self.configured.subscribe()
     }
 
     /// Applies the deployment of the last run, or the route a hub without deployment has.
@@ -93,7 +101,10 @@ impl Routing {
                 Err(status) if status.code == 400 => {
                     tracing::error!(why = status.description, "the kept routes cannot be used");
                 }
-                applied => return applied,
+                applied => {
+                    self.configured.send_replace(true);
+                    return applied;
+                }
             }
         }
         let plain = json!({
@@ -105,7 +116,10 @@ impl Routing {
 
     /// Applies a deployment's desired properties, and keeps them.
     pub(super) async fn take(&self, desired: &Object) -> Result<(), Status> {
-        self.apply(desired).await?;
+        let applied = self.apply(desired).await;
+        // Bad ones leave nothing to wait for either.
+        self.configured.send_replace(true);
+        applied?;
         let bytes = serde_json::to_vec(desired).unwrap_or_default();
         let kept = self.store.put(Table::Settings, vec![(DEPLOYMENT.to_owned(), Some(bytes))]).await;
         kept.map_err(|error| Status::failed(&error))

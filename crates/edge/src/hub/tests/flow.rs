@@ -228,3 +228,36 @@ async fn messages_of_a_deleted_module_do_not_hold_up_the_others() {
     world.delete_module("gone").await;
     arrive(&world, "stays", &numbers(0..3)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_have_their_stock_names_rule_edgehub_10() {
+    let mut world = World::new().await;
+    world.make_module("m").await;
+    let input = r#"BrokeredEndpoint("/modules/away/inputs/in")"#;
+    world
+        .set_routes(json!({"up": "FROM /messages/modules/m/outputs/up INTO $upstream",
+            "in": {"route": format!("FROM /messages/modules/m/outputs/in INTO {input}"), "priority": 3}}))
+        .await;
+    let client = world.module("m").await;
+    for (output, count) in [("up", 2), ("in", 3), ("nowhere", 1)] {
+        for n in 0..count {
+            client.send(message(n, output)).await.unwrap();
+        }
+    }
+    let upstream = r#"to="iothub""#;
+    until("both are upstream", async || {
+        let sent = world.metric("edgehub_messages_sent_total");
+        sent.contains(&(upstream.to_owned(), 2)).then_some(())
+    })
+    .await;
+    let value = |name: &str| world.metric(name);
+    assert_eq!(value("edgehub_messages_received_total"), [(String::new(), 6)]);
+    let dropped: Vec<u64> =
+        value("edgehub_messages_dropped_total").into_iter().map(|(_, count)| count).collect();
+    assert_eq!(dropped, [1, 0, 0], "no_route, ttl_expiry, rejected");
+    // The input's module is away: what is for it waits; what was for others is skipped.
+    let waiting = (r#"endpoint="edge-1/away/in",priority="3""#.to_owned(), 3);
+    until("the queue", async || value("edgehub_queue_length").contains(&waiting).then_some(())).await;
+    assert_eq!(value("edgehub_connected_clients"), [(String::new(), 1)]);
+    world.stop_hub().await;
+}

@@ -12,6 +12,7 @@ use ironbrook_hub::{ConnectRequest, Credential, Hub, Session};
 use ironbrook_log::Memory;
 use ironbrook_model::{ConnectionString, DeviceId, Identity, ModuleId, SasToken, SharedAccessKey};
 use ironbrook_testkit::{Node, Place};
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ struct Edge {
     stop: CancellationToken,
     doors: JoinHandle<()>,
     running: JoinHandle<Result<(), Error>>,
+    metrics: Registry,
 }
 
 pub(super) struct World {
@@ -96,6 +98,20 @@ impl World {
         &self.edge().handle
     }
 
+    /// What of a metric is told now: labels besides those that all have, and value.
+    pub(super) fn metric(&self, name: &str) -> Vec<(String, u64)> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.edge().metrics).unwrap();
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        lines
+            .map(|line| {
+                let (labels, value) = line.rsplit_once("} ").unwrap();
+                let own = labels.strip_prefix(r#"iothub="localhost",edge_device="edge-1""#).expect(labels);
+                (own.trim_start_matches(',').to_owned(), value.parse().unwrap())
+            })
+            .collect()
+    }
+
     /// The routes of the HTTPS door.
     pub(super) fn http(&self) -> axum::Router {
         crate::hub::http::router(self.edge_hub().clone())
@@ -136,7 +152,7 @@ impl World {
     }
 
     pub(super) async fn start_edge(&mut self) {
-        let mut metrics = prometheus_client::registry::Registry::default();
+        let mut metrics = Registry::default();
         let mut config = Config::new(DeviceId::new("edge-1").unwrap(), "localhost");
         config.gateway_hosts = vec!["gateway.test".to_owned()];
         config.links = LinksConfig { max: 8, idle: Duration::from_secs(600) };
@@ -170,6 +186,7 @@ impl World {
         let gateway = Gateway::bind(vec![listener]).unwrap();
         let (stop_doors, stop) = (CancellationToken::new(), CancellationToken::new());
         self.edge = Some(Edge {
+            metrics,
             hub: edge.hub().clone(),
             handle: edge.handle(),
             address: gateway.addresses()[0],
