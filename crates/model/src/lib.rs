@@ -22,6 +22,8 @@ pub use message::{Message, MessageSource, Properties, SystemProperties};
 pub use percent::{percent_decode, percent_encode};
 pub use policy::{Permissions, SharedAccessPolicy};
 pub use property::SystemProperty;
-pub use record::{AuthenticationType, IdentityRecord, IdentityStatus, SymmetricKeys, X509Thumbprints};
+pub use record::{
+    AuthenticationType, IdentityRecord, IdentityStatus, Parent, SymmetricKeys, X509Thumbprints,
+};
 pub use sas::{SasError, SasToken, SharedAccessKey};
 pub use time::Timestamp;

@@ -60,6 +60,16 @@ pub enum AuthenticationType {
     None,
 }
 
+/// A gateway device that a device names as the one it connects through. One that was deleted and created again is another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parent {
+    /// The gateway device.
+    pub device: DeviceId,
+    /// Its generation.
+    pub generation_id: String,
+}
+
 /// An identity as the hub's authentication sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityRecord {
@@ -74,7 +84,7 @@ pub struct IdentityRecord {
     /// Whether other devices may connect through it.
     pub is_gateway: bool,
     /// For a device: the gateway devices it may connect through. Empty for modules, which go with their device.
-    pub parents: Vec<DeviceId>,
+    pub parents: Vec<Parent>,
     /// When the status last changed.
     pub status_updated: Option<Timestamp>,
 }

@@ -3,8 +3,8 @@
 use super::error::Error;
 use ironbrook_hub::seams::Activity;
 use ironbrook_model::{
-    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, SharedAccessKey,
-    SymmetricKeys, Timestamp, X509Thumbprints,
+    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, Parent,
+    SharedAccessKey, SymmetricKeys, Timestamp, X509Thumbprints,
 };
 use serde::{Deserialize, Serialize};
 
@@ -134,14 +134,14 @@ impl Stored {
     }
 
     /// The devices whose scopes this device names as its parents'. Its own scope, which an edge device opens, is none.
-    fn parents(&self, identity: &Identity) -> Vec<DeviceId> {
+    fn parents(&self, identity: &Identity) -> Vec<Parent> {
         if identity.module.is_some() {
             return Vec::new();
         }
         let leaf = self.device_scope.iter().filter(|_| !self.iot_edge);
         let mut parents: Vec<_> =
             self.parent_scopes.iter().chain(leaf).filter_map(|s| scope_owner(s)).collect();
-        parents.retain(|parent| *parent != identity.device);
+        parents.retain(|parent| parent.device != identity.device);
         parents.sort();
         parents.dedup();
         parents
@@ -318,9 +318,10 @@ fn thumbprint(text: Option<String>) -> Result<Option<String>, Error> {
 }
 
 /// The device that opened a scope: `ms-azure-iot-edge://{device}-{generation}`.
-fn scope_owner(scope: &str) -> Option<DeviceId> {
-    let (device, _) = scope.strip_prefix("ms-azure-iot-edge://")?.rsplit_once('-')?;
-    DeviceId::new(device.to_owned()).ok()
+fn scope_owner(scope: &str) -> Option<Parent> {
+    let (device, generation_id) = scope.strip_prefix("ms-azure-iot-edge://")?.rsplit_once('-')?;
+    let device = DeviceId::new(device.to_owned()).ok()?;
+    Some(Parent { device, generation_id: generation_id.to_owned() })
 }
 
 /// A number of 18 digits, as observed: ticks of 100 ns, the last four at random so that no two creations share one.
@@ -399,7 +400,8 @@ mod tests {
         let mut leaf = Stored::new(NOW);
         let wish = r#"{"deviceScope":"ms-azure-iot-edge://plant-1-637","parentScopes":["ms-azure-iot-edge://plant-1-637","x"]}"#;
         apply(&mut leaf, wish).unwrap();
-        assert_eq!(leaf.record(&device()).parents, [DeviceId::new("plant-1").unwrap()]);
+        let plant = Parent { device: DeviceId::new("plant-1").unwrap(), generation_id: "637".to_owned() };
+        assert_eq!(leaf.record(&device()).parents, [plant]);
         let mut gateway = Stored::new(NOW);
         apply(&mut gateway, r#"{"capabilities":{"iotEdge":true}}"#).unwrap();
         assert!(gateway.record(&device()).parents.is_empty(), "its own scope is no parent");

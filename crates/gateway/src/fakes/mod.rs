@@ -15,7 +15,7 @@ use ironbrook_hub::seams::{Clock, DesiredChange, Identities, Seams, SystemClock,
 use ironbrook_hub::{Config, Hub, Limits, Router};
 use ironbrook_log::{Checkpoints, Error, Offset, PartitionId};
 use ironbrook_model::{
-    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, MessageSource,
+    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, MessageSource, Parent,
     Permissions, Refusal, SharedAccessKey, SharedAccessPolicy, SymmetricKeys, Timestamp,
 };
 use std::collections::HashMap;
@@ -153,6 +153,7 @@ struct FakeIdentities(HashMap<Identity, Arc<IdentityRecord>>);
 impl FakeIdentities {
     fn new(names: &[&str]) -> Self {
         let key = SharedAccessKey::from_base64(KEY).unwrap();
+        let gateway = Parent { device: DeviceId::new("gateway").unwrap(), generation_id: "1".into() };
         let record = |name: &&str| {
             let identity = identity(name);
             let record = IdentityRecord {
@@ -164,7 +165,7 @@ impl FakeIdentities {
                     secondary: key.clone(),
                 }),
                 is_gateway: *name == "gateway",
-                parents: if *name == "leaf" { vec![DeviceId::new("gateway").unwrap()] } else { Vec::new() },
+                parents: if *name == "leaf" { vec![gateway.clone()] } else { Vec::new() },
                 status_updated: None,
             };
             (identity, Arc::new(record))

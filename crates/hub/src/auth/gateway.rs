@@ -2,7 +2,7 @@
 
 use super::{Auth, check_key, not_found, unauthorized};
 use ironbrook_model::{
-    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityStatus, ModuleId, Refusal, SasToken,
+    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityStatus, ModuleId, Parent, Refusal, SasToken,
     SymmetricKeys, Timestamp, percent_decode,
 };
 
@@ -63,8 +63,14 @@ impl Auth {
             return Ok(identity.module.is_some());
         }
         let device = Identity::device(identity.device.clone());
-        let record = self.identities.find(&device).await?;
-        Ok(record.is_some_and(|record| record.parents.contains(gateway)))
+        let Some(record) = self.identities.find(&device).await? else { return Ok(false) };
+        let Some(found) = self.identities.find(&Identity::device(gateway.clone())).await? else {
+            return Ok(false);
+        };
+        // Whoever made a gateway of the same name anew was not trusted with what is behind the old one.
+        let is_it =
+            |parent: &Parent| parent.device == *gateway && parent.generation_id == found.generation_id;
+        Ok(record.parents.iter().any(is_it))
     }
 
     /// Key first: only who has it is told what else is wrong.

@@ -2,8 +2,8 @@
 
 use ironbrook_client::{ModuleRecord, ScopeDevice};
 use ironbrook_model::{
-    AuthenticationType, DeviceId, Identity, IdentityRecord, IdentityStatus, SharedAccessKey, SymmetricKeys,
-    X509Thumbprints,
+    AuthenticationType, DeviceId, Identity, IdentityRecord, IdentityStatus, Parent, SharedAccessKey,
+    SymmetricKeys, X509Thumbprints,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub(super) fn of_device(device: ScopeDevice) -> IdentityRecord {
         status: device.status,
         authentication: device.authentication,
         is_gateway: device.is_gateway,
-        parents: device.parent_scopes.iter().filter_map(|scope| device_of(scope)).collect(),
+        parents: device.parent_scopes.iter().filter_map(|scope| parent_of(scope)).collect(),
         status_updated: None,
     }
 }
@@ -37,9 +37,10 @@ pub(super) fn of_module(module: ModuleRecord) -> IdentityRecord {
 }
 
 /// The device of a scope text; ids may hold hyphens, generations do not.
-fn device_of(scope: &str) -> Option<DeviceId> {
-    let (device, _) = scope.strip_prefix(SCOPE_SCHEME)?.rsplit_once('-')?;
-    DeviceId::new(device.to_owned()).ok()
+fn parent_of(scope: &str) -> Option<Parent> {
+    let (device, generation_id) = scope.strip_prefix(SCOPE_SCHEME)?.rsplit_once('-')?;
+    let device = DeviceId::new(device.to_owned()).ok()?;
+    Some(Parent { device, generation_id: generation_id.to_owned() })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -50,7 +51,7 @@ struct Stored {
     status: IdentityStatus,
     authentication: StoredAuthentication,
     is_gateway: bool,
-    parents: Vec<DeviceId>,
+    parents: Vec<Parent>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,7 +125,8 @@ mod tests {
         }))
         .unwrap();
         let record = of_device(leaf);
-        assert_eq!(record.parents, [DeviceId::new("gate-way-1").unwrap()]);
+        let gateway = DeviceId::new("gate-way-1").unwrap();
+        assert_eq!(record.parents, [Parent { device: gateway, generation_id: "637".to_owned() }]);
         assert_eq!(record.status, IdentityStatus::Disabled);
     }
 
@@ -144,7 +146,7 @@ mod tests {
                 status: IdentityStatus::Disabled,
                 authentication,
                 is_gateway: true,
-                parents: vec![DeviceId::new("p").unwrap()],
+                parents: vec![Parent { device: DeviceId::new("p").unwrap(), generation_id: "6".to_owned() }],
                 status_updated: None,
             };
             assert_eq!(from_bytes(&to_bytes(&record)), Some(record));

@@ -10,6 +10,10 @@ fn gateway() -> Identity {
     Identity::gateway(DeviceId::new("g").unwrap())
 }
 
+fn parent() -> Parent {
+    Parent { device: gateway().device, generation_id: "1".to_owned() }
+}
+
 /// Gateway device `g` with its module and module `m`; `leaf` behind it with module `lm`; `stranger` behind nobody.
 fn world() -> Bench {
     let bench = Bench::new();
@@ -17,7 +21,7 @@ fn world() -> Bench {
     for identity in [gateway(), module("g", "m"), module("leaf", "lm"), device("stranger")] {
         bench.identities.put(record(&identity));
     }
-    let parents = vec![gateway().device];
+    let parents = vec![parent()];
     bench.identities.put(IdentityRecord { parents, ..record(&device("leaf")) });
     bench
 }
@@ -78,11 +82,23 @@ async fn a_device_that_is_no_gateway_speaks_for_nobody() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_was_made_anew_has_nobody_behind_it_rule_auth_11() {
+    let bench = world();
+    let anew = IdentityRecord { is_gateway: true, generation_id: "2".to_owned(), ..record(&device("g")) };
+    bench.identities.put(anew);
+    for identity in [device("leaf"), module("leaf", "lm")] {
+        let refusal = connect(&bench, &identity).await.unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::IotHubUnauthorized, "{identity}");
+    }
+    connect(&bench, &module("g", "m")).await.unwrap();
+}
+
+#[tokio::test]
 async fn status_of_gateway_and_target_both_count_rule_auth_12() {
     let disabled = |identity: &Identity| IdentityRecord {
         status: IdentityStatus::Disabled,
         is_gateway: true,
-        parents: vec![gateway().device],
+        parents: vec![parent()],
         ..record(identity)
     };
     for off in [device("g"), gateway(), device("leaf")] {
