@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// How long the hub may take for one identity.
 const REGISTRY_TIME: Duration = Duration::from_secs(20);
+/// The same where the answer is known from before: a line that swallows packets must not keep modules from starting.
+const KNOWN_TIME: Duration = Duration::from_secs(2);
 /// How long a hub that did not answer is not asked again where the answer is known: a start with many modules shall not wait for
 /// each of them.
 const AWAY_TIME: Duration = Duration::from_secs(30);
@@ -131,7 +133,8 @@ impl Identities {
         if let Some(known) = known.as_ref().filter(|_| self.is_away()) {
             return Ok(known.clone());
         }
-        match self.ask(self.make(&id)).await {
+        let limit = if known.is_some() { KNOWN_TIME } else { REGISTRY_TIME };
+        match self.ask(limit, self.make(&id)).await {
             Ok(identity) => {
                 self.keep(|kept| kept.insert(identity.clone())).await?;
                 Ok(identity)
@@ -189,7 +192,7 @@ impl Identities {
         let asked = if self.is_away() {
             Err(RegistryError::Away("it did not answer a moment ago".to_owned()))
         } else {
-            self.ask(self.registry.modules()).await
+            self.ask(REGISTRY_TIME, self.registry.modules()).await
         };
         match asked {
             Ok(modules) => {
@@ -205,7 +208,7 @@ impl Identities {
     pub async fn remove(&self, module: &str) -> Result<(), Error> {
         let id = module_id(module)?;
         let _turn = self.turn.lock().await;
-        self.ask(self.registry.delete_module(&id)).await?;
+        self.ask(REGISTRY_TIME, self.registry.delete_module(&id)).await?;
         self.keep(|kept| kept.remove(&id)).await
     }
 
@@ -222,9 +225,10 @@ impl Identities {
     /// Asks the hub within a time limit and remembers when it did not answer.
     async fn ask<T>(
         &self,
+        limit: Duration,
         asking: impl Future<Output = Result<T, RegistryError>>,
     ) -> Result<T, RegistryError> {
-        let asked = tokio::time::timeout(REGISTRY_TIME, asking)
+        let asked = tokio::time::timeout(limit, asking)
             .await
             .unwrap_or_else(|_| Err(RegistryError::Away("no answer in time".to_owned())));
         let away = matches!(asked, Err(RegistryError::Away(_)));

@@ -64,6 +64,48 @@ async fn without_the_hub_known_modules_start_and_new_ones_wait() {
     assert_eq!(registry.take_calls(), ["get m"]);
 }
 
+/// A hub that takes connections and never answers.
+struct Silent;
+
+#[async_trait]
+impl ModuleRegistry for Silent {
+    async fn module(&self, _: &ModuleId) -> Result<Option<ModuleRecord>, RegistryError> {
+        std::future::pending().await
+    }
+
+    async fn modules(&self) -> Result<Vec<ModuleRecord>, RegistryError> {
+        std::future::pending().await
+    }
+
+    async fn put_module(&self, _: &ModuleId, _: &Value, _: bool) -> Result<ModuleRecord, RegistryError> {
+        std::future::pending().await
+    }
+
+    async fn delete_module(&self, _: &ModuleId) -> Result<(), RegistryError> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_says_nothing_keeps_known_modules_waiting_once_and_shortly() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    let mut kept = Kept::open(folder.path(), &config.hub_host, &config.device).unwrap();
+    for module in ["a", "b"] {
+        kept.insert(ensured(module, "1", "iotedge"));
+    }
+    kept.write().unwrap();
+    let clock = Arc::new(ironbrook_hub::seams::SystemClock);
+    let identities = Identities::open(folder.path(), &config, Arc::new(Silent), clock).unwrap();
+    let began = tokio::time::Instant::now();
+    for module in ["a", "b"] {
+        assert_eq!(identities.ensure(module).await.unwrap(), ensured(module, "1", "iotedge"));
+    }
+    assert_eq!(began.elapsed(), KNOWN_TIME);
+    assert!(matches!(identities.ensure("new").await, Err(Error::NoIdentity(_))));
+    assert_eq!(began.elapsed(), KNOWN_TIME + REGISTRY_TIME);
+}
+
 #[tokio::test]
 async fn a_refused_credential_is_said_and_no_cache_hides_it() {
     let world = World::new();
