@@ -69,6 +69,8 @@ pub fn decode_first(buffer: &mut BytesMut, max_packet: usize) -> Result<Option<F
 
 /// First byte of a CONNECT.
 const CONNECT: u8 = (PacketType::Connect as u8) << 4;
+/// The bit of the protocol level by which some brokers say that they are a bridge.
+const BRIDGE: u8 = 0x80;
 /// The protocol names of MQTT 3.1.1 and 5.0, and of MQTT 3.1, each with its length.
 const NAMES: [&[u8]; 2] = [b"\0\x04MQTT", b"\0\x06MQIsdp"];
 
@@ -103,8 +105,9 @@ impl Refused {
     /// A malformed CONNECT of MQTT 3.1.1 gets no answer [MQTT-3.1.4-1], one of MQTT 5.0 gets its reason.
     pub fn answer(&self, out: &mut BytesMut) -> bool {
         match self {
-            // Levels below 5 know return codes only; the CONNACK of MQTT 3.1 is that of 3.1.1.
-            Self::ProtocolLevel(0..=4) => {
+            // Levels below 5 know return codes only; the CONNACK of MQTT 3.1 is that of 3.1.1. Bridges between brokers set the
+            // highest bit at first, and drop it when they are refused in their version.
+            Self::ProtocolLevel(level) if level & !BRIDGE < 5 => {
                 out.put_slice(&[0x20, 2, 0, v4::ConnectReturnCode::UnacceptableProtocolVersion as u8]);
             }
             Self::ProtocolLevel(_) => put_refusal(ReasonCode::UnsupportedProtocolVersion, out),
