@@ -116,7 +116,12 @@ fn write_all(
         }
     }
     for (name, value) in message.properties.iter() {
-        pair(name, value);
+        // Clients take the last of a key: a sender on another door could pass for somebody else by a property `$.cmid`.
+        if SystemProperty::from_mqtt_key(name).is_none() {
+            pair(name, value);
+        } else {
+            tracing::debug!(name = &**name, "property left out: its name is a system property's");
+        }
     }
 }
 
@@ -172,6 +177,18 @@ mod tests {
         let mut out = String::from("inputs/in1/");
         write_input(&message, &mut out);
         assert_eq!(out, "inputs/in1/%24.cdid=d1&%24.cmid=m1&a=b");
+    }
+
+    #[test]
+    fn an_application_property_cannot_pass_for_what_the_hub_says() {
+        let mut message = Message::new("x");
+        message.system.set(SystemProperty::ConnectionModuleId, "m1");
+        for name in ["$.cmid", "$.cdid", "$.mid", "iothub-ack", "$.own"] {
+            message.properties.set(name, "forged");
+        }
+        let mut out = String::new();
+        write_input(&message, &mut out);
+        assert_eq!(out, "%24.cmid=m1&%24.own=forged");
     }
 
     #[test]
