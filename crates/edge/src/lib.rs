@@ -15,6 +15,7 @@ pub mod manifest;
 pub mod runtime;
 
 pub mod daemon;
+mod feed;
 
 pub mod agent;
 

@@ -4,11 +4,12 @@ use super::seams::{
     AgentTwin, DesiredChange, FullTwin, Identities, IdentityError, MethodAnswer, MethodRequest, TwinError,
 };
 use crate::daemon::Daemon;
+use crate::feed::subscribed;
 use async_trait::async_trait;
 use ironbrook_client::{DeviceClient, Error, MethodCall};
 use ironbrook_model::twin::Object;
 use std::collections::BTreeSet;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -17,10 +18,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const WAITING_MAX: usize = 16;
 /// How long the agent may take for a method, as stock agents.
 const METHOD_TIME: Duration = Duration::from_secs(600);
-
-/// Pause before a subscription that failed is tried again, at first and at most.
-const AGAIN_FIRST: Duration = Duration::from_secs(1);
-const AGAIN_LONGEST: Duration = Duration::from_secs(60);
 
 /// The twin of `$edgeAgent` over a client's connection.
 pub struct ClientTwin {
@@ -45,29 +42,6 @@ impl ClientTwin {
             changes: Mutex::new(changes),
             methods: Mutex::new(methods),
             _stop_with_this: stop.drop_guard(),
-        }
-    }
-}
-
-/// Subscribes until that holds; `None` where it never will, because the client was closed.
-async fn subscribed<T, F>(what: &str, mut subscribe: impl FnMut() -> F) -> Option<T>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    let mut pause = AGAIN_FIRST;
-    loop {
-        match subscribe().await {
-            Ok(feed) => return Some(feed),
-            Err(Error::Closed) => return None,
-            Err(error @ Error::Configuration(_)) => {
-                tracing::error!(what, %error, "the agent hears nothing of them");
-                return None;
-            }
-            Err(error) => {
-                tracing::warn!(what, %error, again_s = pause.as_secs(), "the agent hears nothing of them yet");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(AGAIN_LONGEST);
-            }
         }
     }
 }
@@ -176,34 +150,5 @@ impl Identities for DaemonIdentities {
 
     async fn release(&self, module: &str) {
         self.0.remove_module(module);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused() -> Error {
-        Error::Refused { status: 403, message: "subscription".to_owned() }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_subscription_that_fails_is_tried_until_it_holds() {
-        let begin = tokio::time::Instant::now();
-        let mut answers = vec![Ok(7), Err(Error::Timeout("SUBACK")), Err(refused()), Err(refused())];
-        let feed = subscribed("test", || std::future::ready(answers.pop().unwrap())).await;
-        assert_eq!((feed, begin.elapsed()), (Some(7), Duration::from_secs(1 + 2 + 4)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pauses_have_a_longest_and_a_closed_client_ends_it() {
-        let begin = tokio::time::Instant::now();
-        let mut left = 20;
-        let feed = subscribed("test", || {
-            left -= 1;
-            std::future::ready(Err::<u8, _>(if left > 0 { refused() } else { Error::Closed }))
-        })
-        .await;
-        assert_eq!((feed, begin.elapsed()), (None, Duration::from_secs(63 + 13 * 60)));
     }
 }

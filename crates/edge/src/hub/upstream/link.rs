@@ -1,10 +1,9 @@
 //! One connection to the hub, for one identity.
 
 use super::links::Inner;
+use crate::feed::subscribed;
 use async_trait::async_trait;
-use ironbrook_client::{
-    ConnectionState, DesiredUpdate, DeviceClient, Error, MethodCall, ReceivedMessage, Result,
-};
+use ironbrook_client::{ConnectionState, DesiredUpdate, DeviceClient, Error, MethodCall, ReceivedMessage};
 use ironbrook_model::Identity;
 use rand::Rng as _;
 use std::sync::Arc;
@@ -247,30 +246,23 @@ impl Link {
         let parts = || (client.clone(), self.identity.clone(), Arc::clone(&down));
         if wanted.methods && !served.methods {
             let (client, identity, down) = parts();
-            feeds.spawn(async move { ended("methods", serve_methods(client, identity, down).await) });
+            feeds.spawn(serve_methods(client, identity, down));
         }
         if wanted.desired && !served.desired {
             let (client, identity, down) = parts();
-            feeds.spawn(
-                async move { ended("desired properties", serve_desired(client, identity, down).await) },
-            );
+            feeds.spawn(serve_desired(client, identity, down));
         }
         if wanted.commands && !served.commands {
             let (client, identity, down) = parts();
-            feeds.spawn(async move { ended("messages", serve_commands(client, identity, down).await) });
+            feeds.spawn(serve_commands(client, identity, down));
         }
         served.add(wanted);
     }
 }
 
-fn ended(what: &'static str, result: Result<()>) {
-    if let Err(error) = result {
-        tracing::debug!(what, %error, "a feed of the hub ended");
-    }
-}
-
-async fn serve_methods(client: DeviceClient, identity: Identity, down: Arc<dyn Down>) -> Result<()> {
-    let mut calls = client.methods().await?;
+async fn serve_methods(client: DeviceClient, identity: Identity, down: Arc<dyn Down>) {
+    let subscribe = || client.methods();
+    let Some(mut calls) = subscribed("direct methods", subscribe).await else { return };
     // The client counts with its feeds alone from here on.
     drop(client);
     let (room, mut running) = (Arc::new(Semaphore::new(METHODS_MAX)), JoinSet::new());
@@ -283,23 +275,22 @@ async fn serve_methods(client: DeviceClient, identity: Identity, down: Arc<dyn D
             drop(permit);
         });
     }
-    Ok(())
 }
 
-async fn serve_desired(client: DeviceClient, identity: Identity, down: Arc<dyn Down>) -> Result<()> {
-    let mut updates = client.desired_updates().await?;
+async fn serve_desired(client: DeviceClient, identity: Identity, down: Arc<dyn Down>) {
+    let subscribe = || client.desired_updates();
+    let Some(mut updates) = subscribed("desired properties", subscribe).await else { return };
     drop(client);
     while let Some(update) = updates.next().await {
         down.desired(&identity, update).await;
     }
-    Ok(())
 }
 
-async fn serve_commands(client: DeviceClient, identity: Identity, down: Arc<dyn Down>) -> Result<()> {
-    let mut messages = client.messages().await?;
+async fn serve_commands(client: DeviceClient, identity: Identity, down: Arc<dyn Down>) {
+    let subscribe = || client.messages();
+    let Some(mut messages) = subscribed("messages", subscribe).await else { return };
     drop(client);
     while let Some(message) = messages.next().await {
         down.command(&identity, message).await;
     }
-    Ok(())
 }
