@@ -91,7 +91,10 @@ impl<L: Link> Worker<L> {
         }
         let Some(kept) = self.kept.clone() else { return Ok(()) };
         match Program::compile(&kept.package) {
-            Ok(program) => self.swap(program, kept).await,
+            Ok(program) => {
+                self.console.line(format_args!("Query {} goes on", program.digest));
+                self.swap(program, kept).await
+            }
             Err(fault) => {
                 self.console.line(format_args!("The kept query does not run any more: {fault}"));
                 Ok(())

@@ -4,7 +4,7 @@
 use crate::stream_analytics::link::{Link, Received};
 use ironbrook_client::{ConnectionState, DesiredUpdate, Message, Result, SystemProperty};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -114,9 +114,24 @@ impl FakeHub {
         }
     }
 
-    /// Ends the connection; a new one follows at once, and everything that was not completed comes again.
+    /// Ends the connection; a new one follows at once, and everything that was not completed comes again. What the client had
+    /// received by then it still hands out first.
     pub(super) fn reconnect(&self, link: &FakeLink) {
-        self.state().connection += 1;
+        {
+            let mut state = self.state();
+            let mut position = link.position.lock().unwrap();
+            let (from, connection) = (position.next, position.connection);
+            let received = state.waiting.range(from..).map(|(number, (input, message))| FakeReceived {
+                number: *number,
+                input: input.clone(),
+                message: message.clone(),
+                connection,
+                hub: link.hub.clone(),
+                process: link.process,
+            });
+            position.received.extend(received);
+            state.connection += 1;
+        }
         link.begin();
     }
 
@@ -167,6 +182,7 @@ struct Position {
     connection: u64,
     next: u64,
     desired: usize,
+    received: VecDeque<FakeReceived>,
 }
 
 pub(super) struct FakeLink {
@@ -234,6 +250,9 @@ impl Link for FakeLink {
 
     async fn message(&self) -> Result<Option<FakeReceived>> {
         let find = |state: &State, position: &mut Position| {
+            if let Some(received) = position.received.pop_front() {
+                return Some(received);
+            }
             let under_way = state.waiting.range(..position.next).count();
             let (number, (input, message)) = state.waiting.range(position.next..).next()?;
             (under_way < UNSETTLED_MAX).then(|| {

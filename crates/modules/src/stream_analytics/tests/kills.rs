@@ -75,6 +75,23 @@ async fn a_broken_connection_repeats_messages_and_none_counts_twice() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_old_connection_brought_counts_when_the_new_one_brings_it_again() {
+    let bench = Bench::in_memory();
+    bench.query(QUERY);
+    let link = bench.start();
+    bench.status("running").await;
+    for v in [1, 2, 4] {
+        bench.event("i", json!({ "v": v }));
+    }
+    // Nobody has looked at them yet.
+    bench.hub.reconnect(&link);
+    bench.hub.until("completion", |hub| hub.waiting() == 0).await;
+    bench.wait_for_rows("o", 1).await;
+    bench.sleep(20.0).await;
+    assert_eq!(sum(&bench), 7);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_that_were_acknowledged_do_not_come_again_after_a_later_start() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::on_disk(&folder);
