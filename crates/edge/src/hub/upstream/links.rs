@@ -15,8 +15,7 @@ use tokio_util::task::TaskTracker;
 /// How often idle connections are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How long `$edgeHub` waits between attempts while the hub is away: it alone tries.
-const PROBE: RetryPolicy =
-    RetryPolicy { first: Duration::from_millis(200), longest: Duration::from_secs(5) };
+const PROBE: RetryPolicy = RetryPolicy { first: Duration::from_millis(200), longest: Duration::from_secs(5) };
 
 /// Bounds of the connections to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
