@@ -37,7 +37,8 @@ const LAYERS: &[Layer] = &[
         must_not_use: &["hyper", "axum", "rustls", "tokio-rustls", "http"],
     },
     Layer { name: "hub", may_use: &["log", "query", "model"], must_not_use: PROTOCOLS },
-    Layer { name: "gateway", may_use: &["hub", "log", "wire", "query", "model"], must_not_use: &["redb"] },
+    Layer { name: "pubsub", may_use: &["log", "wire", "query", "model"], must_not_use: PROTOCOLS },
+    Layer { name: "gateway", may_use: &["hub", "pubsub", "log", "wire", "query", "model"], must_not_use: &["redb"] },
     Layer { name: "client", may_use: &["wire", "model"], must_not_use: &["redb", "axum"] },
     Layer { name: "cloud", may_use: BELOW_ASSEMBLIES, must_not_use: &[] },
     Layer { name: "edge", may_use: BELOW_ASSEMBLIES, must_not_use: &[] },
@@ -53,6 +54,7 @@ const LAYERS: &[Layer] = &[
             "gateway",
             "client",
             "hub",
+            "pubsub",
             "log",
             "wire",
             "query",
@@ -70,6 +72,7 @@ const LAYERS: &[Layer] = &[
             "gateway",
             "client",
             "hub",
+            "pubsub",
             "log",
             "wire",
             "query",
@@ -80,7 +83,7 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-const BELOW_ASSEMBLIES: &[&str] = &["gateway", "client", "hub", "log", "wire", "query", "analytics", "model"];
+const BELOW_ASSEMBLIES: &[&str] = &["gateway", "client", "hub", "pubsub", "log", "wire", "query", "analytics", "model"];
 
 const PREFIX: &str = "ironbrook-";
 
@@ -126,6 +129,8 @@ mod tests {
     fn arrows_point_downwards() {
         assert_eq!(check(&package("ironbrook-hub", "ironbrook-log", None)).len(), 0);
         assert_eq!(check(&package("ironbrook-log", "ironbrook-hub", None)).len(), 1);
+        assert_eq!(check(&package("ironbrook-hub", "ironbrook-pubsub", None)).len(), 1);
+        assert_eq!(check(&package("ironbrook-pubsub", "ironbrook-hub", None)).len(), 1);
         assert_eq!(check(&package("ironbrook-portal", "ironbrook-cloud", None)).len(), 1);
         assert_eq!(check(&package("ironbrook-hub", "rustls", None)).len(), 1);
         assert_eq!(check(&package("ironbrook-hub", "ironbrook-testkit", Some("dev"))).len(), 0);

@@ -1,0 +1,73 @@
+//! Who may connect, publish and subscribe: users with passwords, and rules. What no rule allows is denied.
+
+mod password;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use password::{PasswordHash, PasswordHashError};
+pub use rules::{Access, Rule, RuleError, Rules};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The users and rules of a broker; replaced as a whole when they change.
+#[derive(Debug, Clone, Default)]
+pub struct Acl {
+    users: HashMap<String, PasswordHash>,
+    rules: Vec<Rule>,
+    anonymous: bool,
+}
+
+impl Acl {
+    /// No user, no rule: nobody may do anything.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Everybody may do everything: for tests and for machines that nobody else can reach.
+    pub fn open() -> Self {
+        let all = |access| Rule::new(None, true, access, "#");
+        let rules = [Access::Publish, Access::Subscribe].into_iter().filter_map(|access| all(access).ok());
+        Self { users: HashMap::new(), rules: rules.collect(), anonymous: true }
+    }
+
+    /// Lets clients without user name connect; rules for all users are for them too.
+    pub fn allow_anonymous(mut self) -> Self {
+        self.anonymous = true;
+        self
+    }
+
+    /// Adds a user, or replaces its password.
+    pub fn user(mut self, name: impl Into<String>, password: PasswordHash) -> Self {
+        self.users.insert(name.into(), password);
+        self
+    }
+
+    /// Adds a rule behind those there are; the first that applies decides.
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Whether a client is who it says. Takes as long for an unknown user as for a wrong password, and that is long on purpose
+    /// (about a tenth of a second): call it on a thread that may block.
+    pub fn authenticate(&self, user: Option<&str>, password: Option<&[u8]>) -> bool {
+        match (user, password) {
+            (None, None) => self.anonymous,
+            (Some(user), Some(password)) => match self.users.get(user) {
+                Some(hash) => hash.verify(password),
+                None => {
+                    PasswordHash::verify_nothing(password);
+                    false
+                }
+            },
+            _ => false,
+        }
+    }
+
+    /// The rules of one client, with its names filled in.
+    pub fn rules_of(&self, user: Option<&str>, client_id: &str) -> Arc<Rules> {
+        Arc::new(Rules::of(&self.rules, user, client_id))
+    }
+}

@@ -1,0 +1,365 @@
+//! The way of a publish: find who gets it, write it down if it has to be kept, put it into queues.
+
+use super::slot::Slot;
+use super::{Inner, Wakes, lock, read, write};
+use crate::config::WhenFull;
+use crate::journal::{Pen, PublishRef, Record, Target as Written};
+use crate::session::{Delivery, Pushed};
+use crate::sys::add;
+use crate::topic::{Group, Ids, Match, Seen};
+use crate::{Message, QoS, Reason};
+use bytestring::ByteString;
+use ironbrook_model::Timestamp;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A subscriber of a name.
+pub(super) struct Target {
+    slot: Arc<Slot>,
+    qos: QoS,
+    retain_as_published: bool,
+    ids: Ids,
+}
+
+/// The subscribers of a name, as long as [`Seen`] is current.
+pub(super) struct Route {
+    pub topic: ByteString,
+    pub seen: Seen,
+    /// Whether the publisher may, and under which rules that was found out.
+    pub allowed: bool,
+    pub acl_generation: u64,
+    publisher: Option<u32>,
+    targets: Vec<Target>,
+    groups: Vec<(Arc<Group>, Vec<Option<Target>>)>,
+}
+
+impl Route {
+    /// How much a publisher that keeps it keeps alive.
+    pub fn len(&self) -> usize {
+        self.targets.len() + self.groups.iter().map(|(_, members)| members.len()).sum::<usize>()
+    }
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delivered {
+    /// Sessions that got it.
+    pub receivers: usize,
+    /// What has to be durable before it may be acknowledged.
+    pub mark: Option<u64>,
+}
+
+/// One who is to get this message.
+struct Pick<'a> {
+    slot: &'a Arc<Slot>,
+    qos: QoS,
+    retain: bool,
+    ids: &'a Ids,
+}
+
+type Picks<'a> = SmallVec<[Pick<'a>; 8]>;
+
+impl Inner {
+    /// Finds the subscribers of a valid name.
+    pub(super) fn route(&self, topic: &str, publisher: Option<u32>, allowed: bool) -> Route {
+        let (matches, seen) = self.index.matches(topic, publisher);
+        let slots = read(&self.slots);
+        let target = |found: Match| {
+            let slot = slots.get(&found.who)?.clone();
+            let Match { qos, retain_as_published, ids, .. } = found;
+            Some(Target { slot, qos, retain_as_published, ids })
+        };
+        let targets = matches.direct.into_iter().filter_map(target).collect();
+        let groups = matches.groups.into_iter().map(|group| {
+            let members = group.members().iter().map(|entry| {
+                let ids = Some(entry.id).filter(|id| *id != 0).into_iter().collect();
+                let (qos, retain_as_published) = (entry.qos, entry.retain_as_published);
+                target(Match { who: entry.who, qos, retain_as_published, ids })
+            });
+            let members = members.collect();
+            (group, members)
+        });
+        let groups = groups.collect();
+        Route { topic: ByteString::from(topic), seen, allowed, acl_generation: 0, publisher, targets, groups }
+    }
+
+    /// Delivers a message. `from` is the session and identifier of a publish of QoS 2 that has to be remembered on disk.
+    ///
+    /// # Errors
+    /// Nothing was delivered: [`Reason::ServerBusy`], [`Reason::QuotaExceeded`], [`Reason::ServerUnavailable`],
+    /// [`Reason::PacketTooLarge`].
+    pub(super) fn deliver(
+        &self,
+        message: Message,
+        route: &Route,
+        from: Option<(u64, u16)>,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) -> Result<Delivered, Reason> {
+        if !message.retain {
+            let picks = pick_all(route, &message);
+            return self.deliver_to(message, &picks, from, now, wakes);
+        }
+        // Who subscribes meanwhile gets it either now or from what is retained.
+        let _changes = lock(&self.changes);
+        if self.index.is_current(route.seen) {
+            let picks = pick_all(route, &message);
+            return self.deliver_to(message, &picks, from, now, wakes);
+        }
+        let fresh = self.route(&message.topic, route.publisher, true);
+        let picks = pick_all(&fresh, &message);
+        self.deliver_to(message, &picks, from, now, wakes)
+    }
+
+    fn deliver_to(
+        &self,
+        message: Message,
+        picks: &Picks<'_>,
+        from: Option<(u64, u16)>,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) -> Result<Delivered, Reason> {
+        self.check_room(&message, picks)?;
+        let kept = |pick: &Pick<'_>| pick.slot.persistent && pick.qos > QoS::AtMostOnce;
+        let mut receivers = 0;
+        let (message, mark) = match self.pen() {
+            Some(mut pen) if message.retain || from.is_some() || picks.iter().any(kept) => {
+                let picks = picks.iter().filter(|pick| kept(pick));
+                self.deliver_kept(&mut pen, message, picks, from, now, &mut receivers)?
+            }
+            _ => {
+                let message = Arc::new(message);
+                if message.retain {
+                    self.retain(&message)?;
+                }
+                (message, None)
+            }
+        };
+        let journaled = self.journal.is_some();
+        for pick in picks.iter().filter(|pick| !journaled || !kept(pick)) {
+            receivers += usize::from(self.push(pick, &message, false, wakes));
+        }
+        Ok(Delivered { receivers, mark })
+    }
+
+    /// Writes the message down, with the queues of persistent sessions it stands in from then on.
+    fn deliver_kept<'a, 'p: 'a>(
+        &self,
+        pen: &mut Pen<'_>,
+        mut message: Message,
+        picks: impl Iterator<Item = &'a Pick<'p>>,
+        from: Option<(u64, u16)>,
+        now: Timestamp,
+        receivers: &mut usize,
+    ) -> Result<(Arc<Message>, Option<u64>), Reason> {
+        let retains = message.retain && !message.payload.is_empty();
+        let mut picks = picks.peekable();
+        if retains {
+            read(&self.retained).fits(&message)?;
+        }
+        let mut room = true;
+        if retains || picks.peek().is_some() {
+            message.detach();
+            match pen.place(message.size()) {
+                Ok(stored) => message.stored = Some(stored),
+                // Nobody but the persistent sessions must notice that what they leave unread fills the disk.
+                Err(_) if !retains && self.config.when_full == WhenFull::DropNewest => room = false,
+                Err(reason) => return Err(reason),
+            }
+        }
+        let message = Arc::new(message);
+        let (mut targets, mut slots) = (Vec::new(), Vec::new());
+        for pick in picks {
+            match Some(pick).filter(|_| room).map(|pick| self.push_numbered(pick, &message)) {
+                Some(Some(number)) => {
+                    let (qos, retain, ids) = (pick.qos, pick.retain, pick.ids.clone());
+                    targets.push(Written { session: pick.slot.number, number, qos, retain, ids });
+                    slots.push(pick.slot);
+                }
+                Some(None) => {}
+                None => add(&self.counters.dropped, 1),
+            }
+        }
+        let written = self.write_publish(pen, &message, retains, &targets, from, now);
+        let mark = match written {
+            Ok(mark) => mark,
+            Err(reason) => {
+                for (target, slot) in targets.iter().zip(&slots) {
+                    slot.state().outbound.unpush(target.number);
+                }
+                return Err(reason);
+            }
+        };
+        if message.retain {
+            self.set_retained(&message);
+        }
+        *receivers += slots.len();
+        if let Some(offset) = mark {
+            for slot in slots {
+                pen.ring_at(offset, slot.clone());
+            }
+        }
+        Ok((message, mark))
+    }
+
+    fn write_publish(
+        &self,
+        pen: &mut Pen<'_>,
+        message: &Message,
+        retained: bool,
+        targets: &[Written],
+        from: Option<(u64, u16)>,
+        now: Timestamp,
+    ) -> Result<Option<u64>, Reason> {
+        let mut mark = None;
+        if let Some(stored) = message.stored.as_ref().filter(|_| retained || !targets.is_empty()) {
+            let publish = PublishRef { id: stored.id, message, retained, targets, from };
+            mark = Some(pen.publish(&publish, now)?);
+        } else if let Some((session, id)) = from {
+            mark = Some(pen.write(&Record::Taken(session, id), now)?);
+        }
+        let clears = message.retain && !retained;
+        if clears && read(&self.retained).get(&message.topic).is_some() {
+            // Should this one fail after the first, the publisher repeats it all, and what was kept is kept twice.
+            mark = Some(pen.write(&Record::Cleared(message.topic.clone()), now)?);
+        }
+        Ok(mark)
+    }
+
+    fn retain(&self, message: &Arc<Message>) -> Result<(), Reason> {
+        if !message.payload.is_empty() {
+            read(&self.retained).fits(message)?;
+        }
+        self.set_retained(message);
+        Ok(())
+    }
+
+    fn set_retained(&self, message: &Arc<Message>) {
+        let mut retained = write(&self.retained);
+        if message.payload.is_empty() {
+            retained.clear(&message.topic);
+        } else {
+            retained.set(message.clone());
+        }
+    }
+
+    /// With [`WhenFull::Refuse`] a full queue refuses the message for all.
+    fn check_room(&self, message: &Message, picks: &Picks<'_>) -> Result<(), Reason> {
+        if self.config.when_full != WhenFull::Refuse {
+            return Ok(());
+        }
+        let size = message.size();
+        let (messages, bytes) = (self.config.queued_messages_max, self.config.queued_bytes_max);
+        let full = |pick: &Pick<'_>| {
+            let state = pick.slot.state();
+            pick.qos > QoS::AtMostOnce && state.keeps() && state.outbound.is_full(size, messages, bytes)
+        };
+        if picks.iter().any(full) { Err(Reason::QuotaExceeded) } else { Ok(()) }
+    }
+
+    fn push_numbered(&self, pick: &Pick<'_>, message: &Arc<Message>) -> Option<u64> {
+        match self.push_into(pick, message, true)? {
+            Pushed::Numbered(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    fn push(&self, pick: &Pick<'_>, message: &Arc<Message>, gated: bool, wakes: &mut Wakes) -> bool {
+        match self.push_into(pick, message, gated) {
+            Some(Pushed::Plain | Pushed::Numbered(_)) => {
+                wakes.add(pick.slot);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn push_into(&self, pick: &Pick<'_>, message: &Arc<Message>, gated: bool) -> Option<Pushed> {
+        let delivery = Delivery {
+            message: message.clone(),
+            qos: pick.qos,
+            retain: pick.retain,
+            gated,
+            ids: pick.ids.clone(),
+        };
+        let mut state = pick.slot.state();
+        let wanted = if pick.qos == QoS::AtMostOnce { state.link.is_some() } else { state.keeps() };
+        if !wanted {
+            return None;
+        }
+        let (messages, bytes) = (self.config.queued_messages_max, self.config.queued_bytes_max);
+        let pushed = state.outbound.push(delivery, messages, bytes);
+        if pushed == Pushed::Full {
+            add(&self.counters.dropped, 1);
+        }
+        Some(pushed)
+    }
+
+    /// A retained message for one session that subscribed just now. False if its queue is full.
+    pub(super) fn deliver_retained(
+        &self,
+        slot: &Arc<Slot>,
+        message: &Arc<Message>,
+        qos: QoS,
+        ids: &Ids,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) -> Result<bool, Reason> {
+        let pick = Pick { slot, qos: qos.min(message.qos), retain: true, ids };
+        let Some(mut pen) = self.pen() else { return Ok(self.push(&pick, message, true, wakes)) };
+        if pick.qos == QoS::AtMostOnce || !slot.persistent {
+            let pushed = self.push(&pick, message, true, wakes);
+            // It may be retained since so short a time that it is not on disk yet.
+            let offset = message.stored.as_ref().and_then(crate::journal::Stored::offset);
+            if let Some(offset) = offset.filter(|_| pushed) {
+                pen.ring_at(offset, slot.clone());
+            }
+            return Ok(pushed);
+        }
+        // A place of its own: its number in the line has to be on disk before it is sent.
+        let mut copy = Message {
+            topic: message.topic.clone(),
+            payload: message.payload.clone(),
+            properties: message.properties.clone(),
+            stored: None,
+            ..**message
+        };
+        copy.stored = Some(pen.place(copy.size())?);
+        let copy = Arc::new(copy);
+        let Some(number) = self.push_numbered(&pick, &copy) else { return Ok(false) };
+        let target = Written { session: slot.number, number, qos: pick.qos, retain: true, ids: ids.clone() };
+        match self.write_publish(&mut pen, &copy, false, &[target], None, now) {
+            Ok(offset) => {
+                offset.into_iter().for_each(|offset| pen.ring_at(offset, slot.clone()));
+                Ok(true)
+            }
+            Err(reason) => {
+                slot.state().outbound.unpush(number);
+                Err(reason)
+            }
+        }
+    }
+}
+
+/// Who gets a message: all of the direct ones, one of each group.
+fn pick_all<'a>(route: &'a Route, message: &Message) -> Picks<'a> {
+    let (qos, retain) = (message.qos, message.retain);
+    let pick_of = |target: &'a Target| Pick {
+        slot: &target.slot,
+        // [MQTT-3.8.4-8]
+        qos: qos.min(target.qos),
+        // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        retain: retain && target.retain_as_published,
+        ids: &target.ids,
+    };
+    let mut picks: Picks<'_> = route.targets.iter().map(pick_of).collect();
+    for (group, members) in &route.groups {
+        let member = |at: usize| members.get(at).and_then(Option::as_ref);
+        // Who is connected comes first; else it waits for one who will be, but only if it is worth keeping.
+        let online = group.next(|at, _| member(at).is_some_and(|target| target.slot.is_online()));
+        let chosen = online
+            .or_else(|| group.next(|at, _| member(at).is_some_and(|target| target.slot.state().keeps())));
+        picks.extend(chosen.and_then(member).map(pick_of));
+    }
+    picks
+}

@@ -1,0 +1,218 @@
+//! Subscribing and unsubscribing, and the retained messages a new subscription is owed.
+
+use super::handle::SessionHandle;
+use super::{Wakes, lock, read};
+use crate::journal::Record;
+use crate::message::Subscribed;
+use crate::topic::{Filter, Ids};
+use crate::{QoS, Reason, RetainHandling, Subscription};
+use bytestring::ByteString;
+use ironbrook_model::Timestamp;
+
+/// Bytes of all filters of a session: the journal writes a session as one record.
+const FILTER_BYTES_MAX: usize = 2 << 20;
+/// Retained messages that are fetched at a time.
+const REPLAY_PAGE: usize = 64;
+/// Filters that wait for their retained messages; a client that subscribes faster than it reads gets those of the last ones.
+const REPLAYS_MAX: usize = 16_384;
+
+/// The answers to a SUBSCRIBE or UNSUBSCRIBE, one per filter in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Granted<T> {
+    /// The QoS granted, or why not; for UNSUBSCRIBE nothing or [`Reason::NoSubscriptionExisted`].
+    pub answers: Vec<Result<T, Reason>>,
+    /// What has to be durable before the answer.
+    pub mark: Option<u64>,
+}
+
+/// Retained messages that are still to come.
+pub(super) struct Replay {
+    filter: Filter,
+    after: Option<ByteString>,
+    qos: QoS,
+    ids: Ids,
+}
+
+impl SessionHandle {
+    /// Subscribes. Retained messages come with [`take`](Self::take).
+    ///
+    /// # Errors
+    /// The connection has to end: it was taken over, the filter list is empty, or a shared subscription has no-local
+    /// ([MQTT-3.8.3-4] of 5.0). [`Reason::ServerBusy`]: the same again when there is room.
+    pub fn subscribe(
+        &mut self,
+        subscriptions: &[Subscription],
+        now: Timestamp,
+    ) -> Result<Granted<QoS>, Reason> {
+        if subscriptions.is_empty() {
+            return Err(Reason::ProtocolError);
+        }
+        let mut granted = Granted { answers: Vec::with_capacity(subscriptions.len()), mark: None };
+        for subscription in subscriptions {
+            let answer = match self.subscribe_one(subscription, now, &mut granted.mark) {
+                Ok(qos) => Ok(qos),
+                Err(
+                    reason @ (Reason::TopicFilterInvalid | Reason::NotAuthorized | Reason::QuotaExceeded),
+                ) => Err(reason),
+                Err(fatal) => return Err(fatal),
+            };
+            granted.answers.push(answer);
+        }
+        Ok(granted)
+    }
+
+    fn subscribe_one(
+        &mut self,
+        subscription: &Subscription,
+        now: Timestamp,
+        mark: &mut Option<u64>,
+    ) -> Result<QoS, Reason> {
+        let filter = Filter::parse(subscription.filter.clone()).map_err(|_| Reason::TopicFilterInvalid)?;
+        let filter = filter.detach();
+        let options = subscription.options;
+        if filter.group().is_some() && options.no_local {
+            return Err(Reason::ProtocolError);
+        }
+        if !self.rules().may_subscribe(filter.pattern()) {
+            return Err(Reason::NotAuthorized);
+        }
+        let is_new = self.add(&filter, options, now, mark)?;
+        // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]; shared subscriptions get none.
+        let replays = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if replays && filter.group().is_none() {
+            let ids = options.id.map(std::num::NonZeroU32::get).into_iter().collect();
+            if self.replays.len() >= REPLAYS_MAX {
+                self.replays.pop_front();
+            }
+            self.replays.push_back(Replay { filter, after: None, qos: options.qos, ids });
+        }
+        Ok(options.qos)
+    }
+
+    /// Writes it down, then lets it count; true if it is new.
+    fn add(
+        &self,
+        filter: &Filter,
+        options: crate::SubscriptionOptions,
+        now: Timestamp,
+        mark: &mut Option<u64>,
+    ) -> Result<bool, Reason> {
+        let inner = self.inner();
+        let _changes = lock(&inner.changes);
+        let mut pen = inner.pen();
+        let mut state = self.own()?;
+        let known = state.subscriptions.iter().position(|known| known.filter == *filter);
+        let bytes = state.filter_bytes + filter.as_str().len();
+        let full = state.subscriptions.len() >= inner.config.subscriptions_max || bytes > FILTER_BYTES_MAX;
+        if known.is_none() && full {
+            return Err(Reason::QuotaExceeded);
+        }
+        if let Some(pen) = pen.as_mut().filter(|_| self.slot().persistent) {
+            let record = Record::Subscribed(self.slot().number, filter.text().clone(), options);
+            *mark = Some(pen.write(&record, now)?);
+        }
+        let subscribed = Subscribed { filter: filter.clone(), options };
+        inner.index.add(filter, subscribed.entry(self.slot().who));
+        match known {
+            Some(at) => state.subscriptions[at] = subscribed,
+            None => {
+                state.subscriptions.push(subscribed);
+                state.filter_bytes = bytes;
+            }
+        }
+        Ok(known.is_none())
+    }
+
+    /// Unsubscribes. Messages in the queue still come ([MQTT-3.10.4-3]).
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub fn unsubscribe(&mut self, filters: &[ByteString], now: Timestamp) -> Result<Granted<()>, Reason> {
+        if filters.is_empty() {
+            return Err(Reason::ProtocolError);
+        }
+        let mut granted = Granted { answers: Vec::with_capacity(filters.len()), mark: None };
+        for text in filters {
+            let answer = match Filter::parse(text.clone()) {
+                Err(_) => Err(Reason::TopicFilterInvalid),
+                Ok(filter) if self.remove(&filter, now, &mut granted.mark)? => Ok(()),
+                Ok(_) => Err(Reason::NoSubscriptionExisted),
+            };
+            granted.answers.push(answer);
+        }
+        Ok(granted)
+    }
+
+    fn remove(&mut self, filter: &Filter, now: Timestamp, mark: &mut Option<u64>) -> Result<bool, Reason> {
+        let inner = self.inner();
+        let mut pen = inner.pen();
+        let mut state = self.own()?;
+        let Some(at) = state.subscriptions.iter().position(|known| known.filter == *filter) else {
+            return Ok(false);
+        };
+        if let Some(pen) = pen.as_mut().filter(|_| self.slot().persistent) {
+            let record = Record::Unsubscribed(self.slot().number, filter.text().clone());
+            *mark = Some(pen.write(&record, now)?);
+        }
+        inner.index.remove(filter, self.slot().who);
+        state.subscriptions.swap_remove(at);
+        state.filter_bytes -= filter.as_str().len();
+        drop(state);
+        drop(pen);
+        self.replays.retain(|replay| replay.filter != *filter);
+        Ok(true)
+    }
+
+    /// Takes back subscriptions of a resumed session that the rules no longer allow.
+    pub(super) fn drop_denied(&mut self, now: Timestamp) {
+        let denied: Vec<Filter> = match self.own() {
+            Ok(state) => {
+                let rules = self.rules();
+                let filters = state.subscriptions.iter().map(|known| &known.filter);
+                filters.filter(|filter| !rules.may_subscribe(filter.pattern())).cloned().collect()
+            }
+            Err(_) => return,
+        };
+        for filter in denied {
+            if let Err(reason) = self.remove(&filter, now, &mut None) {
+                tracing::warn!(%reason, "a denied subscription could not be taken back");
+            }
+        }
+    }
+
+    /// Puts some of the retained messages that are owed into the queue, if it has room. True if more are to come.
+    pub(super) fn replay(&mut self, now: Timestamp, wakes: &mut Wakes) -> Result<bool, Reason> {
+        let Some(replay) = self.replays.front_mut() else { return Ok(false) };
+        let mut page = Vec::with_capacity(REPLAY_PAGE);
+        read(&self.broker.inner.retained).find_after(
+            replay.filter.pattern(),
+            replay.after.as_deref(),
+            now,
+            |message| {
+                page.push(message.clone());
+                page.len() < REPLAY_PAGE
+            },
+        );
+        let (qos, ids) = (replay.qos, replay.ids.clone());
+        for message in &page {
+            match self.broker.inner.deliver_retained(&self.slot, message, qos, &ids, now, wakes) {
+                Ok(true) => replay.after = Some(message.topic.clone()),
+                // No room: the rest comes when the client has read some.
+                Ok(false) | Err(Reason::ServerBusy) => return Ok(true),
+                Err(Reason::QuotaExceeded) => {
+                    crate::sys::add(&self.broker.inner.counters.dropped, 1);
+                    replay.after = Some(message.topic.clone());
+                }
+                Err(reason) => return Err(reason),
+            }
+        }
+        if page.len() < REPLAY_PAGE {
+            self.replays.pop_front();
+        }
+        Ok(!self.replays.is_empty())
+    }
+}

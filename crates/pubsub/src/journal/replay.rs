@@ -1,0 +1,201 @@
+//! The journal read at start.
+
+use super::{Record, Stored, UNWRITTEN, Whole};
+use crate::message::Subscribed;
+use crate::session::{Delivery, Inbound, Outbound};
+use crate::topic::Filter;
+use crate::{Message, Will};
+use bytestring::ByteString;
+use ironbrook_log::{Error, Log, Offset, PartitionId};
+use ironbrook_model::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Records read at a time.
+const READ_RECORDS: usize = 1024;
+const READ_BYTES: usize = 4 << 20;
+
+/// A session read back.
+#[derive(Default)]
+pub(crate) struct RestoredSession {
+    pub client_id: ByteString,
+    pub user: Option<ByteString>,
+    pub expiry: u32,
+    pub connected: bool,
+    pub at: Timestamp,
+    pub will: Option<Will>,
+    pub subscriptions: Vec<Subscribed>,
+    pub outbound: Outbound,
+    pub inbound: Inbound,
+}
+
+/// All that was alive.
+#[derive(Default)]
+pub(crate) struct Restored {
+    pub sessions: BTreeMap<u64, RestoredSession>,
+    pub retained: HashMap<ByteString, Arc<Message>>,
+    pub next_message: u64,
+    pub next_session: u64,
+    /// Records that could not be read.
+    pub damaged: u64,
+    pub held: Arc<AtomicUsize>,
+    /// Messages by number; cleared of what nobody wants whenever a rewriting of the journal ends.
+    messages: HashMap<u64, Arc<Message>>,
+}
+
+/// Reads the journal.
+pub(crate) async fn replay(log: &dyn Log, partition: PartitionId) -> Result<Restored, Error> {
+    let mut state = Restored::default();
+    let bounds = log.bounds(partition);
+    let mut next = bounds.first;
+    let mut read = 0;
+    while next < bounds.end {
+        let batch = log.read(partition, super::QUEUE, next, READ_RECORDS, READ_BYTES).await?;
+        if batch.next <= next {
+            break;
+        }
+        next = batch.next;
+        for record in batch.records {
+            read += 1;
+            match Record::read(&record.header, &record.body) {
+                Some(record) => state.apply(record),
+                None => state.damaged += 1,
+            }
+        }
+    }
+    // Numbers are dense: what is missing was damaged and is counted by the log.
+    let Offset(span) = Offset(bounds.end.0 - bounds.first.0);
+    state.damaged += span.saturating_sub(read);
+    state.messages = HashMap::new();
+    Ok(state)
+}
+
+impl Restored {
+    pub(super) fn apply(&mut self, record: Record) {
+        match record {
+            Record::Publish { id, message, retained, targets, from } => {
+                self.publish(id, message, retained, targets);
+                if let Some((session, id)) = from {
+                    self.with(session, |session| session.inbound.restore(id));
+                }
+            }
+            Record::Cleared(topic) => {
+                self.retained.remove(&topic);
+            }
+            Record::Session(whole) => self.session(*whole),
+            Record::Meta(meta) => self.with(meta.number, |session| {
+                session.expiry = meta.expiry;
+                session.connected = meta.connected;
+                session.at = meta.at;
+                session.will = meta.will;
+            }),
+            Record::Ended(session) => {
+                self.next_session = self.next_session.max(session + 1);
+                self.sessions.remove(&session);
+            }
+            Record::Subscribed(session, filter, options) => self.with(session, |session| {
+                subscribe(&mut session.subscriptions, filter, options);
+            }),
+            Record::Unsubscribed(session, filter) => self.with(session, |session| {
+                session.subscriptions.retain(|known| known.filter.as_str() != &*filter);
+            }),
+            Record::Settled(session, numbers) => self.with(session, |session| {
+                numbers.into_iter().for_each(|number| session.outbound.finish(number));
+            }),
+            Record::Released(session, number) => {
+                self.with(session, |session| session.outbound.release(number));
+            }
+            Record::Taken(session, id) => self.with(session, |session| session.inbound.restore(id)),
+            Record::Freed(session, id) => self.with(session, |session| {
+                if let Some(id) = std::num::NonZeroU16::new(id) {
+                    session.inbound.release(id);
+                }
+            }),
+            Record::Begin => {}
+            Record::End => self.messages.retain(|_, message| Arc::strong_count(message) > 1),
+        }
+    }
+
+    fn with(&mut self, session: u64, change: impl FnOnce(&mut RestoredSession)) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            change(session);
+        }
+    }
+
+    fn publish(&mut self, id: u64, mut message: Message, retained: bool, targets: Vec<super::Target>) {
+        self.next_message = self.next_message.max(id + 1);
+        // The same message comes again where the journal is written anew.
+        let message = match self.messages.get(&id) {
+            Some(known) => known.clone(),
+            None => {
+                let size = message.size();
+                self.held.fetch_add(size, Ordering::Relaxed);
+                message.stored =
+                    Some(Stored { id, offset: AtomicU64::new(0), size, held: self.held.clone() });
+                debug_assert_ne!(UNWRITTEN, 0);
+                Arc::new(message)
+            }
+        };
+        self.messages.insert(id, message.clone());
+        for target in targets {
+            let delivery = Delivery {
+                message: message.clone(),
+                qos: target.qos,
+                retain: target.retain,
+                gated: true,
+                ids: target.ids,
+            };
+            self.with(target.session, |session| {
+                let waiting = crate::session::State::Waiting;
+                session.outbound.restore(target.number, waiting, target.qos, Some(delivery));
+            });
+        }
+        if retained {
+            self.retained.insert(message.topic.clone(), message);
+        }
+    }
+
+    fn session(&mut self, whole: Whole) {
+        let meta = whole.meta;
+        self.next_session = self.next_session.max(meta.number + 1);
+        let mut session = RestoredSession {
+            client_id: whole.client_id,
+            user: whole.user,
+            expiry: meta.expiry,
+            connected: meta.connected,
+            at: meta.at,
+            will: meta.will,
+            ..RestoredSession::default()
+        };
+        for (filter, options) in whole.subscriptions {
+            subscribe(&mut session.subscriptions, filter, options);
+        }
+        for line in whole.line {
+            let message = line.message.map(|id| self.messages.get(&id).cloned());
+            let delivery = match message {
+                // Its record was damaged: the session goes on without it.
+                Some(None) => {
+                    self.damaged += 1;
+                    continue;
+                }
+                Some(Some(message)) => {
+                    Some(Delivery { message, qos: line.qos, retain: line.retain, gated: true, ids: line.ids })
+                }
+                None => None,
+            };
+            session.outbound.restore(line.number, line.state, line.qos, delivery);
+        }
+        session.outbound.restore_next(whole.next);
+        whole.unreleased.into_iter().for_each(|id| session.inbound.restore(id));
+        self.sessions.insert(meta.number, session);
+    }
+}
+
+fn subscribe(subscriptions: &mut Vec<Subscribed>, filter: ByteString, options: crate::SubscriptionOptions) {
+    let Ok(filter) = Filter::parse(filter) else { return };
+    match subscriptions.iter_mut().find(|known| known.filter == filter) {
+        Some(known) => known.options = options,
+        None => subscriptions.push(Subscribed { filter, options }),
+    }
+}

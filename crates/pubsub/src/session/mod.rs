@@ -1,0 +1,16 @@
+//! What one client is owed and has asked for, without sockets, threads or clocks.
+//!
+//! [`Outbound`] is what goes to the client: a queue, a window, handshakes, redelivery. [`Inbound`] is what comes from it:
+//! identifiers of QoS 2, aliases, the receive maximum. Both outlive a connection if the session does; what belongs to
+//! the connection alone is in [`Link`].
+
+mod inbound;
+mod outbound;
+mod size;
+#[cfg(test)]
+mod tests;
+
+pub use inbound::{Inbound, Received};
+pub(crate) use outbound::{Delivery, State};
+pub use outbound::{Link, Outbound, Outgoing, OutgoingPublish, Pushed, Sealed, Step};
+pub use size::publish_len;
