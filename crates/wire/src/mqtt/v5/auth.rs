@@ -31,14 +31,15 @@ properties! {
 
 impl Auth {
     /// Section 3.15.2.1 lets a success without properties have no byte at all, although section 3.15.2.2.2 always wants the
-    /// method: the empty packet is taken, any other has to name it.
+    /// method: a success without properties is taken in any form, any other packet has to name it.
     pub(super) fn read(reader: &mut Reader) -> Result<Self, Violation> {
         if reader.is_empty() {
             return Ok(Self { reason: ReasonCode::Success, properties: AuthProperties::default() });
         }
         let reason = ReasonCode::read(PacketType::Auth, reader)?;
         let properties: AuthProperties = property::read(reader)?;
-        if properties.authentication_method.is_none() {
+        let bare = reason == ReasonCode::Success && properties.is_none();
+        if properties.authentication_method.is_none() && !bare {
             return Err(Violation::NoAuthMethod);
         }
         Ok(Self { reason, properties })
