@@ -105,6 +105,7 @@ impl Refused {
     /// A malformed CONNECT of MQTT 3.1.1 gets no answer [MQTT-3.1.4-1], one of MQTT 5.0 gets its reason.
     pub fn answer(&self, out: &mut BytesMut) -> bool {
         match self {
+            // rule MQTT-32
             // Levels below 5 know return codes only; the CONNACK of MQTT 3.1 is that of 3.1.1. Bridges between brokers set the
             // highest bit at first, and drop it when they are refused in their version.
             Self::ProtocolLevel(level) if level & !BRIDGE < 5 => {

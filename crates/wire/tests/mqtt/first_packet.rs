@@ -11,7 +11,7 @@ fn connect(name: &str, level: u8, rest: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_not_served_gets_the_answer_of_its_version() {
+fn mqtt_32_what_is_not_served_gets_the_answer_of_its_version() {
     let v4_rest = &[2, 0, 60, 0, 1, b'd'];
     let v5_rest = &[2, 0, 60, 0, 0, 1, b'd'];
     let level_1 = &[0x20, 2, 0, 1][..];

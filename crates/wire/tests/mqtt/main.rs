@@ -1,6 +1,8 @@
 //! MQTT as the standards say it: every normative statement that a codec decides is named beside the test that shows it, as
 //! `[MQTT-…]` of the standard that the file is about.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops where it fails")]
+
 mod differential;
 mod first_packet;
 mod generate_v4;

@@ -186,7 +186,7 @@ fn messages_and_their_answers() {
         malformed("no topic", frame(0x30, &[]), Violation::Truncated),                       // [MQTT-3.3.2-1]
         malformed("no properties", frame(0x30, &field("a")), Violation::Truncated),          // [MQTT-2.2.2-1]
         protocol("no topic and no alias", publish("", &[]), Violation::EmptyTopic),          // [MQTT-4.7.3-1]
-        // [MQTT-3.3.2-8]
+        // [MQTT-3.3.2-8], rule MQTT-33
         (
             "alias 0",
             publish("a", &[0x23, 0, 0]),

@@ -138,6 +138,7 @@ fn the_shortest_answers_are_those_of_the_version_before() {
         frame(0xf0, &[]),
         Packet::Auth(Auth { reason: ReasonCode::Success, properties: Default::default() }),
     );
+    // rule MQTT-35
     assert_eq!(read_v5(&frame(0xf0, &[0, 0])), read_v5(&frame(0xf0, &[])));
     both_ways(frame(0xc0, &[]), Packet::PingReq);
     both_ways(frame(0xd0, &[]), Packet::PingResp);

@@ -10,7 +10,9 @@ const WILL: u8 = 16;
 const PLACES: [u8; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, WILL];
 
 /// Identifier, a good value, bad values, and where it may stand.
-fn property_table() -> Vec<(u8, Vec<u8>, Vec<Vec<u8>>, Vec<u8>)> {
+type Row = (u8, Vec<u8>, Vec<Vec<u8>>, Vec<u8>);
+
+fn property_table() -> Vec<Row> {
     let text = || field("abc");
     let flags = || vec![vec![2], vec![255]];
     let none = Vec::new;
@@ -150,7 +152,7 @@ const CODES: [(u8, &[u8]); 9] = [
     // [MQTT-3.9.3-2]
     (9, &[0x00, 0x01, 0x02, 0x80, 0x83, 0x87, 0x8f, 0x91, 0x97, 0x9e, 0xa1, 0xa2]),
     (11, &[0x00, 0x11, 0x80, 0x83, 0x87, 0x8f, 0x91]), // [MQTT-3.11.3-2]
-    // [MQTT-3.14.2-1]; 0x8c only after table 2-6
+    // [MQTT-3.14.2-1]; 0x8c only after table 2-6 (rule MQTT-34)
     (
         14,
         &[

@@ -38,6 +38,7 @@ impl Auth {
         }
         let reason = ReasonCode::read(PacketType::Auth, reader)?;
         let properties: AuthProperties = property::read(reader)?;
+        // rule MQTT-35
         let bare = reason == ReasonCode::Success && properties.is_none();
         if properties.authentication_method.is_none() && !bare {
             return Err(Violation::NoAuthMethod);

@@ -169,6 +169,7 @@ impl Violation {
                 ReasonCode::QuotaExceeded
             }
             Self::ProtocolName | Self::ProtocolLevel(_) => ReasonCode::UnsupportedProtocolVersion,
+            // rule MQTT-33
             // Section 3.3.2.3.4 names no code for a topic alias of zero; clients expect the one of its name.
             Self::PropertyValue(PropertyId::TopicAlias) => ReasonCode::TopicAliasInvalid,
             Self::TopicName(_) => ReasonCode::TopicNameInvalid,

@@ -40,6 +40,7 @@ macro_rules! reason_codes {
     };
 }
 
+// rule MQTT-34, at `BadAuthenticationMethod`
 reason_codes! {
     /// Done; also normal disconnection and granted quality 0.
     Success = 0x00, "success", [ConnAck PubAck PubRec PubRel PubComp SubAck UnsubAck Disconnect Auth];
