@@ -31,6 +31,8 @@ const CLIENT_BYTES: usize = 110;
 const REPORT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a report may take, and the pause after one that failed.
 const REPORT_TIME: Duration = Duration::from_secs(20);
+/// The pause before routes are tried again that could not be stored: the hub does not tell them twice.
+const APPLY_AGAIN: Duration = Duration::from_secs(2);
 /// How long a method may take here; the caller has its own limit at the hub.
 const METHOD_TIME: Duration = Duration::from_secs(300);
 
@@ -113,7 +115,11 @@ impl Own {
         // Apart from reports, which may have to wait for the hub: modules of the same deployment start meanwhile.
         let apply = async {
             loop {
-                self.wanted.notified().await;
+                let is_left = self.state().is_new;
+                tokio::select! {
+                    () = self.wanted.notified() => {}
+                    () = clock.sleep(APPLY_AGAIN), if is_left => {}
+                }
                 self.apply(&routing).await;
                 self.changed.notify_one();
             }
@@ -151,7 +157,11 @@ impl Own {
             return;
         }
         let status = routing.take(&desired).await.err().unwrap_or_else(Status::good);
-        if status.code != 200 {
+        let mut state = self.state();
+        let told = Some((version, status.clone()));
+        // A full disk, say; a newer deployment that came meanwhile is new anyway.
+        state.is_new |= status.code == 500;
+        if status.code != 200 && state.status != told {
             tracing::error!(
                 version,
                 code = status.code,
@@ -159,7 +169,7 @@ impl Own {
                 "the deployment's routes are not used; the old ones stay"
             );
         }
-        self.state().status = Some((version, status));
+        state.status = told;
     }
 
     /// Brings what is reported up to date; `reported` is what the hub has.

@@ -213,6 +213,25 @@ async fn wrong_routes_are_told_and_the_old_ones_stay_rule_edgehub_07() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_that_found_no_room_on_the_disk_are_in_force_when_there_is_room_again() {
+    let world = World::new().await;
+    world.make_module("m").await;
+    world.set_routes(json!({"up": "FROM /messages/modules/nobody/* INTO $upstream"})).await;
+    let status = async || {
+        let mut twin = world.node().twin(&World::id("$edgeHub")).await;
+        twin["properties"]["reported"]["lastDesiredStatus"]["code"].take()
+    };
+    world.disk_full(true);
+    world.set_routes(json!({"up": "FROM /messages/* INTO $upstream"})).await;
+    assert_eq!(status().await, 500);
+    world.disk_full(false);
+    until("the routes are in force", async || (status().await == 200).then_some(())).await;
+    let client = world.module("m").await;
+    send(&client, 0..3).await;
+    arrive(&world, "m", &numbers(0..3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_deleted_module_do_not_hold_up_the_others() {
     let mut world = World::new().await;
     for module in ["gone", "stays"] {

@@ -1,6 +1,7 @@
 //! The edge hub between real clients and a real hub, over TLS on loopback ports.
 
 mod flow;
+mod full;
 mod twins;
 mod world;
 

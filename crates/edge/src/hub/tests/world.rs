@@ -1,5 +1,6 @@
 //! A hub, an edge hub and their clients in one process. Both hubs can go away and come back.
 
+use super::full::{Disk, Full};
 use crate::hub::upstream::LinksConfig;
 use crate::hub::{Access, Config, EdgeHub, Error, Handle};
 use ironbrook_client::{
@@ -58,6 +59,7 @@ pub(super) struct World {
     device: String,
     key: SharedAccessKey,
     edge_storage: Memory,
+    edge_full: Full,
     edge_authority: Authority,
     edge: Option<Edge>,
 }
@@ -77,6 +79,7 @@ impl World {
             device,
             key: SharedAccessKey::generate(),
             edge_storage: Memory::new(),
+            edge_full: Full::default(),
             edge_authority: Authority::generate("edge authority", SystemClock.now()).unwrap(),
             edge: None,
         };
@@ -156,10 +159,8 @@ impl World {
         let mut config = Config::new(DeviceId::new("edge-1").unwrap(), "localhost");
         config.gateway_hosts = vec!["gateway.test".to_owned()];
         config.links = LinksConfig { max: 8, idle: Duration::from_secs(600) };
-        let edge =
-            EdgeHub::open(Arc::new(self.edge_storage.clone()), Arc::new(SystemClock), config, &mut metrics)
-                .await
-                .unwrap();
+        let disk = Disk { memory: self.edge_storage.clone(), full: self.edge_full.clone() };
+        let edge = EdgeHub::open(Arc::new(disk), Arc::new(SystemClock), config, &mut metrics).await.unwrap();
         let own = Self::id("$edgeHub");
         let registry = DeviceRegistryClient::with_key("localhost", own.clone(), self.key.clone());
         edge.handle().connect(Access {
@@ -209,6 +210,11 @@ impl World {
             Some(after) => self.edge_storage = after,
             None => ended.unwrap(),
         }
+    }
+
+    /// From now on there is no room on the edge hub's disk, or there is again.
+    pub(super) fn disk_full(&self, is_full: bool) {
+        self.edge_full.set(is_full);
     }
 
     pub(super) async fn stop_hub(&mut self) {
