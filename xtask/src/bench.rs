@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements by name.
 
 mod edge;
+mod mqtt;
 
 use crate::{command, paths};
 use anyhow::{Context as _, Result, bail};
@@ -13,19 +14,25 @@ use std::time::{Duration, Instant};
 struct Bench {
     name: &'static str,
     what: &'static str,
-    run: fn() -> Result<()>,
+    /// Gets the options.
+    run: fn(&[String]) -> Result<()>,
 }
 
 const BENCHES: &[Bench] = &[
     Bench {
         name: "rest",
         what: "time to ready at the second start, and memory after ten seconds at rest",
-        run: rest,
+        run: |options| no_options(options).and_then(|()| rest()),
     },
     Bench {
         name: "edge",
         what: "an edge device with sensor and stream query: time to the first message, memory, CPU",
-        run: edge::run,
+        run: |options| no_options(options).and_then(|()| edge::run()),
+    },
+    Bench {
+        name: "mqtt",
+        what: "MQTT against mosquitto, rumqttd and the least durable server: rates, CPU per message, memory",
+        run: mqtt::run,
     },
 ];
 
@@ -34,8 +41,10 @@ const BUILD_LIMIT: Duration = Duration::from_secs(3600);
 /// Memory is read after this time without clients besides the simulated sensor.
 const REST: Duration = Duration::from_secs(10);
 
-/// Runs the named benches, or all.
-pub fn run(names: &[String]) -> Result<()> {
+/// Runs the named benches, or all. What follows the names and begins with a hyphen is for them.
+pub fn run(arguments: &[String]) -> Result<()> {
+    let end = arguments.iter().position(|word| word.starts_with('-')).unwrap_or(arguments.len());
+    let (names, options) = arguments.split_at(end);
     let known = || BENCHES.iter().map(|bench| bench.name).collect::<Vec<_>>();
     if let Some(unknown) = names.iter().find(|name| !known().contains(&name.as_str())) {
         bail!("no bench `{unknown}`; there are: {}", known().join(", "));
@@ -44,9 +53,16 @@ pub fn run(names: &[String]) -> Result<()> {
         BENCHES.iter().filter(|bench| names.is_empty() || names.iter().any(|name| name == bench.name))
     {
         println!("==== {}: {}", bench.name, bench.what);
-        (bench.run)()?;
+        (bench.run)(options)?;
     }
     Ok(())
+}
+
+fn no_options(options: &[String]) -> Result<()> {
+    match options.first() {
+        None => Ok(()),
+        Some(option) => bail!("this bench has no option {option}"),
+    }
 }
 
 /// Builds the binary as it is released.
@@ -89,6 +105,11 @@ struct Program {
 
 impl Program {
     fn start(command: &mut Command, log: &Path) -> Result<Self> {
+        Ok(Self::start_with_line(command, log)?.0)
+    }
+
+    /// Also what the line says.
+    fn start_with_line(command: &mut Command, log: &Path) -> Result<(Self, serde_json::Value)> {
         let begin = Instant::now();
         let mut child = command.stdout(Stdio::piped()).stderr(fs::File::create(log)?).spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
@@ -98,7 +119,7 @@ impl Program {
         let ready: serde_json::Value = serde_json::from_str(&line)
             .with_context(|| format!("not ready: {}", fs::read_to_string(log).unwrap_or_default()))?;
         let pid = ready["pid"].as_u64().and_then(|pid| pid.try_into().ok());
-        Ok(Self { child, pid: pid.context("the ready line has no pid")?, ready_after })
+        Ok((Self { child, pid: pid.context("the ready line has no pid")?, ready_after }, ready))
     }
 
     /// As Ctrl-C does: drains and stops.

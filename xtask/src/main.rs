@@ -18,7 +18,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask test [--slow] [--only STEP]...   all checks, or only the named ones; --slow adds the long ones
 cargo xtask tidy                             only the rules of the tree
-cargo xtask bench [NAME]...                  measurements; without a name it lists them";
+cargo xtask bench [NAME]... [OPTION]...      measurements, all of them without a name;
+                                             mqtt: --only b1,t1  --servers sink,ironbrook  --reps N  --secs S  --binary FILE";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

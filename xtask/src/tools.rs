@@ -34,12 +34,18 @@ pub const BROWSER: &[Package] = &[
     },
 ];
 
+/// A peer that `bench mqtt` compares with.
+pub const MOSQUITTO: &[Package] =
+    &[Package { name: "mosquitto", shown_by: "command -v mosquitto || test -x /usr/sbin/mosquitto" }];
+
 /// How long the fetching of packages may take, over a slow line.
 const FETCH: Duration = Duration::from_secs(30 * 60);
 /// How long the build of a tool may take.
 const BUILD: Duration = Duration::from_secs(30 * 60);
 
 const CARGO_DENY: &str = "0.20.2";
+/// The newest release; its broker program is in the crate.
+const RUMQTTD: &str = "0.20.0";
 
 /// Installs what is missing, as root or through sudo; without either it fails with the command to type.
 pub fn system_packages(wanted: &[Package]) -> Result<()> {
@@ -176,29 +182,32 @@ pub fn npm(folder: &str) -> Result<PathBuf> {
 
 /// cargo-deny, built from source: the prebuilt packages are too old for today's cargo.
 pub fn cargo_deny() -> Result<PathBuf> {
-    let folder = once(paths::keyed("cargo-deny", &[CARGO_DENY])?, |folder| {
+    // Half the build time of a release build, and fast enough.
+    let quick = ["--locked", "--no-default-features", "--debug"];
+    let environment = [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1")];
+    cargo_install("cargo-deny", CARGO_DENY, &quick, &environment)
+}
+
+/// rumqttd, optimised: it is measured. Not with its own lock file, which holds a crate that today's compiler refuses.
+pub fn rumqttd() -> Result<PathBuf> {
+    cargo_install("rumqttd", RUMQTTD, &[], &[])
+}
+
+/// A program built from a published crate; its path.
+fn cargo_install(
+    name: &str,
+    version: &str,
+    options: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<PathBuf> {
+    let folder = once(paths::keyed(name, &[version])?, |folder| {
         let build = folder.join("build");
-        command::run(
-            command::cargo()
-                .args([
-                    "install",
-                    "--quiet",
-                    "--locked",
-                    "--no-default-features",
-                    "--debug",
-                    "--version",
-                    CARGO_DENY,
-                ])
-                .arg("--root")
-                .arg(folder)
-                .arg("cargo-deny")
-                // Half the build time of a release build, and fast enough.
-                .env("CARGO_PROFILE_DEV_DEBUG", "0")
-                .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
-                .env("CARGO_TARGET_DIR", &build),
-            BUILD,
-        )?;
+        let mut install = command::cargo();
+        install.args(["install", "--quiet", "--version", version]).args(options);
+        install.arg("--root").arg(folder).arg(name);
+        install.envs(environment.iter().copied()).env("CARGO_TARGET_DIR", &build);
+        command::run(&mut install, BUILD)?;
         fs::remove_dir_all(build).context("removing the build folder")
     })?;
-    Ok(folder.join("bin/cargo-deny"))
+    Ok(folder.join("bin").join(name))
 }

@@ -1,0 +1,5 @@
+//! See `sink` in the library.
+
+fn main() {
+    loadgen::sink::main()
+}

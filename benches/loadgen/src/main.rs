@@ -1,0 +1,5 @@
+//! See `run` in the library.
+
+fn main() {
+    loadgen::run::main()
+}
