@@ -88,6 +88,9 @@ impl Default for Hub {
 pub struct Listen {
     /// MQTT over TLS.
     pub mqtt: SocketAddr,
+    /// MQTT without TLS, for loopback and trusted networks; not opened where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_plain: Option<SocketAddr>,
     /// HTTPS and WebSocket.
     pub https: SocketAddr,
     /// HTTPS where the port above may not be bound.
@@ -107,6 +110,7 @@ impl Default for Listen {
         let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
         Self {
             mqtt: at(8883),
+            mqtt_plain: None,
             https: at(443),
             https_fallback: at(8443),
             amqp: at(5671),

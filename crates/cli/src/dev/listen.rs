@@ -21,7 +21,7 @@ impl Ports {
     /// Looks whether the usual HTTPS port may be bound.
     pub fn choose(listen: &Listen) -> Self {
         let (https, note) = https_port(listen.https, listen.https_fallback);
-        let notes = note.into_iter().collect();
+        let notes = note.into_iter().chain(listen.mqtt_plain.and_then(open_to_others)).collect();
         Self { listen: listen.clone(), https, notes }
     }
 
@@ -60,14 +60,16 @@ impl Ports {
     ) -> Vec<Listener> {
         let (on, either) = (Tls::On(tls.clone()), Tls::Either(tls.clone()));
         [
-            (self.listen.mqtt, &on, main),
-            (self.https, &on, main),
-            (self.listen.amqp, &on, main),
-            (self.listen.amqp_plain, &Tls::Off, main),
-            (self.listen.blob, &either, blob),
-            (self.listen.portal, &either, portal),
+            (Some(self.listen.mqtt), &on, main),
+            (self.listen.mqtt_plain, &Tls::Off, main),
+            (Some(self.https), &on, main),
+            (Some(self.listen.amqp), &on, main),
+            (Some(self.listen.amqp_plain), &Tls::Off, main),
+            (Some(self.listen.blob), &either, blob),
+            (Some(self.listen.portal), &either, portal),
         ]
         .into_iter()
+        .filter_map(|(addr, tls, services)| Some((addr?, tls, services)))
         .flat_map(|(addr, tls, services)| {
             let listener = |addr| Listener { addr, tls: tls.clone(), services: services.clone() };
             std::iter::once(addr).chain(on_ipv6(addr)).map(listener).collect::<Vec<_>>()
@@ -79,14 +81,16 @@ impl Ports {
     pub fn complete(self, mut ready: Ready) -> Ready {
         let Self { listen, https, notes } = self;
         let rows = [
-            ("mqtt", listen.mqtt),
-            ("https", https),
-            ("amqp", listen.amqp),
-            ("amqp_plain", listen.amqp_plain),
-            ("blob", listen.blob),
-            ("portal", listen.portal),
+            ("mqtt", Some(listen.mqtt)),
+            ("mqtt_plain", listen.mqtt_plain),
+            ("https", Some(https)),
+            ("amqp", Some(listen.amqp)),
+            ("amqp_plain", Some(listen.amqp_plain)),
+            ("blob", Some(listen.blob)),
+            ("portal", Some(listen.portal)),
         ];
         for (purpose, addr) in rows {
+            let Some(addr) = addr else { continue };
             let all = std::iter::once(addr).chain(on_ipv6(addr)).map(|a| a.to_string()).collect();
             ready.listeners.insert(purpose, all);
         }
@@ -109,13 +113,24 @@ pub fn https_port(usual: SocketAddr, fallback: SocketAddr) -> (SocketAddr, Optio
     (fallback, Some(note))
 }
 
+/// What to say where MQTT without TLS can be reached from other machines.
+fn open_to_others(plain: SocketAddr) -> Option<String> {
+    (!plain.ip().is_loopback()).then(|| {
+        format!(
+            "WARNING: {plain} takes MQTT without TLS from other machines; tokens and messages can be read on the way. \
+             Use it in networks you trust, or give --mqtt-plain a loopback address"
+        )
+    })
+}
+
 /// Free ports in place of port 0, since they stand in connection strings before they are opened.
 pub fn with_free_ports(listen: &Listen) -> Listen {
     let mut listen = listen.clone();
-    let Listen { mqtt, https, https_fallback, amqp, amqp_plain, portal, blob } = &mut listen;
+    let Listen { mqtt, mqtt_plain, https, https_fallback, amqp, amqp_plain, portal, blob } = &mut listen;
     // All are held until the last is found, so that no two are the same.
     let mut held = Vec::new();
-    for addr in [mqtt, https, https_fallback, amqp, amqp_plain, portal, blob] {
+    let always = [mqtt, https, https_fallback, amqp, amqp_plain, portal, blob];
+    for addr in always.into_iter().chain(mqtt_plain) {
         if addr.port() == 0
             && let Ok(socket) = TcpListener::bind(*addr)
             && let Ok(free) = socket.local_addr()
@@ -151,5 +166,18 @@ mod tests {
         found.dedup();
         assert!(found.len() == 4 && !found.contains(&0), "{found:?}");
         assert_eq!(blob, Listen::default().blob, "a port that was chosen stays");
+    }
+
+    #[test]
+    fn plain_mqtt_is_opened_on_wish_only_and_warned_of_off_loopback() {
+        let absent = Ports::choose(&Listen::default());
+        assert!(absent.listen.mqtt_plain.is_none() && !absent.notes.iter().any(|note| note.contains("WARNING")));
+        for (addr, warned) in [("127.0.0.1:1883", false), ("[::1]:1883", false), ("0.0.0.0:1883", true)] {
+            let listen = Listen { mqtt_plain: addr.parse().ok(), ..Listen::default() };
+            let notes = Ports::choose(&listen).notes;
+            assert_eq!(notes.iter().any(|note| note.contains("WARNING") && note.contains(addr)), warned, "{addr}");
+        }
+        let listen = Listen { mqtt_plain: "127.0.0.1:0".parse().ok(), ..Listen::default() };
+        assert!(with_free_ports(&listen).mqtt_plain.is_some_and(|addr| addr.port() != 0));
     }
 }

@@ -25,6 +25,7 @@ use ironbrook_log::Files;
 use ironbrook_portal::Portal;
 use prometheus_client::registry::Registry as Metrics;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -53,6 +54,9 @@ pub struct Args {
     /// Which limits hold.
     #[arg(long, value_enum)]
     profile: Option<Profile>,
+    /// Take MQTT without TLS as well; for loopback and networks you trust.
+    #[arg(long, value_name = "ADDR")]
+    mqtt_plain: Option<SocketAddr>,
     /// Start no simulated thermistor.
     #[arg(long)]
     no_thermistor: bool,
@@ -82,6 +86,7 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
     }
     config.thermistor.enabled &= !args.no_thermistor;
     config.edge.enabled &= !args.no_edge;
+    config.listen.mqtt_plain = args.mqtt_plain.or(config.listen.mqtt_plain);
     config.listen = listen::with_free_ports(&config.listen);
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     // Before anything is opened, so that no signal is missed.
