@@ -171,3 +171,9 @@ fn a_packet_longer_than_any_length_is_not_written() {
     assert_eq!(encoded_len(&packet(REMAINING_LEN_MAX - 4)), Ok(5 + REMAINING_LEN_MAX));
     assert_eq!(encoded_len(&packet(REMAINING_LEN_MAX - 3)), Err(Unencodable::Packet(REMAINING_LEN_MAX + 1)));
 }
+
+#[test]
+fn a_packet_takes_little_room() {
+    // Packets are moved a few times on their way; what is rare is boxed.
+    assert!(size_of::<Packet>() <= 320, "{}", size_of::<Packet>());
+}

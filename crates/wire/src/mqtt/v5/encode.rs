@@ -1,22 +1,19 @@
 //! Packets to bytes.
 
 use super::write::{Count, Sink, put_head};
-use super::{Connect, Packet, ReasonCode, Unencodable};
+use super::{Connect, Packet, ReasonCode, Unencodable, UserProperties};
 use crate::mqtt::basic::{PacketType, REMAINING_LEN_MAX};
 use crate::mqtt::frame::variable_byte_integer_len;
 use bytes::BytesMut;
 
 /// Appends a packet to a buffer.
 pub fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), Unencodable> {
-    let len = body_len(packet)?;
-    put_head(first_byte(packet), len, out)?;
-    write(packet, out)
+    put(packet, body_len(packet)?, out)
 }
 
 /// Bytes of a packet on the wire.
 pub fn encoded_len(packet: &Packet) -> Result<usize, Unencodable> {
-    let len = body_len(packet)?;
-    Ok(1 + variable_byte_integer_len(len) + len)
+    body_len(packet).map(whole_len)
 }
 
 /// What the other side of a connection takes.
@@ -42,27 +39,48 @@ impl PeerLimits {
 /// would be too long with them; first the user properties, then the reason. What is too long even so is
 /// [`Unencodable::TooLarge`] and not written [MQTT-3.1.2-27].
 pub fn encode_within(packet: &Packet, limits: PeerLimits, out: &mut BytesMut) -> Result<(), Unencodable> {
-    let unwanted =
-        !limits.problem_information && !matches!(packet, Packet::ConnAck(_) | Packet::Disconnect(_));
-    let mut len = encoded_len(packet)?;
-    if len <= limits.packet_max && !unwanted {
-        return encode(packet, out);
+    let len = body_len(packet)?;
+    let fits = whole_len(len) <= limits.packet_max;
+    if fits && (limits.problem_information || may_always_explain(packet)) {
+        return put(packet, len, out);
     }
+    let shorter = shortened(packet, limits)?;
+    let len = body_len(&shorter)?;
+    if whole_len(len) > limits.packet_max {
+        return Err(Unencodable::TooLarge { len: whole_len(len), max: limits.packet_max });
+    }
+    put(&shorter, len, out)
+}
+
+/// Whether a packet may have a reason string and user properties although the client does not ask for them.
+fn may_always_explain(packet: &Packet) -> bool {
+    matches!(packet, Packet::Publish(_) | Packet::ConnAck(_) | Packet::Disconnect(_))
+}
+
+/// The packet without its user properties, and without its reason string if that is not enough.
+fn shortened(packet: &Packet, limits: PeerLimits) -> Result<Packet, Unencodable> {
     let mut shorter = packet.clone();
     if let Some((_, user)) = shorter.problem_information() {
-        *user = Default::default();
-        len = encoded_len(&shorter)?;
+        *user = UserProperties::new();
     }
-    if (len > limits.packet_max || unwanted)
+    let unwanted = !limits.problem_information && !may_always_explain(packet);
+    if (unwanted || encoded_len(&shorter)? > limits.packet_max)
         && let Some((reason_string, _)) = shorter.problem_information()
     {
         *reason_string = None;
-        len = encoded_len(&shorter)?;
     }
-    if len > limits.packet_max {
-        return Err(Unencodable::TooLarge { len, max: limits.packet_max });
-    }
-    encode(&shorter, out)
+    Ok(shorter)
+}
+
+/// Writes a packet whose body has this length.
+fn put(packet: &Packet, len: usize, out: &mut BytesMut) -> Result<(), Unencodable> {
+    put_head(first_byte(packet), len, out)?;
+    write(packet, out)
+}
+
+/// Bytes with the fixed header.
+fn whole_len(body_len: usize) -> usize {
+    1 + variable_byte_integer_len(body_len) + body_len
 }
 
 fn body_len(packet: &Packet) -> Result<usize, Unencodable> {
