@@ -2,7 +2,7 @@
 
 use super::slot::Slot;
 use super::{Broker, Inner, read};
-use crate::journal::{Line, Meta, PublishRef, Record, Whole};
+use crate::journal::{Line, Meta, PublishRef, Record, Retains, Whole};
 use crate::{Message, Reason};
 use bytestring::ByteString;
 use std::collections::HashSet;
@@ -87,7 +87,8 @@ impl Broker {
         } else if written.contains(&stored.id) {
             return Ok(());
         }
-        let publish = PublishRef { id: stored.id, message, retained, targets: &[], from: None };
+        let retains = if retained { Retains::Sets } else { Retains::Nothing };
+        let publish = PublishRef { id: stored.id, message, retains, targets: &[], from: None };
         pen.publish(&publish, self.inner.now())?;
         written.insert(stored.id);
         Ok(())

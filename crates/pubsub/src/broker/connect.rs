@@ -291,7 +291,7 @@ impl Inner {
         }
     }
 
-    /// Publishes wills, if the client's rules still allow it.
+    /// Publishes wills; that their clients may was checked when they connected.
     pub(super) fn publish_wills(&self, wills: Vec<Will>, now: Timestamp) {
         let mut wakes = Wakes::new();
         for will in wills {

@@ -3,7 +3,7 @@
 use super::slot::Slot;
 use super::{Inner, Wakes, lock, read, write};
 use crate::config::WhenFull;
-use crate::journal::{Pen, PublishRef, Record, Target as Written};
+use crate::journal::{Pen, PublishRef, Record, Retains, Target as Written};
 use crate::session::{Delivery, Pushed};
 use crate::sys::add;
 use crate::topic::{Group, Ids, Match, Seen};
@@ -127,13 +127,7 @@ impl Inner {
                 let picks = picks.iter().filter(|pick| kept(pick));
                 self.deliver_kept(&mut pen, message, picks, from, now, &mut receivers)?
             }
-            _ => {
-                let message = Arc::new(message);
-                if message.retain {
-                    self.retain(&message)?;
-                }
-                (message, None)
-            }
+            _ => (self.deliver_unkept(message)?, None),
         };
         let journaled = self.journal.is_some();
         for pick in picks.iter().filter(|pick| !journaled || !kept(pick)) {
@@ -152,18 +146,24 @@ impl Inner {
         now: Timestamp,
         receivers: &mut usize,
     ) -> Result<(Arc<Message>, Option<u64>), Reason> {
-        let retains = message.retain && !message.payload.is_empty();
+        let retains = match (message.retain, message.payload.is_empty()) {
+            (false, _) => Retains::Nothing,
+            (true, false) => Retains::Sets,
+            // [MQTT-3.3.1-6]
+            (true, true) => Retains::Clears,
+        };
+        let sets = retains == Retains::Sets;
         let mut picks = picks.peekable();
-        if retains {
+        if sets {
             read(&self.retained).fits(&message)?;
         }
         let mut room = true;
-        if retains || picks.peek().is_some() {
+        if sets || picks.peek().is_some() {
             message.detach();
             match pen.place(message.size()) {
                 Ok(stored) => message.stored = Some(stored),
                 // Nobody but the persistent sessions must notice that what they leave unread fills the disk.
-                Err(_) if !retains && self.config.when_full == WhenFull::DropNewest => room = false,
+                Err(_) if !sets && self.config.when_full == WhenFull::DropNewest => room = false,
                 Err(reason) => return Err(reason),
             }
         }
@@ -206,32 +206,36 @@ impl Inner {
         &self,
         pen: &mut Pen<'_>,
         message: &Message,
-        retained: bool,
+        retains: Retains,
         targets: &[Written],
         from: Option<(u64, u16)>,
         now: Timestamp,
     ) -> Result<Option<u64>, Reason> {
-        let mut mark = None;
-        if let Some(stored) = message.stored.as_ref().filter(|_| retained || !targets.is_empty()) {
-            let publish = PublishRef { id: stored.id, message, retained, targets, from };
-            mark = Some(pen.publish(&publish, now)?);
-        } else if let Some((session, id)) = from {
-            mark = Some(pen.write(&Record::Taken(session, id), now)?);
+        // One record each way, so that a log that is full in between cannot leave half of it.
+        if let Some(stored) = message.stored.as_ref().filter(|_| retains == Retains::Sets || !targets.is_empty())
+        {
+            let publish = PublishRef { id: stored.id, message, retains, targets, from };
+            return pen.publish(&publish, now).map(Some);
         }
-        let clears = message.retain && !retained;
-        if clears && read(&self.retained).get(&message.topic).is_some() {
-            // Should this one fail after the first, the publisher repeats it all, and what was kept is kept twice.
-            mark = Some(pen.write(&Record::Cleared(message.topic.clone()), now)?);
+        if retains == Retains::Clears && read(&self.retained).get(&message.topic).is_some() {
+            let cleared = Record::Cleared(message.topic.clone(), from);
+            return pen.write(&cleared, now).map(Some);
         }
-        Ok(mark)
+        from.map(|(session, id)| pen.write(&Record::Taken(session, id), now)).transpose()
     }
 
-    fn retain(&self, message: &Arc<Message>) -> Result<(), Reason> {
-        if !message.payload.is_empty() {
-            read(&self.retained).fits(message)?;
+    /// Without a journal a retained message is in memory only.
+    fn deliver_unkept(&self, mut message: Message) -> Result<Arc<Message>, Reason> {
+        if !message.retain {
+            return Ok(Arc::new(message));
         }
-        self.set_retained(message);
-        Ok(())
+        if !message.payload.is_empty() {
+            message.detach();
+            read(&self.retained).fits(&message)?;
+        }
+        let message = Arc::new(message);
+        self.set_retained(&message);
+        Ok(message)
     }
 
     fn set_retained(&self, message: &Arc<Message>) {
@@ -288,6 +292,9 @@ impl Inner {
             return None;
         }
         let (messages, bytes) = (self.config.queued_messages_max, self.config.queued_bytes_max);
+        if state.outbound.is_full(message.size(), messages, bytes) {
+            state.outbound.drop_expired(self.now());
+        }
         let pushed = state.outbound.push(delivery, messages, bytes);
         if pushed == Pushed::Full {
             add(&self.counters.dropped, 1);
@@ -328,7 +335,7 @@ impl Inner {
         let copy = Arc::new(copy);
         let Some(number) = self.push_numbered(&pick, &copy) else { return Ok(false) };
         let target = Written { session: slot.number, number, qos: pick.qos, retain: true, ids: ids.clone() };
-        match self.write_publish(&mut pen, &copy, false, &[target], None, now) {
+        match self.write_publish(&mut pen, &copy, Retains::Nothing, &[target], None, now) {
             Ok(offset) => {
                 offset.into_iter().for_each(|offset| pen.ring_at(offset, slot.clone()));
                 Ok(true)

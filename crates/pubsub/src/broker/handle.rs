@@ -256,12 +256,9 @@ impl SessionHandle {
         let mut pen = self.inner().pen().filter(|_| self.slot.persistent);
         let mut state = self.own()?;
         let number = match state.outbound.pubrec(id, failed) {
+            // Written down again where it comes again: the first time may have failed.
             Ok(Step::Released(number)) => number,
             Ok(Step::Done(_)) => return Ok(None),
-            Ok(Step::ReleasedAgain) => {
-                let mark = pen.as_ref().and_then(crate::journal::Pen::last);
-                return Ok(Some(Answer { reason: None, mark }));
-            }
             Err(reason) => return Ok(Some(Answer { reason: Some(reason), mark: None })),
         };
         let mark = match &mut pen {
@@ -289,7 +286,8 @@ impl SessionHandle {
     /// that came in, as acknowledgements are written down here.
     ///
     /// # Errors
-    /// Why the connection is over.
+    /// Why the connection is over, but for [`Reason::ServerBusy`]: what is in `out` is to be sent, and this to be called again
+    /// after [`Broker::room`].
     pub fn take(&mut self, now: Timestamp, max: usize, out: &mut Vec<Outgoing>) -> Result<bool, Reason> {
         self.now = now;
         self.slot.looking();
@@ -299,7 +297,7 @@ impl SessionHandle {
         let mut state = self.own()?;
         let SlotState { outbound, link, .. } = &mut *state;
         let Some(link) = link.as_deref_mut() else { return Err(Reason::SessionTakenOver) };
-        let mut more = outbound.take(link, now, sealed, max, out);
+        let more = outbound.take(link, now, sealed, max, out);
         let (expired, oversize) =
             (std::mem::take(&mut outbound.expired), std::mem::take(&mut outbound.oversize));
         let (settled, waiting) = (outbound.settled(), outbound.len());
@@ -309,12 +307,8 @@ impl SessionHandle {
         self.count_sent(&out[start..]);
         self.write_settled(settled, now);
         if !self.replays.is_empty() && waiting < REPLAY_BELOW {
-            let mut wakes = Wakes::new();
-            self.replay(now, &mut wakes)?;
-            more |= out.len() == start;
-            // What was put into the queue rings; so does the fact that there is more to fetch.
-            drop(wakes);
-            more |= out.len() - start < max && self.slot.state().outbound.len() > 0 && !more;
+            // What this puts into the queue rings the session's own bell.
+            self.replay(now, &mut Wakes::new())?;
         }
         Ok(more)
     }

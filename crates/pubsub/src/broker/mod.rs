@@ -119,6 +119,14 @@ impl Broker {
         }
     }
 
+    /// Waits until everything written so far is on disk: before the process goes down in order.
+    pub async fn synced(&self) -> Result<(), Reason> {
+        match self.inner.journal.as_ref().and_then(Journal::last) {
+            Some(mark) => self.durable(mark).await,
+            None => Ok(()),
+        }
+    }
+
     /// Waits until the journal has room again after [`Reason::ServerBusy`].
     pub async fn room(&self) -> Result<(), Reason> {
         match &self.inner.journal {
@@ -161,17 +169,27 @@ impl Broker {
             cancel.cancelled().await;
             return Ok(());
         };
-        loop {
-            tokio::select! {
-                () = cancel.cancelled() => return Ok(()),
-                followed = journal.follow() => followed?,
+        let overgrown = tokio::sync::Notify::new();
+        let follow = async {
+            loop {
+                if self.inner.is_overgrown() {
+                    overgrown.notify_one();
+                }
+                journal.follow().await?;
             }
-            if self.inner.is_overgrown() {
-                tokio::select! {
-                    () = cancel.cancelled() => return Ok(()),
-                    done = self.compact() => done?,
+        };
+        let compact = async {
+            loop {
+                overgrown.notified().await;
+                if self.inner.is_overgrown() {
+                    self.compact().await?;
                 }
             }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => Ok(()),
+            failed = follow => failed,
+            failed = compact => failed,
         }
     }
 }

@@ -104,8 +104,6 @@ impl Slot {
     /// The client looks now; what comes after this rings again.
     pub fn looking(&self) {
         self.rung.store(false, Ordering::Release);
-        // The store must not sink below the look itself.
-        std::sync::atomic::fence(Ordering::SeqCst);
     }
 
     pub async fn rung(&self) {

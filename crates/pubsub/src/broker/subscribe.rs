@@ -13,9 +13,6 @@ use ironbrook_model::Timestamp;
 const FILTER_BYTES_MAX: usize = 2 << 20;
 /// Retained messages that are fetched at a time.
 const REPLAY_PAGE: usize = 64;
-/// Filters that wait for their retained messages; a client that subscribes faster than it reads gets those of the last ones.
-const REPLAYS_MAX: usize = 16_384;
-
 /// The answers to a SUBSCRIBE or UNSUBSCRIBE, one per filter in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted<T> {
@@ -85,9 +82,8 @@ impl SessionHandle {
         };
         if replays && filter.group().is_none() {
             let ids = options.id.map(std::num::NonZeroU32::get).into_iter().collect();
-            if self.replays.len() >= REPLAYS_MAX {
-                self.replays.pop_front();
-            }
+            // Once per filter, so that they are bounded as subscriptions are.
+            self.replays.retain(|replay| replay.filter != filter);
             self.replays.push_back(Replay { filter, after: None, qos: options.qos, ids });
         }
         Ok(options.qos)
@@ -184,9 +180,9 @@ impl SessionHandle {
         }
     }
 
-    /// Puts some of the retained messages that are owed into the queue, if it has room. True if more are to come.
-    pub(super) fn replay(&mut self, now: Timestamp, wakes: &mut Wakes) -> Result<bool, Reason> {
-        let Some(replay) = self.replays.front_mut() else { return Ok(false) };
+    /// Puts some of the retained messages that are owed into the queue, if it has room.
+    pub(super) fn replay(&mut self, now: Timestamp, wakes: &mut Wakes) -> Result<(), Reason> {
+        let Some(replay) = self.replays.front_mut() else { return Ok(()) };
         let mut page = Vec::with_capacity(REPLAY_PAGE);
         read(&self.broker.inner.retained).find_after(
             replay.filter.pattern(),
@@ -202,7 +198,7 @@ impl SessionHandle {
             match self.broker.inner.deliver_retained(&self.slot, message, qos, &ids, now, wakes) {
                 Ok(true) => replay.after = Some(message.topic.clone()),
                 // No room: the rest comes when the client has read some.
-                Ok(false) | Err(Reason::ServerBusy) => return Ok(true),
+                Ok(false) => return Ok(()),
                 Err(Reason::QuotaExceeded) => {
                     crate::sys::add(&self.broker.inner.counters.dropped, 1);
                     replay.after = Some(message.topic.clone());
@@ -213,6 +209,6 @@ impl SessionHandle {
         if page.len() < REPLAY_PAGE {
             self.replays.pop_front();
         }
-        Ok(!self.replays.is_empty())
+        Ok(())
     }
 }

@@ -64,12 +64,12 @@ impl Inner {
             }
             if let Some(pen) = pen.as_mut().filter(|_| slot.persistent) {
                 let settled = state.outbound.settled();
-                let meta = meta(slot, &state, now);
-                let written = pen
-                    .write(&Record::Settled(slot.number, settled), now)
-                    .and_then(|_| pen.write(&Record::Meta(Box::new(meta)), now));
-                if let Err(reason) = written {
-                    tracing::warn!(client_id = %slot.client_id, %reason, "a disconnect is not written down");
+                let settled = Some(Record::Settled(slot.number, settled)).filter(Record::says_something);
+                let meta = Record::Meta(Box::new(meta(slot, &state, now)));
+                for record in settled.into_iter().chain([meta]) {
+                    if let Err(reason) = pen.write(&record, now) {
+                        tracing::warn!(client_id = %slot.client_id, %reason, "a disconnect is not written down");
+                    }
                 }
             }
             self.arm(slot, &mut state, now);
@@ -139,7 +139,7 @@ impl Inner {
             retained.clear(&topic);
             if let Some(pen) = &mut pen {
                 // Unwritten it expires again after the next start.
-                let _ = pen.write(&Record::Cleared(topic), now);
+                let _ = pen.write(&Record::Cleared(topic, None), now);
             }
         }
     }

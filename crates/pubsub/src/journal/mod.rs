@@ -22,7 +22,7 @@ use crate::Reason;
 use bytes::Bytes;
 use ironbrook_log::{Append, Error, Log, Offset, PartitionId, QueueId, Ticket};
 use ironbrook_model::Timestamp;
-pub(crate) use record::{Line, Meta, PublishRef, Record, Target, Whole, write_publish};
+pub(crate) use record::{Line, Meta, PublishRef, Record, Retains, Target, Whole, write_publish};
 pub(crate) use replay::{Restored, RestoredSession, replay};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -96,17 +96,18 @@ pub(crate) struct Pen<'a> {
 }
 
 impl Journal {
-    /// A journal in a partition that nobody else writes to. `next_message` and `held` come from [`replay`].
+    /// A journal in a partition that nobody else writes to. `next_message`, `grown` and `held` come from [`replay`].
     pub fn new(
         log: Arc<dyn Log>,
         partition: PartitionId,
         next_message: u64,
+        grown: u64,
         held: Arc<AtomicUsize>,
         held_max: usize,
     ) -> Self {
         let bounds = log.bounds(partition);
         let gathered =
-            Gathered { next_message, grown: 0, last: None, header: Vec::new(), waiting: VecDeque::new() };
+            Gathered { next_message, grown, last: None, header: Vec::new(), waiting: VecDeque::new() };
         let (gathered, sealed) = (Mutex::new(gathered), AtomicU64::new(bounds.end.0));
         Self { log, partition, gathered, sealed, held, held_max }
     }
@@ -236,11 +237,6 @@ impl Pen<'_> {
         } else {
             self.gathered.waiting.push_back((offset, who));
         }
-    }
-
-    /// The newest record's offset.
-    pub fn last(&self) -> Option<u64> {
-        self.gathered.last
     }
 
     /// The journal is being written anew from here.

@@ -12,6 +12,14 @@ use std::num::NonZeroU32;
 /// Version of the format, the first byte of each header.
 const VERSION: u8 = 1;
 
+/// What a publish does to the retained message of its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retains {
+    Nothing,
+    Sets,
+    Clears,
+}
+
 /// A session whose queue a publish stands in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -63,12 +71,12 @@ pub(crate) enum Record {
     Publish {
         id: u64,
         message: Message,
-        retained: bool,
+        retains: Retains,
         targets: Vec<Target>,
         from: Option<(u64, u16)>,
     },
-    /// The retained message of a name is gone.
-    Cleared(ByteString),
+    /// The retained message of a name is gone; the QoS 2 identifier of what cleared it.
+    Cleared(ByteString, Option<(u64, u16)>),
     /// A session as it is, instead of all that was said of it before.
     Session(Box<Whole>),
     Meta(Box<Meta>),
@@ -92,7 +100,7 @@ pub(crate) enum Record {
 pub(crate) struct PublishRef<'a> {
     pub id: u64,
     pub message: &'a Message,
-    pub retained: bool,
+    pub retains: Retains,
     pub targets: &'a [Target],
     pub from: Option<(u64, u16)>,
 }
@@ -108,17 +116,21 @@ pub(crate) fn write_publish(header: &mut Vec<u8>, publish: &PublishRef<'_>) {
     out.u8(u8::from(message.retain));
     out.option(message.expires, |out, at| out.u64(at.as_millis().cast_unsigned()));
     out.option(message.properties.as_deref(), write_properties);
-    out.u8(u8::from(publish.retained));
-    out.option(publish.from, |out, (session, id)| {
-        out.u64(session);
-        out.u16(id);
-    });
+    out.u8(publish.retains as u8);
+    write_origin(&mut out, publish.from);
     out.count(publish.targets.len());
     for target in publish.targets {
         out.u64(target.session);
         out.u64(target.number);
         write_how(&mut out, target.qos, target.retain, &target.ids);
     }
+}
+
+fn write_origin(out: &mut Writer<'_>, from: Option<(u64, u16)>) {
+    out.option(from, |out, (session, id)| {
+        out.u64(session);
+        out.u16(id);
+    });
 }
 
 fn write_how(out: &mut Writer<'_>, qos: QoS, retain: bool, ids: &[u32]) {
@@ -187,8 +199,8 @@ fn write_whole(out: &mut Writer<'_>, whole: &Whole) {
 impl Record {
     /// Writes the header and gives the body.
     pub fn write(&self, header: &mut Vec<u8>) -> Bytes {
-        if let Self::Publish { id, message, retained, targets, from } = self {
-            let publish = PublishRef { id: *id, message, retained: *retained, targets, from: *from };
+        if let Self::Publish { id, message, retains, targets, from } = self {
+            let publish = PublishRef { id: *id, message, retains: *retains, targets, from: *from };
             write_publish(header, &publish);
             return message.payload.clone();
         }
@@ -197,7 +209,10 @@ impl Record {
         out.u8(self.kind());
         match self {
             Self::Publish { .. } | Self::Begin | Self::End => {}
-            Self::Cleared(topic) => out.bytes(topic.as_bytes()),
+            Self::Cleared(topic, from) => {
+                out.bytes(topic.as_bytes());
+                write_origin(&mut out, *from);
+            }
             Self::Session(whole) => write_whole(&mut out, whole),
             Self::Meta(meta) => write_meta(&mut out, meta),
             Self::Ended(session) => out.u64(*session),
@@ -231,10 +246,15 @@ impl Record {
         will.map(|will| will.payload.clone()).unwrap_or_default()
     }
 
+    /// False for a list of nothing.
+    pub fn says_something(&self) -> bool {
+        !matches!(self, Self::Settled(_, numbers) if numbers.is_empty())
+    }
+
     fn kind(&self) -> u8 {
         match self {
             Self::Publish { .. } => 1,
-            Self::Cleared(_) => 2,
+            Self::Cleared(..) => 2,
             Self::Session(_) => 3,
             Self::Meta(_) => 4,
             Self::Ended(_) => 5,
@@ -258,7 +278,7 @@ impl Record {
         let kind = from.u8()?;
         let record = match kind {
             1 => read_publish(&mut from, body)?,
-            2 => Self::Cleared(from.text()?),
+            2 => Self::Cleared(from.text()?, read_origin(&mut from)?),
             3 => Self::Session(Box::new(read_whole(&mut from, body)?)),
             4 => Self::Meta(Box::new(read_meta(&mut from, body)?)),
             5 => Self::Ended(from.u64()?),
@@ -284,6 +304,11 @@ fn read_time(from: &mut Reader<'_>) -> Option<Timestamp> {
     Some(Timestamp::from_millis(from.u64()?.cast_signed()))
 }
 
+#[allow(clippy::option_option)] // no origin, or no record
+fn read_origin(from: &mut Reader<'_>) -> Option<Option<(u64, u16)>> {
+    from.option(|from| Some((from.u64()?, from.u16()?)))
+}
+
 fn read_publish(from: &mut Reader<'_>, body: &Bytes) -> Option<Record> {
     let id = from.u64()?;
     let message = Message {
@@ -295,14 +320,19 @@ fn read_publish(from: &mut Reader<'_>, body: &Bytes) -> Option<Record> {
         properties: from.option(read_properties)?.map(Box::new),
         stored: None,
     };
-    let retained = from.bool()?;
-    let origin = from.option(|from| Some((from.u64()?, from.u16()?)))?;
+    let retains = match from.u8()? {
+        0 => Retains::Nothing,
+        1 => Retains::Sets,
+        2 => Retains::Clears,
+        _ => return None,
+    };
+    let origin = read_origin(from)?;
     let targets = from.list(|from| {
         let (session, number) = (from.u64()?, from.u64()?);
         let (qos, retain, ids) = read_how(from)?;
         Some(Target { session, number, qos, retain, ids })
     })?;
-    Some(Record::Publish { id, message, retained, targets, from: origin })
+    Some(Record::Publish { id, message, retains, targets, from: origin })
 }
 
 fn read_how(from: &mut Reader<'_>) -> Option<(QoS, bool, Ids)> {

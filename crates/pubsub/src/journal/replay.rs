@@ -1,6 +1,6 @@
 //! The journal read at start.
 
-use super::{Record, Stored, UNWRITTEN, Whole};
+use super::{Record, Retains, Stored, Whole};
 use crate::message::Subscribed;
 use crate::session::{Delivery, Inbound, Outbound};
 use crate::topic::Filter;
@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// Records read at a time.
 const READ_RECORDS: usize = 1024;
 const READ_BYTES: usize = 4 << 20;
+/// Messages held that nobody may want, before they are looked through.
+const FORGET_AT: usize = 64 * 1024;
 
 /// A session read back.
 #[derive(Default)]
@@ -40,7 +42,11 @@ pub(crate) struct Restored {
     /// Records that could not be read.
     pub damaged: u64,
     pub held: Arc<AtomicUsize>,
-    /// Messages by number; cleared of what nobody wants whenever a rewriting of the journal ends.
+    /// Bytes read.
+    pub bytes: u64,
+    /// Between `Begin` and `End` messages stand before the sessions that want them.
+    rewriting: bool,
+    /// Messages by number; cleared of what nobody wants now and then.
     messages: HashMap<u64, Arc<Message>>,
 }
 
@@ -58,10 +64,14 @@ pub(crate) async fn replay(log: &dyn Log, partition: PartitionId) -> Result<Rest
         next = batch.next;
         for record in batch.records {
             read += 1;
+            state.bytes += (record.header.len() + record.body.len()) as u64;
             match Record::read(&record.header, &record.body) {
                 Some(record) => state.apply(record),
                 None => state.damaged += 1,
             }
+        }
+        if !state.rewriting && state.messages.len() > FORGET_AT {
+            state.forget_unwanted();
         }
     }
     // Numbers are dense: what is missing was damaged and is counted by the log.
@@ -74,14 +84,13 @@ pub(crate) async fn replay(log: &dyn Log, partition: PartitionId) -> Result<Rest
 impl Restored {
     pub(super) fn apply(&mut self, record: Record) {
         match record {
-            Record::Publish { id, message, retained, targets, from } => {
-                self.publish(id, message, retained, targets);
-                if let Some((session, id)) = from {
-                    self.with(session, |session| session.inbound.restore(id));
-                }
+            Record::Publish { id, message, retains, targets, from } => {
+                self.publish(id, message, retains, targets);
+                self.came_from(from);
             }
-            Record::Cleared(topic) => {
+            Record::Cleared(topic, from) => {
                 self.retained.remove(&topic);
+                self.came_from(from);
             }
             Record::Session(whole) => self.session(*whole),
             Record::Meta(meta) => self.with(meta.number, |session| {
@@ -112,9 +121,22 @@ impl Restored {
                     session.inbound.release(id);
                 }
             }),
-            Record::Begin => {}
-            Record::End => self.messages.retain(|_, message| Arc::strong_count(message) > 1),
+            Record::Begin => self.rewriting = true,
+            Record::End => {
+                self.rewriting = false;
+                self.forget_unwanted();
+            }
         }
+    }
+
+    fn came_from(&mut self, from: Option<(u64, u16)>) {
+        if let Some((session, id)) = from {
+            self.with(session, |session| session.inbound.restore(id));
+        }
+    }
+
+    fn forget_unwanted(&mut self) {
+        self.messages.retain(|_, message| Arc::strong_count(message) > 1);
     }
 
     fn with(&mut self, session: u64, change: impl FnOnce(&mut RestoredSession)) {
@@ -123,7 +145,7 @@ impl Restored {
         }
     }
 
-    fn publish(&mut self, id: u64, mut message: Message, retained: bool, targets: Vec<super::Target>) {
+    fn publish(&mut self, id: u64, mut message: Message, retains: Retains, targets: Vec<super::Target>) {
         self.next_message = self.next_message.max(id + 1);
         // The same message comes again where the journal is written anew.
         let message = match self.messages.get(&id) {
@@ -133,7 +155,6 @@ impl Restored {
                 self.held.fetch_add(size, Ordering::Relaxed);
                 message.stored =
                     Some(Stored { id, offset: AtomicU64::new(0), size, held: self.held.clone() });
-                debug_assert_ne!(UNWRITTEN, 0);
                 Arc::new(message)
             }
         };
@@ -151,8 +172,14 @@ impl Restored {
                 session.outbound.restore(target.number, waiting, target.qos, Some(delivery));
             });
         }
-        if retained {
-            self.retained.insert(message.topic.clone(), message);
+        match retains {
+            Retains::Nothing => {}
+            Retains::Sets => {
+                self.retained.insert(message.topic.clone(), message);
+            }
+            Retains::Clears => {
+                self.retained.remove(&message.topic);
+            }
         }
     }
 

@@ -14,14 +14,14 @@ pub enum Received {
     Again,
 }
 
-/// Identifiers and aliases of one client. Boxed parts: most clients use neither.
+/// Identifiers and aliases of one client; most use neither.
 #[derive(Debug, Default)]
 pub struct Inbound {
     /// Passed on and not yet released, QoS 2.
     unreleased: BTreeSet<u16>,
     /// QoS 1 and not yet answered.
     unanswered: u16,
-    aliases: Option<Box<HashMap<u16, ByteString>>>,
+    aliases: Option<HashMap<u16, ByteString>>,
 }
 
 impl Inbound {

@@ -142,10 +142,8 @@ pub enum Pushed {
 pub enum Step {
     /// The message with this number is done.
     Done(u64),
-    /// The message with this number is released; PUBREL is to be sent.
+    /// The message with this number is released, now or before; PUBREL is to be sent.
     Released(u64),
-    /// PUBREL is to be sent again.
-    ReleasedAgain,
 }
 
 /// The queue of one session. Empty it takes no memory but its own.
@@ -161,6 +159,8 @@ pub struct Outbound {
     /// Messages held, and their bytes.
     held: usize,
     bytes: usize,
+    /// No message held expires before this.
+    expires: Option<Timestamp>,
     /// Whether a journal wants to know which numbers are done.
     pub(crate) tracked: bool,
     /// Numbers done since the last [`settled`](Self::settled).
@@ -205,6 +205,7 @@ impl Outbound {
         }
         self.held += 1;
         self.bytes += size;
+        self.expires = earlier(self.expires, delivery.message.expires);
         let number = self.next_number();
         if delivery.qos == QoS::AtMostOnce {
             self.plain.push_back((number, delivery));
@@ -215,13 +216,43 @@ impl Outbound {
         Pushed::Numbered(number)
     }
 
+    /// Lets go of messages that expired waiting, where a full queue makes that worth a look at all of them.
+    pub fn drop_expired(&mut self, now: Timestamp) {
+        if self.expires.is_none_or(|expires| expires > now) {
+            return;
+        }
+        let expired = |slot: &Slot| {
+            slot.state == State::Waiting
+                && slot.delivery.as_ref().is_some_and(|delivery| delivery.message.is_expired(now))
+        };
+        let slots = self.line.iter().zip(self.first..).filter(|(slot, _)| expired(slot));
+        let numbers: Vec<u64> = slots.map(|(_, number)| number).collect();
+        self.expired += numbers.len() as u64;
+        numbers.into_iter().for_each(|number| self.finish(number));
+        let (held, bytes) = (&mut self.held, &mut self.bytes);
+        let gone = &mut self.expired;
+        self.plain.retain(|(_, delivery)| {
+            let keeps = !delivery.message.is_expired(now);
+            if !keeps {
+                *held -= 1;
+                *bytes -= delivery.message.size();
+                *gone += 1;
+            }
+            keeps
+        });
+        let waiting = self.line.iter().filter(|slot| slot.state == State::Waiting);
+        let held = waiting.filter_map(|slot| slot.delivery.as_ref());
+        let held = held.chain(self.plain.iter().map(|(_, delivery)| delivery));
+        self.expires = held.filter_map(|delivery| delivery.message.expires).min();
+    }
+
     /// Takes back the message that was pushed last, which nobody has seen yet.
     pub(crate) fn unpush(&mut self, number: u64) {
-        if number + 1 == self.next_number() && self.cursor <= number {
-            if let Some(delivery) = self.line.pop_back().and_then(|slot| slot.delivery) {
-                self.held -= 1;
-                self.bytes -= delivery.message.size();
-            }
+        let unseen = number + 1 == self.next_number() && self.cursor <= number;
+        let last = if unseen { self.line.pop_back() } else { None };
+        if let Some(delivery) = last.and_then(|slot| slot.delivery) {
+            self.held -= 1;
+            self.bytes -= delivery.message.size();
         }
     }
 
@@ -351,7 +382,7 @@ impl Outbound {
             self.number(id).filter(|number| *number < cursor).ok_or(Reason::PacketIdentifierNotFound)?;
         let slot = self.slot_mut(number).ok_or(Reason::PacketIdentifierNotFound)?;
         match slot.state {
-            State::Released => return Ok(Step::ReleasedAgain),
+            State::Released => return Ok(Step::Released(number)),
             State::Sent if slot.qos == QoS::ExactlyOnce => {}
             _ => return Err(Reason::PacketIdentifierNotFound),
         }
@@ -467,6 +498,7 @@ impl Outbound {
         if let Some(delivery) = &delivery {
             self.held += 1;
             self.bytes += delivery.message.size();
+            self.expires = earlier(self.expires, delivery.message.expires);
         }
         self.line.push_back(Slot { delivery, state, qos });
         true
@@ -489,6 +521,10 @@ impl Outbound {
         }
         self.tracked = true;
     }
+}
+
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    [one, other].into_iter().flatten().min()
 }
 
 fn is_shown(delivery: &Delivery, sealed: Sealed) -> bool {
