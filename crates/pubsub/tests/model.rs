@@ -256,6 +256,8 @@ impl World {
         client.plain.clear();
         session.plain.clear();
         if answers == Answers::All {
+            // What was left open on an earlier connection came again and was answered.
+            assert!(client.unacknowledged.is_empty() && client.received.is_empty());
             assert_eq!(client.reliable, session.reliable);
             client.reliable.clear();
             session.reliable.clear();

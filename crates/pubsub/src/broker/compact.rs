@@ -145,6 +145,7 @@ impl Broker {
                 expiry: state.expiry,
                 connected: state.link.is_some(),
                 at,
+                sent: state.outbound.sent(),
                 will: state.will.as_deref().cloned(),
             },
             client_id: slot.client_id.clone(),

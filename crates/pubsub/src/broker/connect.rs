@@ -148,7 +148,9 @@ impl Inner {
             let mut pen = self.pen();
             let mut state = slot.state();
             let resumes = !client.clean_start && state.expiry > 0;
-            let mark = if resumes { self.write_meta(pen.as_mut(), &slot, client, now)? } else { None };
+            let sent = state.outbound.sent();
+            let mark =
+                if resumes { self.write_meta(pen.as_mut(), &slot, client, sent, now)? } else { None };
             wills.extend(self.leave(&mut state, resumes));
             if resumes {
                 let epoch = self.attach(&slot, &mut state, client);
@@ -200,7 +202,7 @@ impl Inner {
         let mut mark = None;
         if let Some(mut pen) = self.pen().filter(|_| persistent) {
             let whole = Whole {
-                meta: meta_of(&slot, client, now),
+                meta: meta_of(&slot, client, 0, now),
                 client_id: client.client_id.clone(),
                 user: client.user.clone(),
                 next: 0,
@@ -253,10 +255,11 @@ impl Inner {
         pen: Option<&mut Pen<'_>>,
         slot: &Slot,
         client: &ClientInfo,
+        sent: u64,
         now: Timestamp,
     ) -> Result<Option<u64>, Reason> {
         let Some(pen) = pen.filter(|_| slot.persistent) else { return Ok(None) };
-        pen.write(&Record::Meta(Box::new(meta_of(slot, client, now))), now).map(Some)
+        pen.write(&Record::Meta(Box::new(meta_of(slot, client, sent, now))), now).map(Some)
     }
 
     /// Ends a session for good: nobody finds it any more.
@@ -313,12 +316,13 @@ impl Inner {
     }
 }
 
-fn meta_of(slot: &Slot, client: &ClientInfo, now: Timestamp) -> Meta {
+fn meta_of(slot: &Slot, client: &ClientInfo, sent: u64, now: Timestamp) -> Meta {
     Meta {
         number: slot.number,
         expiry: client.session_expiry,
         connected: true,
         at: now,
+        sent,
         will: client.will.clone(),
     }
 }

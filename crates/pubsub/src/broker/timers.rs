@@ -147,5 +147,12 @@ impl Inner {
 
 fn meta(slot: &Slot, state: &SlotState, at: Timestamp) -> Meta {
     let will = state.will.as_deref().cloned();
-    Meta { number: slot.number, expiry: state.expiry, connected: state.link.is_some(), at, will }
+    Meta {
+        number: slot.number,
+        expiry: state.expiry,
+        connected: state.link.is_some(),
+        at,
+        sent: state.outbound.sent(),
+        will,
+    }
 }

@@ -50,6 +50,8 @@ pub(crate) struct Meta {
     pub expiry: u32,
     pub connected: bool,
     pub at: Timestamp,
+    /// Numbers of its line below this may have been sent.
+    pub sent: u64,
     pub will: Option<Will>,
 }
 
@@ -157,6 +159,7 @@ fn write_meta(out: &mut Writer<'_>, meta: &Meta) {
     out.u32(meta.expiry);
     out.u8(u8::from(meta.connected));
     out.u64(meta.at.as_millis().cast_unsigned());
+    out.u64(meta.sent);
     out.option(meta.will.as_ref(), |out, will| {
         out.bytes(will.topic.as_bytes());
         out.u8(will.qos.level());
@@ -354,6 +357,7 @@ fn read_properties(from: &mut Reader<'_>) -> Option<Properties> {
 
 fn read_meta(from: &mut Reader<'_>, body: &Bytes) -> Option<Meta> {
     let (number, expiry, connected, at) = (from.u64()?, from.u32()?, from.bool()?, read_time(from)?);
+    let sent = from.u64()?;
     let will = from.option(|from| {
         Some(Will {
             topic: from.text()?,
@@ -364,7 +368,7 @@ fn read_meta(from: &mut Reader<'_>, body: &Bytes) -> Option<Meta> {
             properties: from.option(read_properties)?.map(Box::new),
         })
     })?;
-    Some(Meta { number, expiry, connected, at, will })
+    Some(Meta { number, expiry, connected, at, sent, will })
 }
 
 fn read_subscription(from: &mut Reader<'_>) -> Option<(ByteString, SubscriptionOptions)> {

@@ -97,6 +97,7 @@ impl Restored {
                 session.expiry = meta.expiry;
                 session.connected = meta.connected;
                 session.at = meta.at;
+                session.outbound.restore_sent(meta.sent);
                 session.will = meta.will;
             }),
             Record::Ended(session) => {
@@ -214,6 +215,7 @@ impl Restored {
             session.outbound.restore(line.number, line.state, line.qos, delivery);
         }
         session.outbound.restore_next(whole.next);
+        session.outbound.restore_sent(meta.sent);
         whole.unreleased.into_iter().for_each(|id| session.inbound.restore(id));
         self.sessions.insert(meta.number, session);
     }

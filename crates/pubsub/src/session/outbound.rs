@@ -154,6 +154,8 @@ pub struct Outbound {
     line: VecDeque<Slot>,
     /// Number of the next slot to look at.
     cursor: u64,
+    /// Numbers below this may have been sent, on this connection or an earlier one.
+    sent: u64,
     plain: VecDeque<(u64, Delivery)>,
     under_way: u16,
     /// Messages held, and their bytes.
@@ -336,6 +338,7 @@ impl Outbound {
 
     fn next_numbered(&mut self, number: u64, link: &mut Link, now: Timestamp) -> Option<Outgoing> {
         self.cursor = number + 1;
+        self.sent = self.sent.max(self.cursor);
         let slot = self.slot(number)?;
         let (id, state) = (packet_id(number), slot.state);
         let Some(delivery) = slot.delivery.clone() else {
@@ -502,6 +505,20 @@ impl Outbound {
         }
         self.line.push_back(Slot { delivery, state, qos });
         true
+    }
+
+    /// Numbers below this may have been sent.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// The same, read back from disk.
+    pub(crate) fn restore_sent(&mut self, sent: u64) {
+        self.sent = self.sent.max(sent);
+        let below = self.line.iter_mut().zip(self.first..).filter(|(_, number)| *number < sent);
+        for (slot, _) in below.filter(|(slot, _)| slot.state == State::Waiting) {
+            slot.state = State::Sent;
+        }
     }
 
     /// Sets the next number of an empty line read back from disk.
