@@ -54,7 +54,9 @@ fn taken(answer: Answer) -> Result<Bytes> {
     if answer.status.is_success() {
         Ok(answer.body)
     } else {
-        Err(https::refusal(answer.status, &answer.body))
+        // Not the body: whoever chose the URL may not read by it what only this machine can reach.
+        let message = answer.status.canonical_reason().unwrap_or("no reason given").to_owned();
+        Err(Error::Refused { status: answer.status.as_u16(), message })
     }
 }
 

@@ -40,6 +40,7 @@ use crate::runtime::{ModuleLogs, ModuleRuntime};
 use futures_util::future::join_all;
 use ironbrook_hub::seams::Clock;
 use ironbrook_model::Timestamp;
+use ironbrook_model::twin::Object;
 use methods::Methods;
 use reconcile::{Engine, STOP_GRACE, Turned};
 use records::Deployment;
@@ -158,6 +159,8 @@ struct Worker {
     version: u64,
     refused: Option<DeploymentStatus>,
     view: View,
+    /// A deployment that found no room on the disk; a start without the hub would run the one before.
+    unsaved: Option<(u64, Object)>,
 }
 
 impl Worker {
@@ -167,7 +170,17 @@ impl Worker {
         let version = deployment.as_ref().map_or(0, |deployment| deployment.version);
         let engine = Engine::new(runtime, identities, store, clock, agent.metrics.clone(), version).await;
         let view = View::default();
-        Self { agent, engine, ends, deployment, confirmed: false, version, refused: None, view }
+        Self {
+            agent,
+            engine,
+            ends,
+            deployment,
+            confirmed: false,
+            version,
+            refused: None,
+            view,
+            unsaved: None,
+        }
     }
 
     async fn run(mut self, cancel: &CancellationToken) {
@@ -216,7 +229,7 @@ impl Worker {
                 self.confirmed = true;
                 let deployment = Deployment { version: desired.version, desired: read };
                 if self.deployment.as_ref() != Some(&deployment) {
-                    Deployment::save(&*self.engine.store, desired.version, &desired.properties).await;
+                    self.unsaved = Some((desired.version, desired.properties.clone()));
                 }
                 self.ends.refresh.send_replace(Settings::of(&deployment.desired).refresh);
                 self.deployment = Some(deployment);
@@ -228,7 +241,18 @@ impl Worker {
         }
     }
 
+    /// Stores a new deployment; true if that must be tried again.
+    async fn save(&mut self) -> bool {
+        if let Some((version, properties)) = &self.unsaved
+            && Deployment::save(&*self.engine.store, *version, properties).await
+        {
+            self.unsaved = None;
+        }
+        self.unsaved.is_some()
+    }
+
     async fn turn(&mut self, cancel: &CancellationToken) -> Option<Timestamp> {
+        let save_again = self.save().await;
         let shared = self.agent.shared.clone();
         let work = shared.work.lock().await;
         let turned = self.engine.turn(self.deployment.as_ref(), self.confirmed, cancel).await;
@@ -251,7 +275,12 @@ impl Worker {
         if !cancel.is_cancelled() {
             self.tell(&status, false);
         }
-        wake
+        match save_again {
+            true => Some(
+                wake.unwrap_or(Timestamp::from_millis(i64::MAX)).min(shared.clock.now().plus(plan::TURN)),
+            ),
+            false => wake,
+        }
     }
 
     /// Tells the hub and this machine's tools.

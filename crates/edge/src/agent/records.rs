@@ -34,10 +34,10 @@ impl Deployment {
         }
     }
 
-    /// Stores the section a deployment was read from.
-    pub(super) async fn save(store: &dyn Store, version: u64, desired: &Object) {
+    /// Stores the section a deployment was read from; false where that failed.
+    pub(super) async fn save(store: &dyn Store, version: u64, desired: &Object) -> bool {
         let document = json!({ "version": version, "desired": without_passwords(desired) });
-        save(store, DEPLOYMENT_FILE, &document).await;
+        save(store, DEPLOYMENT_FILE, &document).await
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -251,9 +252,14 @@ impl Identities for FakeIdentities {
 
 /// Files in memory.
 #[derive(Default)]
-pub(in super::super) struct FakeStore(Mutex<HashMap<&'static str, Vec<u8>>>);
+pub(in super::super) struct FakeStore(Mutex<HashMap<&'static str, Vec<u8>>>, AtomicBool);
 
 impl FakeStore {
+    /// Whether the disk is full from now on.
+    pub(in super::super) fn set_full(&self, full: bool) {
+        self.1.store(full, Ordering::Relaxed);
+    }
+
     /// All that is stored, as one text.
     pub(in super::super) fn text(&self) -> String {
         self.0.lock().unwrap().values().map(|content| String::from_utf8_lossy(content).into_owned()).collect()
@@ -267,6 +273,9 @@ impl Store for FakeStore {
     }
 
     async fn save(&self, name: &'static str, content: Vec<u8>) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.0.lock().unwrap().insert(name, content);
         Ok(())
     }

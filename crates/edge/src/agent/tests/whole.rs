@@ -162,3 +162,16 @@ async fn a_module_is_restarted_by_hand_without_a_count() {
     assert!(matches!(running.handle.restart("x").await, Err(RestartError::NotFound(_))));
     assert!(matches!(running.handle.restart("edgeHub").await, Err(RestartError::Refused(_))));
 }
+
+#[tokio::test]
+async fn a_deployment_that_found_no_room_is_stored_when_there_is_some() {
+    let running = Running::start(Bench::new());
+    running.bench.store.set_full(true);
+    running.bench.twin.deploy(agent_desired(&json!({"roomless": module("i", json!({}))}))).await;
+    running.reports("/modules/roomless/runtimeStatus", json!("running")).await;
+    assert!(!running.bench.store.text().contains("roomless"));
+    running.bench.store.set_full(false);
+    let stored = || running.bench.store.text().contains("\"desired\"");
+    running.bench.until_later("the deployment on disk", stored).await;
+    running.stop().await;
+}

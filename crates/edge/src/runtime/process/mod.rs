@@ -186,9 +186,10 @@ impl ModuleRuntime for ProcessRuntime {
 
     async fn replace(&self, spec: &ModuleSpec) -> Result<(), RuntimeError> {
         self.prepare(spec).await?;
-        self.stop(&spec.name, REMOVE_GRACE).await?;
         let folder = self.inner.with(&spec.name, |module| module.folder.clone())?;
+        // Before the stop: where there is no room on the disk, what runs goes on.
         self.inner.keep(folder, spec.clone(), None, "keeping its new spec").await?;
+        self.stop(&spec.name, REMOVE_GRACE).await?;
         self.inner.with(&spec.name, |module| module.replace(spec.clone()))?;
         self.inner.changed.notify_one();
         Ok(())
