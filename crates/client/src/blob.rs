@@ -45,19 +45,19 @@ pub async fn upload(url: &str, trust: &Trust, content_type: &str, body: Bytes) -
             .header(CONTENT_LENGTH, body.len())
             .body(Full::new(body))
             .map_err(|error| https::unbuildable(&error))?;
-        taken(target.send(request, trust, ANSWER_LEN_MAX).await?).map(drop)
+        let answer = target.send(request, trust, ANSWER_LEN_MAX).await?;
+        if answer.status.is_success() { Ok(()) } else { Err(https::refusal(answer.status, &answer.body)) }
     };
     tokio::time::timeout(TIMEOUT, work).await.map_err(|_| Error::Timeout("an upload"))?
 }
 
 fn taken(answer: Answer) -> Result<Bytes> {
     if answer.status.is_success() {
-        Ok(answer.body)
-    } else {
-        // Not the body: whoever chose the URL may not read by it what only this machine can reach.
-        let message = answer.status.canonical_reason().unwrap_or("no reason given").to_owned();
-        Err(Error::Refused { status: answer.status.as_u16(), message })
+        return Ok(answer.body);
     }
+    // Not the body: whoever chose the URL may not read by it what only this machine can reach.
+    let message = answer.status.canonical_reason().unwrap_or("no reason given").to_owned();
+    Err(Error::Refused { status: answer.status.as_u16(), message })
 }
 
 /// A URL taken apart.
