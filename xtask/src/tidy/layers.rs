@@ -38,7 +38,11 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "hub", may_use: &["log", "query", "model"], must_not_use: PROTOCOLS },
     Layer { name: "pubsub", may_use: &["log", "wire", "query", "model"], must_not_use: PROTOCOLS },
-    Layer { name: "gateway", may_use: &["hub", "pubsub", "log", "wire", "query", "model"], must_not_use: &["redb"] },
+    Layer {
+        name: "gateway",
+        may_use: &["hub", "pubsub", "log", "wire", "query", "model"],
+        must_not_use: &["redb"],
+    },
     Layer { name: "client", may_use: &["wire", "model"], must_not_use: &["redb", "axum"] },
     Layer { name: "cloud", may_use: BELOW_ASSEMBLIES, must_not_use: &[] },
     Layer { name: "edge", may_use: BELOW_ASSEMBLIES, must_not_use: &[] },
@@ -83,7 +87,8 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-const BELOW_ASSEMBLIES: &[&str] = &["gateway", "client", "hub", "pubsub", "log", "wire", "query", "analytics", "model"];
+const BELOW_ASSEMBLIES: &[&str] =
+    &["gateway", "client", "hub", "pubsub", "log", "wire", "query", "analytics", "model"];
 
 const PREFIX: &str = "ironbrook-";
 
