@@ -171,11 +171,17 @@ mod tests {
     #[test]
     fn plain_mqtt_is_opened_on_wish_only_and_warned_of_off_loopback() {
         let absent = Ports::choose(&Listen::default());
-        assert!(absent.listen.mqtt_plain.is_none() && !absent.notes.iter().any(|note| note.contains("WARNING")));
+        assert!(
+            absent.listen.mqtt_plain.is_none() && !absent.notes.iter().any(|note| note.contains("WARNING"))
+        );
         for (addr, warned) in [("127.0.0.1:1883", false), ("[::1]:1883", false), ("0.0.0.0:1883", true)] {
             let listen = Listen { mqtt_plain: addr.parse().ok(), ..Listen::default() };
             let notes = Ports::choose(&listen).notes;
-            assert_eq!(notes.iter().any(|note| note.contains("WARNING") && note.contains(addr)), warned, "{addr}");
+            assert_eq!(
+                notes.iter().any(|note| note.contains("WARNING") && note.contains(addr)),
+                warned,
+                "{addr}"
+            );
         }
         let listen = Listen { mqtt_plain: "127.0.0.1:0".parse().ok(), ..Listen::default() };
         assert!(with_free_ports(&listen).mqtt_plain.is_some_and(|addr| addr.port() != 0));
