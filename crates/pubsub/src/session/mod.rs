@@ -6,6 +6,7 @@
 
 mod inbound;
 mod outbound;
+mod outgoing;
 mod size;
 #[cfg(test)]
 mod tests;
