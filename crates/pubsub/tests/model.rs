@@ -1,4 +1,5 @@
 //! The broker against a naive model of MQTT's semantics, under random operations: connects, takeovers, losses, restarts.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod support;
 
