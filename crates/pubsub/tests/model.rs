@@ -63,7 +63,8 @@ impl Model {
                 .map(|(_, options)| options)
                 .collect();
             let Some(best) = fits.iter().map(|options| options.qos.level()).max() else { continue };
-            let mut ids: Vec<u32> = fits.iter().filter_map(|options| options.id).map(NonZeroU32::get).collect();
+            let mut ids: Vec<u32> =
+                fits.iter().filter_map(|options| options.id).map(NonZeroU32::get).collect();
             ids.sort_unstable();
             let got = Got {
                 topic: topic.to_owned(),
@@ -231,7 +232,15 @@ impl World {
         }
     }
 
-    async fn subscribe(&mut self, who: usize, filter: &'static str, qos: u8, no_local: bool, rap: bool, id: u32) {
+    async fn subscribe(
+        &mut self,
+        who: usize,
+        filter: &'static str,
+        qos: u8,
+        no_local: bool,
+        rap: bool,
+        id: u32,
+    ) {
         // Retained messages come between others; with nothing else in the queue their place is sure.
         self.read(who, Answers::All).await;
         let mut subscription = to(filter, QoS::from_level(qos).unwrap());
@@ -263,7 +272,12 @@ impl World {
             client.reliable.clear();
             session.reliable.clear();
         } else {
-            assert!(session.reliable.starts_with(&client.reliable), "{:?} {:?}", session.reliable, client.reliable);
+            assert!(
+                session.reliable.starts_with(&client.reliable),
+                "{:?} {:?}",
+                session.reliable,
+                client.reliable
+            );
         }
     }
 

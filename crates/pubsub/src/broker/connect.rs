@@ -149,8 +149,7 @@ impl Inner {
             let mut state = slot.state();
             let resumes = !client.clean_start && state.expiry > 0;
             let sent = state.outbound.sent();
-            let mark =
-                if resumes { self.write_meta(pen.as_mut(), &slot, client, sent, now)? } else { None };
+            let mark = if resumes { self.write_meta(pen.as_mut(), &slot, client, sent, now)? } else { None };
             wills.extend(self.leave(&mut state, resumes));
             if resumes {
                 let epoch = self.attach(&slot, &mut state, client);

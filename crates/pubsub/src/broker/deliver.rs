@@ -212,7 +212,8 @@ impl Inner {
         now: Timestamp,
     ) -> Result<Option<u64>, Reason> {
         // One record each way, so that a log that is full in between cannot leave half of it.
-        if let Some(stored) = message.stored.as_ref().filter(|_| retains == Retains::Sets || !targets.is_empty())
+        if let Some(stored) =
+            message.stored.as_ref().filter(|_| retains == Retains::Sets || !targets.is_empty())
         {
             let publish = PublishRef { id: stored.id, message, retains, targets, from };
             return pen.publish(&publish, now).map(Some);

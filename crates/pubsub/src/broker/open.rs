@@ -50,7 +50,8 @@ impl Broker {
             Some((log, partition)) => {
                 let restored = replay(&*log, partition).await?;
                 let (next, held) = (restored.next_message, restored.held.clone());
-                let journal = Journal::new(log, partition, next, restored.bytes, held, config.stored_bytes_max);
+                let journal =
+                    Journal::new(log, partition, next, restored.bytes, held, config.stored_bytes_max);
                 (restored, Some(journal))
             }
         };

@@ -171,7 +171,13 @@ impl Client {
     }
 
     /// Publishes to the end of the handshake; the first packet `times` times where that is allowed.
-    pub async fn publish(&mut self, broker: &Broker, mut publish: Publish, times: usize, now: Timestamp) -> Result<(), Reason> {
+    pub async fn publish(
+        &mut self,
+        broker: &Broker,
+        mut publish: Publish,
+        times: usize,
+        now: Timestamp,
+    ) -> Result<(), Reason> {
         let qos = publish.qos;
         let id = (qos > QoS::AtMostOnce).then(|| self.next_id());
         publish.packet_id = id;
