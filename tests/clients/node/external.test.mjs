@@ -62,7 +62,7 @@ test("telemetry is routed to another account", { timeout: 90000 }, async (t) => 
       `[storage]\nbatch_seconds = 2\nconnection_string = "${account}"\n`,
   );
   const ready = start(t, process.env.IRONBROOK_BIN, [
-    ...["dev", "--output", "json", "--config", config, "--data-dir", join(folder, "data")],
+    ...["dev", "--no-edge", "--output", "json", "--config", config, "--data-dir", join(folder, "data")],
   ]);
   const [line] = await once(ready, "line");
   assert.ok(JSON.parse(line).hub_connection_string);
