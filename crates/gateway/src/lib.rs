@@ -19,6 +19,7 @@ mod amqp;
 pub mod http;
 mod metrics;
 mod mqtt;
+mod packet_io;
 mod service;
 mod websocket;
 
