@@ -37,6 +37,8 @@ pub struct Config {
     pub sessions_max: usize,
     /// Filters of a session.
     pub subscriptions_max: usize,
+    /// Bytes of memory that the filters of all sessions may take, about.
+    pub subscription_bytes_max: usize,
     /// Retained messages.
     pub retained_max: usize,
     /// Bytes of retained messages.
@@ -61,6 +63,7 @@ impl Default for Config {
             session_expiry_max: Duration::from_secs(7 * 24 * 60 * 60),
             sessions_max: 100_000,
             subscriptions_max: 10_000,
+            subscription_bytes_max: 512 << 20,
             retained_max: 200_000,
             retained_bytes_max: 256 << 20,
             stored_bytes_max: 256 << 20,

@@ -1,7 +1,6 @@
 //! The nouns: what is published, subscribed and left as a will.
 
 use crate::journal::Stored;
-use crate::topic::{Entry, Filter};
 use bytes::Bytes;
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
@@ -117,19 +116,6 @@ pub struct Subscription {
     pub filter: ByteString,
     /// How it is served. A 3.1.1 client sets the QoS alone.
     pub options: SubscriptionOptions,
-}
-
-/// A checked subscription of a session.
-#[derive(Debug, Clone)]
-pub(crate) struct Subscribed {
-    pub filter: Filter,
-    pub options: SubscriptionOptions,
-}
-
-impl Subscribed {
-    pub fn entry(&self, who: u32) -> Entry {
-        Entry::new(who, &self.options)
-    }
 }
 
 /// What is published when a client goes without saying so.

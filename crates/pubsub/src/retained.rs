@@ -96,41 +96,47 @@ impl Retained {
 
     /// Calls `found` with each message that a pattern is for, in the order of names, until it says stop.
     pub fn find(&self, pattern: &str, now: Timestamp, found: impl FnMut(&Arc<Message>) -> bool) {
-        self.find_after(pattern, None, now, found);
+        self.find_some(pattern, None, now, usize::MAX, found);
     }
 
-    /// The same for names behind one.
-    pub fn find_after(
+    /// The same for names behind one, and looks at so many names at most. Gives the name behind which to go on, if it
+    /// stopped before the end.
+    pub fn find_some(
         &self,
         pattern: &str,
         after: Option<&str>,
         now: Timestamp,
+        looks: usize,
         mut found: impl FnMut(&Arc<Message>) -> bool,
-    ) {
+    ) -> Option<ByteString> {
         if !pattern.contains(['+', '#']) {
             let message = self.messages.get(pattern).filter(|message| !message.is_expired(now));
             if let Some(message) = message.filter(|_| after.is_none()) {
                 found(message);
             }
-            return;
+            return None;
         }
         let wanted: Vec<&str> = pattern.split('/').collect();
         // No name holds U+0000, so this is the first that could come behind.
         let mut from = after.map_or_else(String::new, |after| format!("{after}\0"));
+        let mut looked = 0;
         loop {
             let mut range = self.messages.range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded));
             // Names that fit mostly stand side by side, so the search goes on as long as they do.
             let leap = loop {
-                let Some((name, message)) = range.next() else { return };
-                match step(&wanted, name) {
-                    Step::Fits => {
-                        if !message.is_expired(now) && !found(message) {
-                            return;
-                        }
-                    }
-                    Step::Next => {}
-                    Step::Seek(next) => break next,
-                    Step::End => return,
+                let (name, message) = range.next()?;
+                looked += 1;
+                let step = step(&wanted, name);
+                let stop = match &step {
+                    Step::Fits => !message.is_expired(now) && !found(message),
+                    Step::End => return None,
+                    Step::Next | Step::Seek(_) => false,
+                };
+                if stop || looked >= looks {
+                    return Some(name.clone());
+                }
+                if let Step::Seek(next) = step {
+                    break next;
                 }
             };
             from = leap;

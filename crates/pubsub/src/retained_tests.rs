@@ -58,6 +58,33 @@ fn level() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["a", "b", "a-", "a0", "", "$x", "é", "b!"])
 }
 
+#[test]
+fn a_search_is_done_in_pieces() {
+    let mut retained = Retained::new(1000, 1 << 20);
+    for at in 0..300 {
+        retained.set(message(&format!("{at:03}/x"), "x"));
+        retained.set(message(&format!("{at:03}/y"), "x"));
+    }
+    for (pattern, expected) in [("+/y", 300), ("+/z", 0), ("#", 600)] {
+        let (mut names, mut after, mut pieces) = (Vec::new(), None::<ByteString>, 0);
+        loop {
+            let mut here = 0;
+            after = retained.find_some(pattern, after.as_deref(), NOW, 7, |message| {
+                names.push(message.topic.clone());
+                here += 1;
+                true
+            });
+            assert!(here <= 7, "{pattern}");
+            pieces += 1;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(names.len(), expected, "{pattern}");
+        assert!(names.is_sorted() && pieces >= 600 / 2 / 7, "{pattern} {pieces}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

@@ -108,7 +108,7 @@ impl Model {
             *session = Session::default();
         }
         if let Some(will) = will {
-            self.publish("a", &will, 1, false, None);
+            self.publish("a", &will, 1, false, Some(who));
         }
     }
 }
@@ -221,7 +221,7 @@ impl World {
             *session = Session::default();
         }
         if let Some(will) = will {
-            self.model.publish("a", &will, 1, false, None);
+            self.model.publish("a", &will, 1, false, Some(who));
         }
     }
 

@@ -154,7 +154,7 @@ impl Broker {
             subscriptions: state
                 .subscriptions
                 .iter()
-                .map(|known| (known.filter.text().clone(), known.options))
+                .map(|(filter, options)| (filter.text().clone(), *options))
                 .collect(),
             line,
             unreleased: state.inbound.unreleased().collect(),

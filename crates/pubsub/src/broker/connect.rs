@@ -104,7 +104,7 @@ impl Broker {
         if session_present {
             session.drop_denied(now);
         }
-        inner.publish_wills(wills, now);
+        inner.publish_wills(session.slot().who, wills, now);
         let (client_id, session_expiry) = (client.client_id, client.session_expiry);
         Ok(Connected { session, session_present, client_id, session_expiry, mark })
     }
@@ -273,8 +273,8 @@ impl Inner {
         if let Some(deadline) = state.deadline() {
             lock(&self.timers).remove(&(deadline, slot.who));
         }
-        for subscribed in state.subscriptions.drain(..) {
-            self.index.remove(&subscribed.filter, slot.who);
+        for filter in state.subscriptions.take() {
+            self.index.remove(&filter, slot.who);
         }
         if clients.get(&slot.client_id).is_some_and(|known| Arc::ptr_eq(known, slot)) {
             clients.remove(&slot.client_id);
@@ -293,13 +293,14 @@ impl Inner {
         }
     }
 
-    /// Publishes wills; that their clients may was checked when they connected.
-    pub(super) fn publish_wills(&self, wills: Vec<Will>, now: Timestamp) {
+    /// Publishes wills of a session; that its client may was checked when it connected.
+    pub(super) fn publish_wills(&self, who: u32, wills: Vec<Will>, now: Timestamp) {
         let mut wakes = Wakes::new();
         for will in wills {
             let Will { topic, payload, qos, retain, properties, .. } = will;
             let publish = Publish { topic, payload, qos, retain, properties, alias: None, packet_id: None };
-            let route = self.route(&publish.topic, None, true);
+            // Its own, if it goes on, does not get it where it said so ([MQTT-3.8.3-3]).
+            let route = self.route(&publish.topic, Some(who), true);
             if let Err(reason) =
                 self.deliver(crate::Message::new(publish, now), &route, None, now, &mut wakes)
             {

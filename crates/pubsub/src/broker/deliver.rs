@@ -6,12 +6,15 @@ use crate::config::WhenFull;
 use crate::journal::{Pen, PublishRef, Record, Retains, Target as Written};
 use crate::session::{Delivery, Pushed};
 use crate::sys::add;
-use crate::topic::{Group, Ids, Match, Seen};
+use crate::topic::{Entry, Group, Ids, Match, Seen};
 use crate::{Message, QoS, Reason};
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
 use smallvec::SmallVec;
 use std::sync::Arc;
+
+/// Numbers of expired messages that are gathered for a session nobody is connected to, before they are written down.
+const SETTLED_MAX: usize = 512;
 
 /// A subscriber of a name.
 pub(super) struct Target {
@@ -30,13 +33,13 @@ pub(super) struct Route {
     pub acl_generation: u64,
     publisher: Option<u32>,
     targets: Vec<Target>,
-    groups: Vec<(Arc<Group>, Vec<Option<Target>>)>,
+    groups: Vec<Arc<Group>>,
 }
 
 impl Route {
     /// How much a publisher that keeps it keeps alive.
     pub fn len(&self) -> usize {
-        self.targets.len() + self.groups.iter().map(|(_, members)| members.len()).sum::<usize>()
+        self.targets.len()
     }
 }
 
@@ -70,17 +73,26 @@ impl Inner {
             Some(Target { slot, qos, retain_as_published, ids })
         };
         let targets = matches.direct.into_iter().filter_map(target).collect();
-        let groups = matches.groups.into_iter().map(|group| {
-            let members = group.members().iter().map(|entry| {
-                let ids = Some(entry.id).filter(|id| *id != 0).into_iter().collect();
-                let (qos, retain_as_published) = (entry.qos, entry.retain_as_published);
-                target(Match { who: entry.who, qos, retain_as_published, ids })
-            });
-            let members = members.collect();
-            (group, members)
-        });
-        let groups = groups.collect();
-        Route { topic: ByteString::from(topic), seen, allowed, acl_generation: 0, publisher, targets, groups }
+        let (topic, groups) = (ByteString::from(topic), matches.groups);
+        Route { topic, seen, allowed, acl_generation: 0, publisher, targets, groups }
+    }
+
+    /// One member of each group. Not kept with the route: a group may be large, and one of it is enough.
+    fn draw(&self, route: &Route) -> SmallVec<[Target; 1]> {
+        let draw_one = |group: &Arc<Group>| {
+            let online = {
+                let slots = read(&self.slots);
+                group.next(|_, entry| slots.get(&entry.who).is_some_and(|slot| slot.is_online()))
+            };
+            // Who is connected comes first; else it waits for one who will be, but only if it is worth keeping.
+            let keeps = |entry: &Entry| self.slot(entry.who).is_some_and(|slot| slot.state().keeps());
+            let at = online.or_else(|| group.next(|_, entry| keeps(entry)))?;
+            let entry = group.members().get(at)?;
+            let ids = Some(entry.id).filter(|id| *id != 0).into_iter().collect();
+            let (qos, retain_as_published) = (entry.qos, entry.retain_as_published);
+            Some(Target { slot: self.slot(entry.who)?, qos, retain_as_published, ids })
+        };
+        route.groups.iter().filter_map(draw_one).collect()
     }
 
     /// Delivers a message. `from` is the session and identifier of a publish of QoS 2 that has to be remembered on disk.
@@ -96,18 +108,13 @@ impl Inner {
         now: Timestamp,
         wakes: &mut Wakes,
     ) -> Result<Delivered, Reason> {
-        if !message.retain {
-            let picks = pick_all(route, &message);
-            return self.deliver_to(message, &picks, from, now, wakes);
-        }
         // Who subscribes meanwhile gets it either now or from what is retained.
-        let _changes = lock(&self.changes);
-        if self.index.is_current(route.seen) {
-            let picks = pick_all(route, &message);
-            return self.deliver_to(message, &picks, from, now, wakes);
-        }
-        let fresh = self.route(&message.topic, route.publisher, true);
-        let picks = pick_all(&fresh, &message);
+        let _changes = message.retain.then(|| lock(&self.changes));
+        let stale = message.retain && !self.index.is_current(route.seen);
+        let fresh = stale.then(|| self.route(&message.topic, route.publisher, true));
+        let route = fresh.as_ref().unwrap_or(route);
+        let drawn = self.draw(route);
+        let picks = pick_all(&route.targets, &drawn, &message);
         self.deliver_to(message, &picks, from, now, wakes)
     }
 
@@ -170,7 +177,7 @@ impl Inner {
         let message = Arc::new(message);
         let (mut targets, mut slots) = (Vec::new(), Vec::new());
         for pick in picks {
-            match Some(pick).filter(|_| room).map(|pick| self.push_numbered(pick, &message)) {
+            match Some(pick).filter(|_| room).map(|pick| self.push_numbered(pen, pick, &message)) {
                 Some(Some(number)) => {
                     let (qos, retain, ids) = (pick.qos, pick.retain, pick.ids.clone());
                     targets.push(Written { session: pick.slot.number, number, qos, retain, ids });
@@ -257,20 +264,22 @@ impl Inner {
         let (messages, bytes) = (self.config.queued_messages_max, self.config.queued_bytes_max);
         let full = |pick: &Pick<'_>| {
             let state = pick.slot.state();
-            pick.qos > QoS::AtMostOnce && state.keeps() && state.outbound.is_full(size, messages, bytes)
+            pick.qos > QoS::AtMostOnce
+                && state.keeps()
+                && !state.outbound.has_room(pick.qos, size, messages, bytes)
         };
         if picks.iter().any(full) { Err(Reason::QuotaExceeded) } else { Ok(()) }
     }
 
-    fn push_numbered(&self, pick: &Pick<'_>, message: &Arc<Message>) -> Option<u64> {
-        match self.push_into(pick, message, true)? {
+    fn push_numbered(&self, pen: &mut Pen<'_>, pick: &Pick<'_>, message: &Arc<Message>) -> Option<u64> {
+        match self.push_into(pick, message, true, Some(pen))? {
             Pushed::Numbered(number) => Some(number),
             _ => None,
         }
     }
 
     fn push(&self, pick: &Pick<'_>, message: &Arc<Message>, gated: bool, wakes: &mut Wakes) -> bool {
-        match self.push_into(pick, message, gated) {
+        match self.push_into(pick, message, gated, None) {
             Some(Pushed::Plain | Pushed::Numbered(_)) => {
                 wakes.add(pick.slot);
                 true
@@ -279,7 +288,13 @@ impl Inner {
         }
     }
 
-    fn push_into(&self, pick: &Pick<'_>, message: &Arc<Message>, gated: bool) -> Option<Pushed> {
+    fn push_into(
+        &self,
+        pick: &Pick<'_>,
+        message: &Arc<Message>,
+        gated: bool,
+        pen: Option<&mut Pen<'_>>,
+    ) -> Option<Pushed> {
         let delivery = Delivery {
             message: message.clone(),
             qos: pick.qos,
@@ -293,8 +308,15 @@ impl Inner {
             return None;
         }
         let (messages, bytes) = (self.config.queued_messages_max, self.config.queued_bytes_max);
-        if state.outbound.is_full(message.size(), messages, bytes) {
+        if !state.outbound.has_room(pick.qos, message.size(), messages, bytes) {
             state.outbound.drop_expired(self.now());
+            if let Some(pen) = pen.filter(|_| state.outbound.settled_len() > SETTLED_MAX) {
+                // Nobody takes, or it would be written down there.
+                let record = Record::Settled(pick.slot.number, state.outbound.settled());
+                if let (Err(_), Record::Settled(_, settled)) = (pen.write(&record, self.now()), record) {
+                    state.outbound.unsettled(settled);
+                }
+            }
         }
         let pushed = state.outbound.push(delivery, messages, bytes);
         if pushed == Pushed::Full {
@@ -334,7 +356,7 @@ impl Inner {
         };
         copy.stored = Some(pen.place(copy.size())?);
         let copy = Arc::new(copy);
-        let Some(number) = self.push_numbered(&pick, &copy) else { return Ok(false) };
+        let Some(number) = self.push_numbered(&mut pen, &pick, &copy) else { return Ok(false) };
         let target = Written { session: slot.number, number, qos: pick.qos, retain: true, ids: ids.clone() };
         match self.write_publish(&mut pen, &copy, Retains::Nothing, &[target], None, now) {
             Ok(offset) => {
@@ -349,8 +371,8 @@ impl Inner {
     }
 }
 
-/// Who gets a message: all of the direct ones, one of each group.
-fn pick_all<'a>(route: &'a Route, message: &Message) -> Picks<'a> {
+/// Who gets a message: all of the direct ones, and who was drawn of each group.
+fn pick_all<'a>(direct: &'a [Target], drawn: &'a [Target], message: &Message) -> Picks<'a> {
     let (qos, retain) = (message.qos, message.retain);
     let pick_of = |target: &'a Target| Pick {
         slot: &target.slot,
@@ -360,14 +382,5 @@ fn pick_all<'a>(route: &'a Route, message: &Message) -> Picks<'a> {
         retain: retain && target.retain_as_published,
         ids: &target.ids,
     };
-    let mut picks: Picks<'_> = route.targets.iter().map(pick_of).collect();
-    for (group, members) in &route.groups {
-        let member = |at: usize| members.get(at).and_then(Option::as_ref);
-        // Who is connected comes first; else it waits for one who will be, but only if it is worth keeping.
-        let online = group.next(|at, _| member(at).is_some_and(|target| target.slot.is_online()));
-        let chosen = online
-            .or_else(|| group.next(|at, _| member(at).is_some_and(|target| target.slot.state().keeps())));
-        picks.extend(chosen.and_then(member).map(pick_of));
-    }
-    picks
+    direct.iter().chain(drawn).map(pick_of).collect()
 }

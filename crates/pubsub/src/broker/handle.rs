@@ -2,15 +2,13 @@
 
 use super::deliver::Route;
 use super::slot::{Slot, SlotState};
-use super::subscribe::Replay;
 use super::{Broker, Inner, Wakes};
 use crate::acl::Rules;
 use crate::journal::{Journal, Record};
 use crate::session::{Outgoing, Received, Sealed, Step};
 use crate::sys::add;
-use crate::{Message, Publish, QoS, Reason};
+use crate::{Message, Publish, QoS, Reason, Version};
 use ironbrook_model::Timestamp;
-use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
@@ -35,7 +33,6 @@ pub struct Answer {
 pub struct SessionHandle {
     pub(super) broker: Broker,
     pub(super) slot: Arc<Slot>,
-    pub(super) replays: VecDeque<Replay>,
     epoch: u64,
     rules: Arc<Rules>,
     acl_generation: u64,
@@ -65,7 +62,6 @@ impl SessionHandle {
         Self {
             broker,
             slot,
-            replays: VecDeque::new(),
             epoch,
             rules,
             acl_generation,
@@ -126,7 +122,13 @@ impl SessionHandle {
         }
         let (receive_maximum, aliases) =
             (self.inner().config.receive_maximum, self.inner().config.topic_alias_maximum);
-        let received = self.own()?.inbound.receive(publish.clone(), receive_maximum, aliases)?;
+        let received = {
+            let mut state = self.own()?;
+            // A client of 3.1.1 was told of no maximum: what its identifiers allow is fine.
+            let told = state.link.as_ref().is_some_and(|link| link.version == Version::V5);
+            let receive_maximum = if told { receive_maximum } else { u16::MAX };
+            state.inbound.receive(publish.clone(), receive_maximum, aliases)?
+        };
         let Received::New(publish) = received else {
             // Its record may still be on its way to the disk.
             let journal = self.inner().journal.as_ref().filter(|_| self.slot.persistent);
@@ -297,18 +299,19 @@ impl SessionHandle {
         let mut state = self.own()?;
         let SlotState { outbound, link, .. } = &mut *state;
         let Some(link) = link.as_deref_mut() else { return Err(Reason::SessionTakenOver) };
-        let more = outbound.take(link, now, sealed, max, out);
-        let (expired, oversize) =
-            (std::mem::take(&mut outbound.expired), std::mem::take(&mut outbound.oversize));
+        let mut more = outbound.take(link, now, sealed, max, out);
+        let (expired, left_out) =
+            (std::mem::take(&mut outbound.expired), std::mem::take(&mut outbound.left_out));
         let (settled, waiting) = (outbound.settled(), outbound.len());
+        let owed = !state.replays.is_empty();
         drop(state);
         add(&self.inner().counters.expired, expired);
-        add(&self.inner().counters.dropped, oversize);
+        add(&self.inner().counters.dropped, left_out);
         self.count_sent(&out[start..]);
         self.write_settled(settled, now);
-        if !self.replays.is_empty() && waiting < REPLAY_BELOW {
-            // What this puts into the queue rings the session's own bell.
-            self.replay(now, &mut Wakes::new())?;
+        if owed && waiting < REPLAY_BELOW {
+            // What this puts into the queue rings the session's own bell; where it found nothing, it is to be called again.
+            more |= self.replay(now, &mut Wakes::new())?;
         }
         Ok(more)
     }

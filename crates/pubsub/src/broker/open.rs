@@ -5,6 +5,7 @@ use super::{Broker, CLIENT_SHARDS, Inner};
 use crate::acl::Acl;
 use crate::journal::{Journal, Restored, RestoredSession, replay};
 use crate::retained::Retained;
+use crate::topic::Entry;
 use crate::{Config, Reason};
 use ironbrook_log::{Log, PartitionId};
 use ironbrook_model::Timestamp;
@@ -102,11 +103,10 @@ impl Inner {
         state.outbound = session.outbound;
         state.outbound.restored(session.connected.then_some(self.config.inflight_max));
         state.inbound = session.inbound;
-        for subscribed in session.subscriptions {
-            self.index.add(&subscribed.filter, subscribed.entry(slot.who));
-            state.filter_bytes += subscribed.filter.as_str().len();
-            state.subscriptions.push(subscribed);
+        for (filter, options) in session.subscriptions.iter() {
+            self.index.add(filter, Entry::new(slot.who, options));
         }
+        state.subscriptions = session.subscriptions;
         // Who was connected when the process ended lost the connection now, as far as anybody can tell.
         self.arm(&slot, &mut state, if session.connected { now } else { session.at });
         drop(state);

@@ -1,8 +1,7 @@
 //! One session as the broker holds it: its state under a lock, and a bell.
 
 use crate::journal::Ring;
-use crate::message::Subscribed;
-use crate::session::{Inbound, Link, Outbound};
+use crate::session::{Inbound, Link, Outbound, Replays, Subscriptions};
 use crate::{Reason, Will};
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
@@ -41,9 +40,8 @@ pub(super) struct SlotState {
     pub will_at: Option<Timestamp>,
     pub end_at: Option<Timestamp>,
     pub ended: bool,
-    pub subscriptions: Vec<Subscribed>,
-    /// Bytes of the filters' texts.
-    pub filter_bytes: usize,
+    pub subscriptions: Subscriptions,
+    pub replays: Replays,
     pub outbound: Outbound,
     pub inbound: Inbound,
 }

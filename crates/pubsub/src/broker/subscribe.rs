@@ -3,16 +3,17 @@
 use super::handle::SessionHandle;
 use super::{Wakes, lock, read};
 use crate::journal::Record;
-use crate::message::Subscribed;
-use crate::topic::{Filter, Ids};
+use crate::session::Owed;
+use crate::topic::{Entry, Filter};
 use crate::{QoS, Reason, RetainHandling, Subscription};
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
 
-/// Bytes of all filters of a session: the journal writes a session as one record.
-const FILTER_BYTES_MAX: usize = 2 << 20;
 /// Retained messages that are fetched at a time.
 const REPLAY_PAGE: usize = 64;
+/// Names that are looked at for them: a filter that fits few of many must not hold the others up.
+const REPLAY_LOOKS: usize = 1024;
+
 /// The answers to a SUBSCRIBE or UNSUBSCRIBE, one per filter in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted<T> {
@@ -20,14 +21,6 @@ pub struct Granted<T> {
     pub answers: Vec<Result<T, Reason>>,
     /// What has to be durable before the answer.
     pub mark: Option<u64>,
-}
-
-/// Retained messages that are still to come.
-pub(super) struct Replay {
-    filter: Filter,
-    after: Option<ByteString>,
-    qos: QoS,
-    ids: Ids,
 }
 
 impl SessionHandle {
@@ -82,9 +75,7 @@ impl SessionHandle {
         };
         if replays && filter.group().is_none() {
             let ids = options.id.map(std::num::NonZeroU32::get).into_iter().collect();
-            // Once per filter, so that they are bounded as subscriptions are.
-            self.replays.retain(|replay| replay.filter != filter);
-            self.replays.push_back(Replay { filter, after: None, qos: options.qos, ids });
+            self.own()?.replays.add(filter, Owed { after: None, qos: options.qos, ids });
         }
         Ok(options.qos)
     }
@@ -101,26 +92,20 @@ impl SessionHandle {
         let _changes = lock(&inner.changes);
         let mut pen = inner.pen();
         let mut state = self.own()?;
-        let known = state.subscriptions.iter().position(|known| known.filter == *filter);
-        let bytes = state.filter_bytes + filter.as_str().len();
-        let full = state.subscriptions.len() >= inner.config.subscriptions_max || bytes > FILTER_BYTES_MAX;
-        if known.is_none() && full {
+        let known = state.subscriptions.contains(filter);
+        let full = state.subscriptions.len() >= inner.config.subscriptions_max
+            || !state.subscriptions.has_room(filter)
+            || inner.index.bytes() > inner.config.subscription_bytes_max;
+        if !known && full {
             return Err(Reason::QuotaExceeded);
         }
         if let Some(pen) = pen.as_mut().filter(|_| self.slot().persistent) {
             let record = Record::Subscribed(self.slot().number, filter.text().clone(), options);
             *mark = Some(pen.write(&record, now)?);
         }
-        let subscribed = Subscribed { filter: filter.clone(), options };
-        inner.index.add(filter, subscribed.entry(self.slot().who));
-        match known {
-            Some(at) => state.subscriptions[at] = subscribed,
-            None => {
-                state.subscriptions.push(subscribed);
-                state.filter_bytes = bytes;
-            }
-        }
-        Ok(known.is_none())
+        inner.index.add(filter, Entry::new(self.slot().who, &options));
+        state.subscriptions.insert(filter.clone(), options);
+        Ok(!known)
     }
 
     /// Unsubscribes. Messages in the queue still come ([MQTT-3.10.4-3]).
@@ -147,19 +132,16 @@ impl SessionHandle {
         let inner = self.inner();
         let mut pen = inner.pen();
         let mut state = self.own()?;
-        let Some(at) = state.subscriptions.iter().position(|known| known.filter == *filter) else {
+        if !state.subscriptions.contains(filter) {
             return Ok(false);
-        };
+        }
         if let Some(pen) = pen.as_mut().filter(|_| self.slot().persistent) {
             let record = Record::Unsubscribed(self.slot().number, filter.text().clone());
             *mark = Some(pen.write(&record, now)?);
         }
         inner.index.remove(filter, self.slot().who);
-        state.subscriptions.swap_remove(at);
-        state.filter_bytes -= filter.as_str().len();
-        drop(state);
-        drop(pen);
-        self.replays.retain(|replay| replay.filter != *filter);
+        state.subscriptions.remove(filter);
+        state.replays.remove(filter);
         Ok(true)
     }
 
@@ -168,7 +150,7 @@ impl SessionHandle {
         let denied: Vec<Filter> = match self.own() {
             Ok(state) => {
                 let rules = self.rules();
-                let filters = state.subscriptions.iter().map(|known| &known.filter);
+                let filters = state.subscriptions.iter().map(|(filter, _)| filter);
                 filters.filter(|filter| !rules.may_subscribe(filter.pattern())).cloned().collect()
             }
             Err(_) => return,
@@ -180,35 +162,39 @@ impl SessionHandle {
         }
     }
 
-    /// Puts some of the retained messages that are owed into the queue, if it has room.
-    pub(super) fn replay(&mut self, now: Timestamp, wakes: &mut Wakes) -> Result<(), Reason> {
-        let Some(replay) = self.replays.front_mut() else { return Ok(()) };
+    /// Puts some of the retained messages that are owed into the queue, if it has room; true if it did, or there may be more
+    /// that it has room for.
+    pub(super) fn replay(&mut self, now: Timestamp, wakes: &mut Wakes) -> Result<bool, Reason> {
+        let Some((filter, owed)) = self.own()?.replays.front() else { return Ok(false) };
         let mut page = Vec::with_capacity(REPLAY_PAGE);
-        read(&self.broker.inner.retained).find_after(
-            replay.filter.pattern(),
-            replay.after.as_deref(),
+        let next = read(&self.broker.inner.retained).find_some(
+            filter.pattern(),
+            owed.after.as_deref(),
             now,
+            REPLAY_LOOKS,
             |message| {
                 page.push(message.clone());
                 page.len() < REPLAY_PAGE
             },
         );
-        let (qos, ids) = (replay.qos, replay.ids.clone());
+        let mut pushed = false;
         for message in &page {
-            match self.broker.inner.deliver_retained(&self.slot, message, qos, &ids, now, wakes) {
-                Ok(true) => replay.after = Some(message.topic.clone()),
+            let sent =
+                self.broker.inner.deliver_retained(&self.slot, message, owed.qos, &owed.ids, now, wakes);
+            match sent {
+                Ok(true) => pushed = true,
                 // No room: the rest comes when the client has read some.
-                Ok(false) => return Ok(()),
-                Err(Reason::QuotaExceeded) => {
-                    crate::sys::add(&self.broker.inner.counters.dropped, 1);
-                    replay.after = Some(message.topic.clone());
-                }
+                Ok(false) => return Ok(pushed),
+                Err(Reason::QuotaExceeded) => crate::sys::add(&self.broker.inner.counters.dropped, 1),
                 Err(reason) => return Err(reason),
             }
+            self.own()?.replays.advance(&filter, message.topic.clone());
         }
-        if page.len() < REPLAY_PAGE {
-            self.replays.pop_front();
+        let mut state = self.own()?;
+        match next {
+            Some(after) => state.replays.advance(&filter, after),
+            None => state.replays.remove(&filter),
         }
-        Ok(())
+        Ok(pushed || !state.replays.is_empty())
     }
 }

@@ -77,7 +77,7 @@ impl Inner {
         drop(state);
         drop(pen);
         drop(clients);
-        self.publish_wills(wills, now);
+        self.publish_wills(slot.who, wills, now);
     }
 
     /// Sets the times of a session that nobody is connected to.
@@ -117,7 +117,7 @@ impl Inner {
         drop(state);
         drop(pen);
         drop(clients);
-        self.publish_wills(wills, now);
+        self.publish_wills(slot.who, wills, now);
     }
 
     /// Looks at some retained messages and removes those that expired.

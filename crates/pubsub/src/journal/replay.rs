@@ -1,8 +1,7 @@
 //! The journal read at start.
 
 use super::{Record, Retains, Stored, Whole};
-use crate::message::Subscribed;
-use crate::session::{Delivery, Inbound, Outbound};
+use crate::session::{Delivery, Inbound, Outbound, Subscriptions};
 use crate::topic::Filter;
 use crate::{Message, Will};
 use bytestring::ByteString;
@@ -27,7 +26,7 @@ pub(crate) struct RestoredSession {
     pub connected: bool,
     pub at: Timestamp,
     pub will: Option<Will>,
-    pub subscriptions: Vec<Subscribed>,
+    pub subscriptions: Subscriptions,
     pub outbound: Outbound,
     pub inbound: Inbound,
 }
@@ -108,7 +107,9 @@ impl Restored {
                 subscribe(&mut session.subscriptions, filter, options);
             }),
             Record::Unsubscribed(session, filter) => self.with(session, |session| {
-                session.subscriptions.retain(|known| known.filter.as_str() != &*filter);
+                if let Ok(filter) = Filter::parse(filter) {
+                    session.subscriptions.remove(&filter);
+                }
             }),
             Record::Settled(session, numbers) => self.with(session, |session| {
                 numbers.into_iter().for_each(|number| session.outbound.finish(number));
@@ -221,10 +222,8 @@ impl Restored {
     }
 }
 
-fn subscribe(subscriptions: &mut Vec<Subscribed>, filter: ByteString, options: crate::SubscriptionOptions) {
-    let Ok(filter) = Filter::parse(filter) else { return };
-    match subscriptions.iter_mut().find(|known| known.filter == filter) {
-        Some(known) => known.options = options,
-        None => subscriptions.push(Subscribed { filter, options }),
+fn subscribe(subscriptions: &mut Subscriptions, filter: ByteString, options: crate::SubscriptionOptions) {
+    if let Ok(filter) = Filter::parse(filter) {
+        subscriptions.insert(filter, options);
     }
 }

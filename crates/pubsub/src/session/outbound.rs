@@ -4,9 +4,14 @@
 //! has. The packet identifier follows from the number, so it needs no table, and after a restart the same message has the
 //! same identifier again, although no record says so. A cursor runs along the line; what it has passed is under way until
 //! it is answered. At a new connection the cursor goes back to the start: that is redelivery in order ([MQTT-4.4.0-1]).
+//! What is done stays in the line until it is at its start or the line is half done: so the line is never much longer than
+//! what is held, however long its first message waits.
 //!
 //! Messages of QoS 0 stand in a line of their own, so that a closed window does not stop them; each remembers which number
-//! came next when it arrived, so that while the window is open all go out in the order they came.
+//! came next when it arrived, so that while the window is open all go out in the order they came. Where the queue is full
+//! they make room for those of QoS 1 and 2.
+
+mod restore;
 
 pub(crate) use super::outgoing::State;
 pub use super::outgoing::{Delivery, Link, Outgoing, OutgoingPublish, Pushed, Sealed, Step};
@@ -20,11 +25,13 @@ use std::num::NonZeroU16;
 /// Packet identifiers there are.
 const PACKET_IDS: u64 = u16::MAX as u64;
 
-/// Numbers that may be missing between two messages read back: those under way and answered out of order.
-const RESTORED_GAP_MAX: u64 = 2 * PACKET_IDS;
+/// Done slots that the line is not gone through for.
+const DONE_KEPT: usize = 64;
 
 #[derive(Debug)]
 struct Slot {
+    /// Higher than those before it, but not always by one.
+    number: u64,
     /// `None` once it is of no use.
     delivery: Option<Delivery>,
     state: State,
@@ -34,14 +41,17 @@ struct Slot {
 /// The queue of one session. Empty it takes no memory but its own.
 #[derive(Debug, Default)]
 pub struct Outbound {
-    /// Number of the first slot.
-    first: u64,
     line: VecDeque<Slot>,
+    /// Number of the next slot.
+    next: u64,
+    /// Slots of the line that are done.
+    done: usize,
     /// Number of the next slot to look at.
     cursor: u64,
     /// Numbers below this may have been sent, on this connection or an earlier one.
     sent: u64,
     plain: VecDeque<(u64, Delivery)>,
+    plain_bytes: usize,
     under_way: u16,
     /// Messages held, and their bytes.
     held: usize,
@@ -52,10 +62,10 @@ pub struct Outbound {
     pub(crate) tracked: bool,
     /// Numbers done since the last [`settled`](Self::settled).
     settled: Vec<u64>,
-    /// Left out because they expired, or were too large for the client, since [`take`](Self::take) was last asked.
+    /// Left out because they expired, since who counts them last looked.
     pub expired: u64,
-    /// See there.
-    pub oversize: u64,
+    /// The same for those that were too large for the client, and those of QoS 0 that made room for others.
+    pub left_out: u64,
 }
 
 /// The identifier of the message with a number.
@@ -66,7 +76,7 @@ fn packet_id(number: u64) -> NonZeroU16 {
 impl Outbound {
     /// The number the next message of QoS 1 or 2 will get.
     pub fn next_number(&self) -> u64 {
-        self.first + self.line.len() as u64
+        self.next
     }
 
     /// Messages held.
@@ -79,28 +89,56 @@ impl Outbound {
         self.line.is_empty() && self.plain.is_empty()
     }
 
-    /// Whether a message of some size would be too much. One larger than the whole bound passes alone, or it never would.
-    pub fn is_full(&self, size: usize, messages_max: usize, bytes_max: usize) -> bool {
-        self.held >= messages_max || (self.held > 0 && self.bytes + size > bytes_max)
+    /// Whether there is room for a message. One larger than the whole bound passes alone, or it never would.
+    pub fn has_room(&self, qos: QoS, size: usize, messages_max: usize, bytes_max: usize) -> bool {
+        let (mut held, mut bytes) = (self.held, self.bytes);
+        if qos > QoS::AtMostOnce {
+            // Those of QoS 0 would go.
+            held -= self.plain.len();
+            bytes -= self.plain_bytes;
+        }
+        held < messages_max && (held == 0 || bytes + size <= bytes_max)
     }
 
-    /// Puts a message at the end of its line.
+    /// Puts a message at the end of its line. One of QoS 1 or 2 drives out the oldest of QoS 0 where there is no room else.
     pub fn push(&mut self, delivery: Delivery, messages_max: usize, bytes_max: usize) -> Pushed {
         let size = delivery.message.size();
-        if self.is_full(size, messages_max, bytes_max) {
+        if !self.has_room(delivery.qos, size, messages_max, bytes_max) {
             return Pushed::Full;
+        }
+        while !self.has_room(QoS::AtMostOnce, size, messages_max, bytes_max) && self.drop_plain() {
+            self.left_out += 1;
         }
         self.held += 1;
         self.bytes += size;
         self.expires = earlier(self.expires, delivery.message.expires);
-        let number = self.next_number();
+        let number = self.next;
         if delivery.qos == QoS::AtMostOnce {
             self.plain.push_back((number, delivery));
+            self.plain_bytes += size;
             return Pushed::Plain;
         }
         let qos = delivery.qos;
-        self.line.push_back(Slot { delivery: Some(delivery), state: State::Waiting, qos });
+        self.line.push_back(Slot { number, delivery: Some(delivery), state: State::Waiting, qos });
+        self.next += 1;
         Pushed::Numbered(number)
+    }
+
+    fn pop_plain(&mut self) -> Option<Delivery> {
+        let (_, delivery) = self.plain.pop_front()?;
+        let size = delivery.message.size();
+        self.held -= 1;
+        self.bytes -= size;
+        self.plain_bytes -= size;
+        if self.plain.is_empty() {
+            // An idle client keeps no memory of its last burst.
+            self.plain = VecDeque::new();
+        }
+        Some(delivery)
+    }
+
+    fn drop_plain(&mut self) -> bool {
+        self.pop_plain().is_some()
     }
 
     /// Lets go of messages that expired waiting, where a full queue makes that worth a look at all of them.
@@ -112,21 +150,23 @@ impl Outbound {
             slot.state == State::Waiting
                 && slot.delivery.as_ref().is_some_and(|delivery| delivery.message.is_expired(now))
         };
-        let slots = self.line.iter().zip(self.first..).filter(|(slot, _)| expired(slot));
-        let numbers: Vec<u64> = slots.map(|(_, number)| number).collect();
+        let numbers: Vec<u64> =
+            self.line.iter().filter(|slot| expired(slot)).map(|slot| slot.number).collect();
         self.expired += numbers.len() as u64;
         numbers.into_iter().for_each(|number| self.finish(number));
-        let (held, bytes) = (&mut self.held, &mut self.bytes);
-        let gone = &mut self.expired;
+        let (mut gone, mut freed) = (0, 0);
         self.plain.retain(|(_, delivery)| {
             let keeps = !delivery.message.is_expired(now);
             if !keeps {
-                *held -= 1;
-                *bytes -= delivery.message.size();
-                *gone += 1;
+                gone += 1;
+                freed += delivery.message.size();
             }
             keeps
         });
+        self.held -= gone;
+        self.bytes -= freed;
+        self.plain_bytes -= freed;
+        self.expired += gone as u64;
         let waiting = self.line.iter().filter(|slot| slot.state == State::Waiting);
         let held = waiting.filter_map(|slot| slot.delivery.as_ref());
         let held = held.chain(self.plain.iter().map(|(_, delivery)| delivery));
@@ -135,9 +175,10 @@ impl Outbound {
 
     /// Takes back the message that was pushed last, which nobody has seen yet.
     pub(crate) fn unpush(&mut self, number: u64) {
-        let unseen = number + 1 == self.next_number() && self.cursor <= number;
-        let last = if unseen { self.line.pop_back() } else { None };
-        if let Some(delivery) = last.and_then(|slot| slot.delivery) {
+        let unseen = number + 1 == self.next && self.cursor <= number;
+        let Some(last) = self.line.pop_back_if(|last| unseen && last.number == number) else { return };
+        self.next = number;
+        if let Some(delivery) = last.delivery {
             self.held -= 1;
             self.bytes -= delivery.message.size();
         }
@@ -145,16 +186,13 @@ impl Outbound {
 
     /// A new connection: what was under way comes again, first and in order; QoS 0 of the old connection goes.
     pub fn connected(&mut self) {
-        self.cursor = self.first;
+        self.cursor = self.first();
         self.under_way = 0;
     }
 
     /// The connection is gone: messages of QoS 0 are for connected clients only.
     pub fn disconnected(&mut self) {
-        for (_, delivery) in std::mem::take(&mut self.plain) {
-            self.held -= 1;
-            self.bytes -= delivery.message.size();
-        }
+        while self.drop_plain() {}
     }
 
     /// Hands out packets to send, at most `max` at a time. True if there was more that could go now.
@@ -189,9 +227,9 @@ impl Outbound {
 
     /// The number of the first slot from the cursor on that is not done.
     fn skip_done(&mut self) -> u64 {
-        while self.slot(self.cursor).is_some_and(|slot| slot.state == State::Done) {
-            self.cursor += 1;
-        }
+        let from = self.position(self.cursor);
+        let slot = self.line.range(from..).find(|slot| slot.state != State::Done);
+        self.cursor = slot.map_or(self.next, |slot| slot.number);
         self.cursor
     }
 
@@ -199,22 +237,14 @@ impl Outbound {
         let Some(slot) = self.slot(number) else { return false };
         // An old message that is not answered holds its identifier.
         self.under_way < window
-            && number - self.first < PACKET_IDS
+            && number - self.first() < PACKET_IDS
             && slot.delivery.as_ref().is_none_or(|delivery| is_shown(delivery, sealed))
     }
 
     fn next_plain(&mut self, link: &mut Link, now: Timestamp) -> Option<Outgoing> {
-        let (_, delivery) = self.plain.pop_front()?;
-        self.held -= 1;
-        self.bytes -= delivery.message.size();
-        if self.plain.is_empty() {
-            // An idle client keeps no memory of its last burst.
-            self.plain = VecDeque::new();
-        }
-        if self.unfit(&delivery, link, now, true) {
-            return None;
-        }
-        let (expiry, alias) = (left(&delivery.message, now), link.alias(&delivery.message.topic));
+        let delivery = self.pop_plain()?;
+        let alias = self.fit(&delivery, link, now, true)?;
+        let expiry = left(&delivery.message, now);
         let Delivery { message, qos, retain, ids, .. } = delivery;
         let publish =
             OutgoingPublish { message, qos, retain, dup: false, packet_id: None, expiry, alias, ids };
@@ -231,31 +261,46 @@ impl Outbound {
             return Some(Outgoing::PubRel(id));
         };
         // What may have been sent is sent again even if it expired: the handshake has to end.
-        if self.unfit(&delivery, link, now, state == State::Waiting) {
+        let Some(alias) = self.fit(&delivery, link, now, state == State::Waiting) else {
             self.finish(number);
             return None;
-        }
+        };
         self.under_way += 1;
         self.slot_mut(number)?.state = State::Sent;
-        let (expiry, alias) = (left(&delivery.message, now), link.alias(&delivery.message.topic));
+        let expiry = left(&delivery.message, now);
         let Delivery { message, qos, retain, ids, .. } = delivery;
         let dup = state == State::Sent;
         let publish = OutgoingPublish { message, qos, retain, dup, packet_id: Some(id), expiry, alias, ids };
         Some(Outgoing::Publish(publish))
     }
 
-    /// Whether a message cannot go: expired ([MQTT-3.3.2-5] of 5.0), or too large ([MQTT-3.1.2-24], [MQTT-3.1.2-25]).
-    fn unfit(&mut self, delivery: &Delivery, link: &Link, now: Timestamp, expires: bool) -> bool {
+    /// The alias to send a message with, if it has one; `None` where it cannot go: expired ([MQTT-3.3.2-5] of 5.0), or too
+    /// large ([MQTT-3.1.2-24], [MQTT-3.1.2-25]).
+    fn fit(
+        &mut self,
+        delivery: &Delivery,
+        link: &mut Link,
+        now: Timestamp,
+        expires: bool,
+    ) -> Option<Option<(u16, bool)>> {
         if expires && delivery.message.is_expired(now) {
             self.expired += 1;
-            return true;
+            return None;
         }
-        let has_id = delivery.qos > QoS::AtMostOnce;
-        // 4 bytes more for the alias that may go with the name.
-        let oversize = link.maximum_packet < usize::MAX
-            && publish_len(link.version, &delivery.message, has_id, &delivery.ids) + 4 > link.maximum_packet;
-        self.oversize += u64::from(oversize);
-        oversize
+        let (topic, has_id) = (&delivery.message.topic, delivery.qos > QoS::AtMostOnce);
+        if link.maximum_packet == usize::MAX {
+            return Some(link.alias(topic));
+        }
+        let length = |alias| publish_len(link.version, &delivery.message, has_id, &delivery.ids, alias);
+        if link.known(topic).is_some_and(|alias| length(Some(alias)) <= link.maximum_packet) {
+            return Some(link.alias(topic));
+        }
+        // A name too long to be given an alias may still go without one.
+        if length(None) <= link.maximum_packet {
+            return Some(None);
+        }
+        self.left_out += 1;
+        None
     }
 
     /// PUBACK.
@@ -302,17 +347,33 @@ impl Outbound {
 
     /// The number an identifier stands for now: there are fewer slots passed than identifiers.
     fn number(&self, id: NonZeroU16) -> Option<u64> {
-        let (wanted, first) = (u64::from(id.get() - 1), self.first % PACKET_IDS);
-        let number = self.first + (wanted + PACKET_IDS - first) % PACKET_IDS;
-        (number < self.next_number()).then_some(number)
+        let first = self.first();
+        let number = first + (u64::from(id.get() - 1) + PACKET_IDS - first % PACKET_IDS) % PACKET_IDS;
+        (number < self.next).then_some(number)
+    }
+
+    /// The number of the first slot.
+    fn first(&self) -> u64 {
+        self.line.front().map_or(self.next, |slot| slot.number)
+    }
+
+    /// Where the slot with a number stands, or would.
+    fn position(&self, number: u64) -> usize {
+        let distance = usize::try_from(number.saturating_sub(self.first())).unwrap_or(usize::MAX);
+        // No number missing, this is it; else it is before.
+        match self.line.get(distance) {
+            Some(slot) if slot.number == number => distance,
+            _ => self.line.partition_point(|slot| slot.number < number),
+        }
     }
 
     fn slot(&self, number: u64) -> Option<&Slot> {
-        self.line.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        self.line.get(self.position(number)).filter(|slot| slot.number == number)
     }
 
     fn slot_mut(&mut self, number: u64) -> Option<&mut Slot> {
-        self.line.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        let at = self.position(number);
+        self.line.get_mut(at).filter(|slot| slot.number == number)
     }
 
     /// PUBREC came: the message itself is of no use any more.
@@ -336,14 +397,29 @@ impl Outbound {
         if self.tracked {
             self.settled.push(number);
         }
-        while self.line.front().is_some_and(|slot| slot.state == State::Done) {
-            self.line.pop_front();
-            self.first += 1;
+        self.done += 1;
+        while self.line.pop_front_if(|slot| slot.state == State::Done).is_some() {
+            self.done -= 1;
         }
-        self.cursor = self.cursor.max(self.first);
+        if self.done > DONE_KEPT && self.done * 2 > self.line.len() {
+            self.line.retain(|slot| slot.state != State::Done);
+            self.done = 0;
+        }
+        self.cursor = self.cursor.max(self.first());
         if self.line.is_empty() {
             self.line = VecDeque::new();
         }
+    }
+
+    /// Slots of the line, done ones too.
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.line.len()
+    }
+
+    /// How many numbers [`settled`](Self::settled) would give.
+    pub(crate) fn settled_len(&self) -> usize {
+        self.settled.len()
     }
 
     /// The numbers done since this was last asked.
@@ -354,74 +430,6 @@ impl Outbound {
     /// Gives numbers back that could not be written down.
     pub(crate) fn unsettled(&mut self, numbers: Vec<u64>) {
         self.settled.extend(numbers);
-    }
-
-    /// What is in the line, for the journal: number, state, QoS, message.
-    pub(crate) fn line(&self) -> impl Iterator<Item = (u64, State, QoS, Option<&Delivery>)> {
-        self.line
-            .iter()
-            .zip(self.first..)
-            .filter(|(slot, _)| slot.state != State::Done)
-            .map(|(slot, number)| (number, slot.state, slot.qos, slot.delivery.as_ref()))
-    }
-
-    /// Puts a message read back from disk at its number; numbers in between are done. False if that is in the past.
-    pub(crate) fn restore(
-        &mut self,
-        number: u64,
-        state: State,
-        qos: QoS,
-        delivery: Option<Delivery>,
-    ) -> bool {
-        if self.line.is_empty() && number >= self.first {
-            self.first = number;
-            self.cursor = number;
-        }
-        if number < self.next_number() || number - self.next_number() > RESTORED_GAP_MAX {
-            return false;
-        }
-        while self.next_number() < number {
-            self.line.push_back(Slot { delivery: None, state: State::Done, qos });
-        }
-        if let Some(delivery) = &delivery {
-            self.held += 1;
-            self.bytes += delivery.message.size();
-            self.expires = earlier(self.expires, delivery.message.expires);
-        }
-        self.line.push_back(Slot { delivery, state, qos });
-        true
-    }
-
-    /// Numbers below this may have been sent.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent
-    }
-
-    /// The same, read back from disk.
-    pub(crate) fn restore_sent(&mut self, sent: u64) {
-        self.sent = self.sent.max(sent);
-        let below = self.line.iter_mut().zip(self.first..).filter(|(_, number)| *number < sent);
-        for (slot, _) in below.filter(|(slot, _)| slot.state == State::Waiting) {
-            slot.state = State::Sent;
-        }
-    }
-
-    /// Sets the next number of an empty line read back from disk.
-    pub(crate) fn restore_next(&mut self, number: u64) {
-        if self.line.is_empty() && number > self.first {
-            self.first = number;
-            self.cursor = number;
-        }
-    }
-
-    /// All is read back. Nobody knows what was sent to a client that was connected: the first messages may have been.
-    pub(crate) fn restored(&mut self, maybe_sent: Option<u16>) {
-        let alive = self.line.iter_mut().filter(|slot| slot.state != State::Done);
-        let alive = alive.take(maybe_sent.unwrap_or_default().into());
-        for slot in alive.filter(|slot| slot.state == State::Waiting) {
-            slot.state = State::Sent;
-        }
-        self.tracked = true;
     }
 }
 

@@ -85,7 +85,8 @@ impl Link {
         Self { version, window: window.max(1), maximum_packet, alias_maximum, aliases: HashMap::new() }
     }
 
-    pub(super) fn alias(&mut self, topic: &ByteString) -> Option<(u16, bool)> {
+    /// The alias that [`alias`](Self::alias) would give.
+    pub(super) fn known(&self, topic: &ByteString) -> Option<(u16, bool)> {
         if self.alias_maximum == 0 {
             return None;
         }
@@ -93,8 +94,16 @@ impl Link {
             return Some((*alias, false));
         }
         let next = u16::try_from(self.aliases.len() + 1).ok().filter(|next| *next <= self.alias_maximum)?;
-        self.aliases.insert(ByteString::from(&**topic), next);
         Some((next, true))
+    }
+
+    /// The alias of a name and whether the name has to be sent with it.
+    pub(super) fn alias(&mut self, topic: &ByteString) -> Option<(u16, bool)> {
+        let known = self.known(topic);
+        if let Some((next, true)) = known {
+            self.aliases.insert(ByteString::from(&**topic), next);
+        }
+        known
     }
 }
 

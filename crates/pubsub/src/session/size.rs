@@ -11,11 +11,19 @@ fn varint(number: usize) -> usize {
     }
 }
 
-/// Length of the whole packet, without an alias (which only ever makes it shorter where the name has 4 bytes or more).
-pub fn publish_len(version: Version, message: &Message, has_id: bool, ids: &[u32]) -> usize {
-    let mut rest = 2 + message.topic.len() + if has_id { 2 } else { 0 } + message.payload.len();
+/// Length of the whole packet. With an alias, and whether the name goes with it.
+pub fn publish_len(
+    version: Version,
+    message: &Message,
+    has_id: bool,
+    ids: &[u32],
+    alias: Option<(u16, bool)>,
+) -> usize {
+    let name = if alias.is_some_and(|(_, named)| !named) { 0 } else { message.topic.len() };
+    let mut rest = 2 + name + if has_id { 2 } else { 0 } + message.payload.len();
     if version == Version::V5 {
         let mut properties: usize = ids.iter().map(|id| 1 + varint(*id as usize)).sum();
+        properties += if alias.is_some() { 3 } else { 0 };
         if let Some(set) = message.properties.as_deref() {
             let text = |length: Option<usize>| length.map_or(0, |length| 3 + length);
             properties += usize::from(set.is_text.is_some()) * 2

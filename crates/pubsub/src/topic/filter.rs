@@ -61,6 +61,11 @@ impl Filter {
         matches(self.pattern(), name)
     }
 
+    /// How many levels what names are compared with has.
+    pub fn levels(&self) -> usize {
+        self.pattern().bytes().filter(|byte| *byte == b'/').count() + 1
+    }
+
     /// The same filter in memory of its own, so that no frame is kept for it.
     pub fn detach(&self) -> Self {
         Self { text: ByteString::from(&*self.text), start: self.start }

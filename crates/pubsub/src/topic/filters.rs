@@ -2,6 +2,8 @@
 //!
 //! A filter `a/+/#` is the node `a/+` and stands in its list `below`; `a/+` itself stands in its list `here`.
 
+mod shrink;
+
 use super::levels::{LevelId, Levels, Quick};
 use super::{Filter, Group};
 use crate::{QoS, SubscriptionOptions};
@@ -94,6 +96,8 @@ pub struct Filters {
     free_groups: Vec<u32>,
     count: usize,
     grown: usize,
+    /// Members of all groups.
+    members: usize,
 }
 
 fn edge(parent: u32, level: LevelId) -> u64 {
@@ -115,13 +119,15 @@ impl Filters {
         self.count == 0
     }
 
-    /// About how much memory it takes.
+    /// About how much memory it takes; found out without looking at them all.
     pub fn bytes(&self) -> usize {
         self.nodes.capacity() * size_of::<Node>()
             + self.edges.capacity() * 17
             + self.lists.capacity() * size_of::<List>()
             + self.levels.bytes()
             + self.grown * size_of::<Entry>()
+            + self.groups.capacity() * (size_of::<Option<Arc<Group>>>() + size_of::<Group>())
+            + self.members * size_of::<Entry>()
     }
 
     /// Adds a subscription, or replaces that of the same subscriber with the same filter; true if it is new.
@@ -133,7 +139,11 @@ impl Filters {
             Some(name) => {
                 let group = self.group_in(list, name).unwrap_or_else(|| self.new_group(list, name));
                 match self.groups[group as usize].as_mut().map(Arc::make_mut) {
-                    Some(group) => put_member(&mut group.members, entry),
+                    Some(group) => {
+                        let new = put_member(&mut group.members, entry);
+                        self.members += usize::from(new);
+                        new
+                    }
                     None => false,
                 }
             }
@@ -159,6 +169,9 @@ impl Filters {
                 self.drop_list(node, below, list);
             }
             self.prune(node);
+            if self.is_sparse() {
+                self.shrink();
+            }
         }
         removed
     }
@@ -198,6 +211,12 @@ impl Filters {
             // `a/#` is for `a` as well.
             self.take_list(node.below, publisher, found);
         }
+    }
+
+    /// How many nodes there are, in use or not.
+    #[cfg(test)]
+    pub(super) fn nodes(&self) -> usize {
+        self.nodes.len()
     }
 
     /// Whether nothing is held: no node but the root, no text, no list.
@@ -372,6 +391,7 @@ impl Filters {
         let Some(group) = self.groups[at as usize].as_mut().map(Arc::make_mut) else { return false };
         let Ok(member) = group.members.binary_search_by_key(&who, |entry| entry.who) else { return false };
         group.members.remove(member);
+        self.members -= 1;
         if group.members.is_empty() {
             self.groups[at as usize] = None;
             self.free_groups.push(at);

@@ -22,6 +22,7 @@ const WILD: usize = SHARDS;
 struct Shard {
     generation: AtomicU64,
     len: AtomicUsize,
+    bytes: AtomicUsize,
     filters: RwLock<Filters>,
 }
 
@@ -36,6 +37,7 @@ impl Shard {
 
     fn changed(&self, filters: &Filters) {
         self.len.store(filters.len(), Ordering::Relaxed);
+        self.bytes.store(filters.bytes(), Ordering::Relaxed);
         // Under the lock: who reads the new count finds the new filters.
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -115,7 +117,7 @@ impl Index {
 
     /// About how much memory the filters take.
     pub fn bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().bytes()).sum()
+        self.shards.iter().map(|shard| shard.bytes.load(Ordering::Relaxed)).sum()
     }
 
     fn generations(&self, shard: usize) -> (u64, u64) {

@@ -56,6 +56,24 @@ impl Levels {
         }
     }
 
+    /// Gives back the memory of numbers that are free; gives the new number of each old one, in the same order.
+    pub fn shrink(&mut self) -> Vec<LevelId> {
+        let mut map = vec![LevelId::MAX; self.texts.len()];
+        let mut texts = Vec::with_capacity(self.ids.len());
+        for ((text, users), new) in std::mem::take(&mut self.texts).into_iter().zip(&mut map) {
+            if users > 0 {
+                *new = u32::try_from(texts.len()).unwrap_or(u32::MAX);
+                texts.push((text, users));
+            }
+        }
+        for id in self.ids.values_mut() {
+            *id = map.get(*id as usize).copied().unwrap_or(*id);
+        }
+        self.ids.shrink_to_fit();
+        (self.texts, self.free) = (texts, Vec::new());
+        map
+    }
+
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty() && self.bytes == 0

@@ -1,6 +1,7 @@
 //! Topic names and filters: what is valid, what matches what, and the tree that finds all filters of a name.
 //!
 //! [`Filter`] is a checked subscription; [`Filters`] the tree of one thread; [`Index`] many trees that all threads share.
+//! Levels are not bounded but by a topic's length; what they cost is, for each session.
 
 mod filter;
 mod filters;
@@ -18,17 +19,14 @@ pub use index::{Index, Seen};
 /// Bytes of a topic name or filter, from its length field of two bytes.
 pub const TOPIC_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Levels of a topic name or filter. A level costs a node of the tree, so the length alone would be a poor bound.
-pub const LEVELS_MAX: usize = 200;
-
 /// Why a name or filter is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// It has no character.
     #[error("a topic needs at least one character")]
     Empty,
-    /// More than [`TOPIC_BYTES_MAX`] bytes or [`LEVELS_MAX`] levels.
-    #[error("a topic has at most {TOPIC_BYTES_MAX} bytes and {LEVELS_MAX} levels")]
+    /// More than [`TOPIC_BYTES_MAX`] bytes.
+    #[error("a topic has at most {TOPIC_BYTES_MAX} bytes")]
     TooLong,
     /// It holds U+0000.
     #[error("a topic may not hold the character U+0000")]
@@ -51,7 +49,7 @@ fn check_size(text: &str) -> Result<(), Invalid> {
     if text.is_empty() {
         return Err(Invalid::Empty);
     }
-    if text.len() > TOPIC_BYTES_MAX || text.bytes().filter(|byte| *byte == b'/').count() >= LEVELS_MAX {
+    if text.len() > TOPIC_BYTES_MAX {
         return Err(Invalid::TooLong);
     }
     if text.bytes().any(|byte| byte == 0) { Err(Invalid::Null) } else { Ok(()) }

@@ -29,7 +29,7 @@ fn names_and_filters_are_checked() {
     }
     assert_eq!(check_name(&"a".repeat(65_535)), Ok(()));
     assert_eq!(check_name(&"a".repeat(65_536)), Err(Invalid::TooLong));
-    assert_eq!(check_name(&"/".repeat(LEVELS_MAX)), Err(Invalid::TooLong));
+    assert_eq!(check_name(&"/".repeat(65_535)), Ok(()));
     // [MQTT-4.7.1-1] to [MQTT-4.7.1-3], [MQTT-4.8.2-1], [MQTT-4.8.2-2]
     for good in ["#", "+", "a/#", "+/a/+", "/+", "$share/g/#", "$share/g//", "$shared"] {
         filter(good);
@@ -124,6 +124,51 @@ fn groups_take_turns_and_skip_who_is_gone() {
         assert!(filters.remove(&filter("$share/g/a/+"), who));
     }
     assert_eq!(filters.matches("a/b", None).groups.len(), 1);
+}
+
+#[test]
+fn memory_of_filters_that_go_is_given_back() {
+    let mut filters = Filters::default();
+    let names: Vec<String> = (0..5_000).map(|at| format!("a/{}/b{at}/c/{at}", at % 50)).collect();
+    let texts = |at: usize| {
+        let name = &names[at];
+        [name.clone(), format!("{name}/#"), name.replacen('a', "+", 1), format!("$share/g{at}/{name}")]
+    };
+    for at in 0..names.len() {
+        for text in texts(at) {
+            assert!(filters.add(&filter(&text), entry(7, QoS::AtMostOnce)));
+        }
+    }
+    let (full, nodes) = (filters.bytes(), filters.nodes());
+    let stay = |at: usize| at % 100 == 3;
+    for at in (0..names.len()).filter(|at| !stay(*at)) {
+        for text in texts(at) {
+            assert!(filters.remove(&filter(&text), 7));
+        }
+    }
+    assert!(filters.bytes() < full / 10 && filters.nodes() < nodes / 10, "{} of {full}", filters.bytes());
+    // What stays is found, and so is what comes after.
+    for text in texts(1) {
+        assert!(filters.add(&filter(&text), entry(8, QoS::AtLeastOnce)));
+    }
+    for (at, name) in names.iter().enumerate() {
+        let found = filters.matches(name, None);
+        let here = stay(at) || at == 1;
+        assert_eq!(
+            (found.direct.len(), found.groups.len()),
+            (usize::from(here), usize::from(here)),
+            "{name}"
+        );
+        if let Some(group) = found.groups.first() {
+            assert_eq!(&*group.name, format!("g{at}"));
+        }
+    }
+    for at in (0..names.len()).filter(|at| stay(*at) || *at == 1) {
+        for text in texts(at) {
+            assert!(filters.remove(&filter(&text), if at == 1 { 8 } else { 7 }));
+        }
+    }
+    assert!(filters.is_clean() && filters.is_empty());
 }
 
 #[test]
