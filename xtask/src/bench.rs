@@ -34,6 +34,11 @@ const BENCHES: &[Bench] = &[
         what: "MQTT against mosquitto, rumqttd and the least durable server: rates, CPU per message, memory",
         run: mqtt::run,
     },
+    Bench {
+        name: "topics",
+        what: "ordinary topics: a million subscriptions, a hundred thousand retained messages: time and memory",
+        run: |options| no_options(options).and_then(|()| topics()),
+    },
 ];
 
 /// A release build from nothing.
@@ -69,6 +74,14 @@ fn no_options(options: &[String]) -> Result<()> {
 fn build() -> Result<()> {
     let build = &mut command::cargo();
     command::run(build.args(["build", "--release", "--package", "ironbrook-cli"]), BUILD_LIMIT)
+}
+
+fn topics() -> Result<()> {
+    let bench = &mut command::cargo();
+    command::run(
+        bench.args(["run", "--release", "--quiet", "--package", "ironbrook-pubsub", "--example", "topics"]),
+        BUILD_LIMIT,
+    )
 }
 
 fn rest() -> Result<()> {

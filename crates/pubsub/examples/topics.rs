@@ -1,0 +1,181 @@
+//! Measures the broker's core with many subscriptions and many retained messages: time and memory. `cargo xtask bench topics` runs it.
+
+#![allow(clippy::print_stdout, reason = "an example talks to its user")]
+
+use ironbrook_model::Timestamp;
+use ironbrook_pubsub::acl::Acl;
+use ironbrook_pubsub::{
+    Broker, ClientInfo, Config, Outgoing, Publish, QoS, Reason, SessionHandle, Subscription,
+    SubscriptionOptions, Version, Wakes,
+};
+use std::time::{Duration, Instant};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+const CLIENTS: usize = 10_000;
+const FILTERS_EACH: usize = 100;
+const RETAINED: usize = 100_000;
+/// Publishes of which the mean is told.
+const PUBLISHES: usize = 100_000;
+
+/// Resident memory of this process in bytes.
+fn resident() -> Result<usize> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    let kilobytes: usize = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024)
+}
+
+fn connect(broker: &Broker, id: String) -> std::result::Result<SessionHandle, Reason> {
+    Ok(broker.connect(ClientInfo::new(id, Version::V5), NOW)?.session)
+}
+
+fn to(filter: String) -> Subscription {
+    Subscription { filter: filter.into(), options: SubscriptionOptions::default() }
+}
+
+fn message(topic: String, retain: bool) -> Publish {
+    Publish {
+        topic: topic.into(),
+        payload: vec![b'x'; 100].into(),
+        qos: QoS::AtMostOnce,
+        retain,
+        ..Publish::default()
+    }
+}
+
+/// Takes all there is; gives how many messages came.
+fn drain(session: &mut SessionHandle, out: &mut Vec<Outgoing>) -> std::result::Result<usize, Reason> {
+    let mut count = 0;
+    loop {
+        let more = session.take(NOW, 1000, out)?;
+        count += out.len();
+        if !more && out.is_empty() {
+            return Ok(count);
+        }
+        out.clear();
+    }
+}
+
+fn each(took: Duration, count: usize) -> f64 {
+    took.as_secs_f64() * 1e6 / count as f64
+}
+
+fn subscriptions(broker: &Broker) -> Result<()> {
+    let before = resident()?;
+    let mut sessions = Vec::with_capacity(CLIENTS);
+    for client in 0..CLIENTS {
+        sessions.push(connect(broker, format!("client{client}"))?);
+    }
+    let connected = resident()?;
+    println!(
+        "{CLIENTS} sessions without filters      {:>9.0} bytes each",
+        (connected - before) as f64 / CLIENTS as f64
+    );
+    let begin = Instant::now();
+    for (client, session) in sessions.iter_mut().enumerate() {
+        let site = client % 100;
+        // One in a hundred has wildcards; each filter stands once.
+        let mut filters = vec![to(format!("plant/site{site}/+/client{client}/state"))];
+        filters.extend(
+            (1..FILTERS_EACH).map(|at| to(format!("plant/site{site}/line{at}/client{client}/value"))),
+        );
+        session.subscribe(&filters, NOW)?;
+    }
+    let (took, count) = (begin.elapsed(), CLIENTS * FILTERS_EACH);
+    println!("{count} subscriptions               {:>9.2} µs each", each(took, count));
+    println!(
+        "   memory                           {:>9.0} bytes each; the tree alone {} by its own count",
+        (resident()? - connected) as f64 / count as f64,
+        broker.snapshot().subscription_bytes as usize / count
+    );
+    let mut publisher = connect(broker, "publisher".to_owned())?;
+    let mut publish = |what: &str, topics: Vec<String>| -> Result<()> {
+        let messages: Vec<Publish> = topics.into_iter().map(|topic| message(topic, false)).collect();
+        let begin = Instant::now();
+        for at in 0..PUBLISHES {
+            publisher.publish(&messages[at % messages.len()], NOW, &mut Wakes::new())?;
+        }
+        println!("   publish, {what:<22}  {:>9.2} µs each", each(begin.elapsed(), PUBLISHES));
+        Ok(())
+    };
+    let name = |client: usize| format!("plant/site{}/line7/client{client}/value", client % 100);
+    publish("the same name", vec![name(77)])?;
+    publish("names by turns, exact", (0..CLIENTS).map(name).collect())?;
+    let wild = |client: usize| format!("plant/site{}/x/client{client}/state", client % 100);
+    publish("names by turns, wild", (0..CLIENTS).map(wild).collect())?;
+    publish(
+        "names nobody wants",
+        (0..CLIENTS).map(|at| format!("plant/site1/line1/none{at}/value")).collect(),
+    )?;
+    let begin = Instant::now();
+    drop(sessions);
+    println!(
+        "   all clients go                   {:>9.2} µs for each subscription",
+        each(begin.elapsed(), count)
+    );
+    Ok(())
+}
+
+/// Sets of filters that are hard for a tree: a name of many levels, and wildcards at each of them.
+fn wildcards(broker: &Broker) -> Result<()> {
+    let mut session = connect(broker, "wild".to_owned())?;
+    let levels = 13;
+    for bits in 0..(1 << levels) {
+        let filter: Vec<&str> = (0..levels).map(|at| if bits >> at & 1 == 1 { "+" } else { "x" }).collect();
+        session.subscribe(&[to(filter.join("/"))], NOW)?;
+    }
+    let mut publisher = connect(broker, "publisher".to_owned())?;
+    let messages: Vec<Publish> =
+        (0..8).map(|last| message(format!("{}/{last}", vec!["x"; levels - 1].join("/")), false)).collect();
+    let begin = Instant::now();
+    let count = 100;
+    for at in 0..count {
+        publisher.publish(&messages[at % 8], NOW, &mut Wakes::new())?;
+    }
+    println!("all {} filters of + and x in {levels} levels, half of which fit", 1 << levels);
+    println!("   publish                          {:>9.2} µs each", each(begin.elapsed(), count));
+    Ok(())
+}
+
+fn retained(broker: &Broker) -> Result<()> {
+    let before = resident()?;
+    let mut publisher = connect(broker, "publisher".to_owned())?;
+    let begin = Instant::now();
+    for at in 0..RETAINED {
+        let name = format!("plant/site{}/line{}/machine{at}/status", at % 10, at % 100);
+        publisher.publish(&message(name, true), NOW, &mut Wakes::new())?;
+    }
+    println!("{RETAINED} retained messages of 100 bytes  {:>9.2} µs each", each(begin.elapsed(), RETAINED));
+    println!(
+        "   memory                           {:>9.0} bytes each",
+        (resident()? - before) as f64 / RETAINED as f64
+    );
+    let mut out = Vec::new();
+    for filter in [
+        "#",
+        "plant/site3/#",
+        "plant/+/line7/+/status",
+        "plant/+/+/machine77/status",
+        "+/+/+/+/none",
+        "plant/site1/line1/machine1/status",
+    ] {
+        let mut reader = connect(broker, "reader".to_owned())?;
+        let begin = Instant::now();
+        reader.subscribe(&[to(filter.to_owned())], NOW)?;
+        let count = drain(&mut reader, &mut out)?;
+        let took = begin.elapsed().as_secs_f64() * 1000.0;
+        println!("   subscribe to {filter:<36} {took:>9.2} ms for {count} messages");
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<()> {
+    let config = Config { sessions_max: 2 * CLIENTS, ..Config::default() };
+    let open = || Broker::open(config.clone(), Acl::open(), None, NOW);
+    subscriptions(&open().await?)?;
+    wildcards(&open().await?)?;
+    retained(&open().await?)
+}
