@@ -1,7 +1,8 @@
-//! Clients of an IoT hub, ours or any that is compatible with Azure IoT Hub.
+//! Clients of an IoT hub, ours or any that is compatible with Azure IoT Hub, and of ordinary MQTT topics.
 //!
 //! - [`DeviceClient`]: a device or module over MQTT 3.1.1 and TLS: telemetry, messages from the hub, twin, direct methods. It signs
 //!   and renews its tokens and reconnects by itself. Start here when you write a device.
+//! - [`topics::Client`]: ordinary topics of any server of MQTT 3.1.1 or 5.0, ours or another.
 //! - [`EventsClient`]: reads telemetry from the Event-Hubs-compatible endpoint.
 //! - [`ServiceClient`]: identities, twins, methods, queries and deployments over HTTPS.
 //! - [`DeviceRegistryClient`]: what a device may ask of the registry with its own credential.
@@ -35,10 +36,12 @@ mod device;
 mod error;
 mod events;
 mod https;
+mod outbox;
 mod registry;
 mod service;
 #[cfg(test)]
 mod testing;
+pub mod topics;
 mod transport;
 mod workload;
 

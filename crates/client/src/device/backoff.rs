@@ -3,6 +3,9 @@
 use rand::Rng as _;
 use std::time::Duration;
 
+/// A connection that lived this long was a good one: the next failure starts with a short wait again.
+const GOOD_AFTER: Duration = Duration::from_secs(10);
+
 /// How long to wait between attempts to connect.
 #[derive(Debug, Clone, Copy)]
 pub struct RetryPolicy {
@@ -33,6 +36,13 @@ impl Backoff {
     /// The next attempt starts from the shortest wait.
     pub(crate) fn reset(&mut self) {
         self.failures = 0;
+    }
+
+    /// A connection ended that had lived so long.
+    pub(crate) fn lived(&mut self, time: Duration) {
+        if time >= GOOD_AFTER {
+            self.reset();
+        }
     }
 
     /// The wait after one more failure: between half and all of the doubled time, so that a fleet which lost its hub

@@ -16,9 +16,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A connection that lived this long was a good one: the next failure starts with a short wait again.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
-
 /// What a driver needs to know.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -98,9 +95,7 @@ impl Driver {
                     self.ports.state.send_replace(ConnectionState::Connected);
                     let end = self.online(link, cancel).await;
                     self.session.disconnected();
-                    if began.elapsed() >= GOOD_AFTER {
-                        backoff.reset();
-                    }
+                    backoff.lived(began.elapsed());
                     end
                 }
                 Some(Err(error)) => End::Lost(error),

@@ -4,6 +4,7 @@ use super::Control;
 use super::driver::{Config, Driver};
 use crate::credentials::{Pass, Secret};
 use crate::error::{Error, Result};
+use crate::outbox::Outbox;
 use crate::transport::{BoxStream, Dial};
 use bytes::{Bytes, BytesMut};
 use ironbrook_model::percent_encode;
@@ -13,7 +14,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -31,8 +32,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 const RENEW_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause before a signer that failed is asked again.
 const RENEW_AGAIN: Duration = Duration::from_secs(10);
-/// Longest wait for the last bytes to leave.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// A time that never comes, in practice.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -207,61 +206,6 @@ impl Renewal {
     }
 }
 
-/// Bytes on their way out, and when to ping.
-struct Outbox {
-    bytes: BytesMut,
-    /// Whether bytes may still be in a layer below.
-    dirty: bool,
-    ping_every: Duration,
-    ping_at: Instant,
-    /// Since when a ping has had no answer of any kind.
-    pinged: Option<Instant>,
-}
-
-impl Outbox {
-    fn new(keep_alive: Duration) -> Self {
-        // Twice as often as the hub asks, so that one lost moment does not end the connection.
-        let ping_every = keep_alive / 2;
-        Self {
-            bytes: BytesMut::new(),
-            dirty: false,
-            ping_every,
-            ping_at: Instant::now() + ping_every,
-            pinged: None,
-        }
-    }
-
-    /// Writes a part, or flushes when all is written. Cancel-safe.
-    async fn write(&mut self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-        if self.bytes.is_empty() {
-            writer.flush().await?;
-            self.dirty = false;
-        } else if writer.write_buf(&mut self.bytes).await? == 0 {
-            return Err(io::ErrorKind::WriteZero.into());
-        }
-        Ok(())
-    }
-
-    fn heard(&mut self) {
-        self.pinged = None;
-    }
-
-    /// Pings if it is time; an error if the last ping was never answered.
-    fn ping(&mut self) -> Result<()> {
-        let now = Instant::now();
-        if now < self.ping_at {
-            return Ok(());
-        }
-        if self.pinged.is_some() {
-            return Err(Error::Timeout("PINGREQ"));
-        }
-        let _ = v4::encode(&Packet::PingReq, &mut self.bytes);
-        self.pinged = Some(now);
-        self.ping_at = now + self.ping_every;
-        Ok(())
-    }
-}
-
 impl Driver {
     /// Serves one connection until it ends.
     pub(super) async fn online(&mut self, link: Link, cancel: &CancellationToken) -> End {
@@ -291,7 +235,8 @@ impl Driver {
             if let Some(plan) = leaving
                 && (plan.deadline <= Instant::now() || self.is_idle(plan))
             {
-                goodbye(&mut writer, outbox).await;
+                let _ = v4::encode(&Packet::Disconnect, &mut outbox.bytes);
+                outbox.finish(&mut writer).await;
                 return if plan.renew { End::Renew(renewal.fresh) } else { End::Closed };
             }
             outbox.dirty |= !outbox.bytes.is_empty();
@@ -374,16 +319,4 @@ fn lost_or_closed(leaving: Option<Leaving>, fresh: Option<Pass>) -> End {
         Some(Leaving { renew: true, .. }) => End::Renew(fresh),
         _ => End::Lost(Error::network("receiving", io::ErrorKind::UnexpectedEof.into())),
     }
-}
-
-/// Sends DISCONNECT and what is before it, as far as the peer takes it.
-async fn goodbye(writer: &mut (impl AsyncWrite + Unpin), mut outbox: Outbox) {
-    let _ = v4::encode(&Packet::Disconnect, &mut outbox.bytes);
-    let last_words = async {
-        writer.write_all(&outbox.bytes).await?;
-        writer.flush().await?;
-        writer.shutdown().await
-    };
-    // The connection ends anyway: whether the peer hears it changes nothing here.
-    let _ = timeout(GOODBYE_TIMEOUT, last_words).await;
 }

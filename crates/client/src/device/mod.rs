@@ -12,7 +12,7 @@ mod module_tests;
 mod received;
 mod request;
 #[cfg(test)]
-mod script;
+pub(crate) mod script;
 mod session;
 mod subscription;
 #[cfg(test)]

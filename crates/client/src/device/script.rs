@@ -29,7 +29,7 @@ async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 }
 
 /// Dials a [`Hub`]; fails while there is none to take the connection.
-pub(super) struct Network(pub(super) mpsc::Sender<DuplexStream>);
+pub(crate) struct Network(pub(crate) mpsc::Sender<DuplexStream>);
 
 impl Dial for Network {
     fn dial(&self) -> Pin<Box<dyn Future<Output = crate::Result<BoxStream>> + Send + '_>> {
