@@ -186,6 +186,7 @@ fn python(context: &Context) -> Result<()> {
 }
 
 fn cli(context: &Context) -> Result<()> {
+    tools::system_packages(tools::MOSQUITTO)?;
     pytest(context, &[PYTHON_CLIENTS], &["cli"])
 }
 

@@ -34,7 +34,7 @@ pub const BROWSER: &[Package] = &[
     },
 ];
 
-/// A peer that `bench mqtt` compares with.
+/// A peer that `bench mqtt` compares with, and a server of ordinary topics for the commands and bridges.
 pub const MOSQUITTO: &[Package] =
     &[Package { name: "mosquitto", shown_by: "command -v mosquitto || test -x /usr/sbin/mosquitto" }];
 

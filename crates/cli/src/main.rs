@@ -1,7 +1,7 @@
 //! The ironbrook command: subcommands, configuration, logging, signals. Nothing that could live in a library lives here.
 //!
 //! Data goes to stdout, everything else to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, configuration or
-//! seed file.
+//! seed file, 3 a time of the caller's was over (`mqtt sub --timeout`).
 
 mod commands;
 mod config;
@@ -45,6 +45,7 @@ fn main() -> ExitCode {
             Command::Device(args) => commands::device::run(args, &cli.global).await,
             Command::Messages(args) => commands::messages::run(args, &cli.global).await,
             Command::Blobs(args) => commands::blobs::run(args, &cli.global).await,
+            Command::Mqtt(args) => commands::mqtt::run(args, &cli.global).await,
             Command::Plot(args) => commands::plot::run(args, &cli.global).await,
             Command::Config(args) => commands::config::run(args, &cli.global),
         }
@@ -79,12 +80,22 @@ fn fail(error: &anyhow::Error) -> ExitCode {
         }
     }
     eprintln!("error: {text}");
-    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+    ExitCode::from(exit_code(error))
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.chain().any(|cause| cause.is::<commands::mqtt::TimedOut>()) {
+        return 3;
+    }
+    if is_usage(error) { 2 } else { 1 }
 }
 
 /// Whether the caller's own text is wrong, so that trying again cannot help.
 fn is_usage(error: &anyhow::Error) -> bool {
+    use ironbrook_client::topics;
     use ironbrook_cloud::{assembly, registry};
+    let asked =
+        |error: &topics::Error| matches!(error, topics::Error::Url(_) | topics::Error::Configuration(_));
     let prepared = |error: &assembly::Error| {
         matches!(
             error,
@@ -94,6 +105,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.is::<config::Error>()
             || cause.is::<registry::SeedError>()
+            || cause.downcast_ref::<topics::Error>().is_some_and(asked)
             || cause.downcast_ref::<assembly::Error>().is_some_and(prepared)
     })
 }

@@ -7,6 +7,7 @@ pub mod device;
 pub mod edge;
 pub mod messages;
 pub mod module;
+pub mod mqtt;
 pub mod plot;
 pub mod sql;
 
@@ -42,6 +43,7 @@ pub struct Global {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
     /// For people.
+    #[value(alias = "text")]
     Table,
     /// For programs: one JSON value per line.
     Json,
@@ -64,6 +66,8 @@ pub enum Command {
     Messages(messages::Args),
     /// List and download blobs of the storage account.
     Blobs(blobs::Args),
+    /// Publish, subscribe and measure on ordinary topics of any MQTT server.
+    Mqtt(mqtt::Args),
     /// Draw temperatures over time as PNG or SVG.
     Plot(plot::Args),
     /// Print or check the configuration.
