@@ -58,7 +58,6 @@ impl SessionHandle {
         mark: &mut Option<u64>,
     ) -> Result<QoS, Reason> {
         let filter = Filter::parse(subscription.filter.clone()).map_err(|_| Reason::TopicFilterInvalid)?;
-        let filter = filter.detach();
         let options = subscription.options;
         if filter.group().is_some() && options.no_local {
             return Err(Reason::ProtocolError);
@@ -66,6 +65,7 @@ impl SessionHandle {
         if !self.rules().may_subscribe(filter.pattern()) {
             return Err(Reason::NotAuthorized);
         }
+        let is_shared = filter.group().is_some();
         let is_new = self.add(&filter, options, now, mark)?;
         // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]; shared subscriptions get none.
         let replays = match options.retain_handling {
@@ -73,9 +73,10 @@ impl SessionHandle {
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        if replays && filter.group().is_none() {
+        // What is retained from here on finds the subscription.
+        if replays && !is_shared && !read(&self.inner().retained).is_empty() {
             let ids = options.id.map(std::num::NonZeroU32::get).into_iter().collect();
-            self.own()?.replays.add(filter, Owed { after: None, qos: options.qos, ids });
+            self.own()?.replays.add(filter.detach(), Owed { after: None, qos: options.qos, ids });
         }
         Ok(options.qos)
     }
@@ -104,7 +105,8 @@ impl SessionHandle {
             *mark = Some(pen.write(&record, now)?);
         }
         inner.index.add(filter, Entry::new(self.slot().who, &options));
-        state.subscriptions.insert(filter.clone(), options);
+        // A copy, so that no frame is kept for it.
+        state.subscriptions.insert(filter.detach(), options);
         Ok(!known)
     }
 

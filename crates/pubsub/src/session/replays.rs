@@ -47,7 +47,7 @@ impl Replays {
     pub fn remove(&mut self, filter: &Filter) {
         self.owed.remove(filter);
         if self.owed.is_empty() {
-            self.turns = VecDeque::new();
+            *self = Self { next: self.next, ..Self::default() };
         }
     }
 
