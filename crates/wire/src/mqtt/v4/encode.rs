@@ -2,7 +2,7 @@
 
 use super::error::Unencodable;
 use super::packet::{
-    ConnAck, Connect, ConnectReturnCode, Packet, Publish, SubAckCode, Subscribe, Unsubscribe,
+    ConnAck, Connect, ConnectReturnCode, Packet, PublishRef, SubAckCode, Subscribe, Unsubscribe,
 };
 use super::{PACKET_LEN_MAX, QoS};
 use crate::mqtt::frame::put_variable_byte_integer;
@@ -13,7 +13,7 @@ pub fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), Unencodable> {
     match packet {
         Packet::Connect(connect) => encode_connect(connect, out)?,
         Packet::ConnAck(ack) => encode_conn_ack(*ack, out)?,
-        Packet::Publish(publish) => encode_publish(publish, out)?,
+        Packet::Publish(publish) => encode_publish(publish.as_parts(), out)?,
         Packet::PubAck(id) => short(0x40, id.get(), out),
         Packet::PubRec(id) => short(0x50, id.get(), out),
         Packet::PubRel(id) => short(0x62, id.get(), out),
@@ -113,7 +113,8 @@ fn encode_unsubscribe(unsubscribe: &Unsubscribe, out: &mut BytesMut) -> Result<(
     Ok(())
 }
 
-fn encode_publish(publish: &Publish, out: &mut BytesMut) -> Result<(), Unencodable> {
+/// Appends a PUBLISH to a buffer.
+pub fn encode_publish(publish: PublishRef<'_>, out: &mut BytesMut) -> Result<(), Unencodable> {
     if publish.packet_id.is_some() == (publish.qos == QoS::AtMostOnce) {
         return Err(Unencodable::PacketId);
     }
@@ -122,12 +123,12 @@ fn encode_publish(publish: &Publish, out: &mut BytesMut) -> Result<(), Unencodab
     }
     let first = 0x30 | (u8::from(publish.dup) << 3) | ((publish.qos as u8) << 1) | u8::from(publish.retain);
     let id_len = if publish.packet_id.is_some() { 2 } else { 0 };
-    head(first, topic_len(&publish.topic)? + id_len + publish.payload.len(), out)?;
+    head(first, topic_len(publish.topic)? + id_len + publish.payload.len(), out)?;
     put_field(publish.topic.as_bytes(), out);
     if let Some(id) = publish.packet_id {
         out.put_u16(id.get());
     }
-    out.put_slice(&publish.payload);
+    out.put_slice(publish.payload);
     Ok(())
 }
 

@@ -24,11 +24,11 @@ mod tests;
 
 pub use super::basic::{PacketId, QoS, REMAINING_LEN_MAX as PACKET_LEN_MAX};
 pub use decode::decode;
-pub use encode::encode;
+pub use encode::{encode, encode_publish};
 pub use error::{Unencodable, Violation};
 pub use packet::{
-    ConnAck, Connect, ConnectReturnCode, Packet, Publish, SubAck, SubAckCode, Subscribe, SubscribeFilter,
-    Unsubscribe, Will,
+    ConnAck, Connect, ConnectReturnCode, Packet, Publish, PublishRef, SubAck, SubAckCode, Subscribe,
+    SubscribeFilter, Unsubscribe, Will,
 };
 
 /// Most topic filters in one SUBSCRIBE or UNSUBSCRIBE; a bound of ours, far above what any client of the platform sends.

@@ -162,6 +162,31 @@ pub struct Publish {
     pub payload: Bytes,
 }
 
+/// A PUBLISH whose parts lie elsewhere, for [`encode_publish`](super::encode_publish): a broker sends the same ones to many.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishRef<'a> {
+    /// See [`Publish`].
+    pub dup: bool,
+    /// See there.
+    pub qos: QoS,
+    /// See there.
+    pub retain: bool,
+    /// See there.
+    pub topic: &'a str,
+    /// See there.
+    pub packet_id: Option<PacketId>,
+    /// See there.
+    pub payload: &'a [u8],
+}
+
+impl Publish {
+    /// Its parts.
+    pub fn as_parts(&self) -> PublishRef<'_> {
+        let Self { dup, qos, retain, topic, packet_id, payload } = self;
+        PublishRef { dup: *dup, qos: *qos, retain: *retain, topic, packet_id: *packet_id, payload }
+    }
+}
+
 /// SUBSCRIBE.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {

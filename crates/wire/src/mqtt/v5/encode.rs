@@ -1,7 +1,7 @@
 //! Packets to bytes.
 
 use super::write::{Count, Sink, put_head};
-use super::{Connect, Packet, ReasonCode, Unencodable, UserProperties};
+use super::{Connect, Packet, PublishRef, ReasonCode, Unencodable, UserProperties};
 use crate::mqtt::basic::{PacketType, REMAINING_LEN_MAX};
 use crate::mqtt::frame::variable_byte_integer_len;
 use bytes::BytesMut;
@@ -9,6 +9,14 @@ use bytes::BytesMut;
 /// Appends a packet to a buffer.
 pub fn encode(packet: &Packet, out: &mut BytesMut) -> Result<(), Unencodable> {
     put(packet, body_len(packet)?, out)
+}
+
+/// Appends a PUBLISH to a buffer.
+pub fn encode_publish(publish: PublishRef<'_>, out: &mut BytesMut) -> Result<(), Unencodable> {
+    let mut count = Count::default();
+    publish.write(&mut count)?;
+    put_head(((PacketType::Publish as u8) << 4) | publish.flags(), count.0, out)?;
+    publish.write(out)
 }
 
 /// Bytes of a packet on the wire.
@@ -92,7 +100,7 @@ fn body_len(packet: &Packet) -> Result<usize, Unencodable> {
 fn first_byte(packet: &Packet) -> u8 {
     let packet_type = packet.packet_type();
     let flags = match packet {
-        Packet::Publish(publish) => publish.flags(),
+        Packet::Publish(publish) => publish.as_parts().flags(),
         _ => packet_type.fixed_flags().unwrap_or(0),
     };
     ((packet_type as u8) << 4) | flags
@@ -102,7 +110,7 @@ fn write(packet: &Packet, out: &mut impl Sink) -> Result<(), Unencodable> {
     match packet {
         Packet::Connect(connect) => connect.write(out),
         Packet::ConnAck(ack) => ack.write(out),
-        Packet::Publish(publish) => publish.write(out),
+        Packet::Publish(publish) => publish.as_parts().write(out),
         Packet::PubAck(ack) => ack.write(PacketType::PubAck, out),
         Packet::PubRec(ack) => ack.write(PacketType::PubRec, out),
         Packet::PubRel(ack) => ack.write(PacketType::PubRel, out),

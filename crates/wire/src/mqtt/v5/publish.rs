@@ -63,6 +63,41 @@ impl Publish {
         Ok(Self { dup, qos, retain: flags & 1 != 0, topic, packet_id, properties, payload: reader.rest() })
     }
 
+    /// Its parts.
+    pub fn as_parts(&self) -> PublishRef<'_> {
+        let Self { dup, qos, retain, topic, packet_id, properties, payload } = self;
+        PublishRef {
+            dup: *dup,
+            qos: *qos,
+            retain: *retain,
+            topic,
+            packet_id: *packet_id,
+            properties,
+            payload,
+        }
+    }
+}
+
+/// A PUBLISH whose parts lie elsewhere, for [`encode_publish`](super::encode_publish): a broker sends the same ones to many.
+#[derive(Debug, Clone, Copy)]
+pub struct PublishRef<'a> {
+    /// See [`Publish`].
+    pub dup: bool,
+    /// See there.
+    pub qos: QoS,
+    /// See there.
+    pub retain: bool,
+    /// See there.
+    pub topic: &'a str,
+    /// See there.
+    pub packet_id: Option<PacketId>,
+    /// See there.
+    pub properties: &'a PublishProperties,
+    /// See there.
+    pub payload: &'a [u8],
+}
+
+impl PublishRef<'_> {
     /// The low four bits of the first byte.
     pub(super) fn flags(&self) -> u8 {
         (u8::from(self.dup) << 3) | ((self.qos as u8) << 1) | u8::from(self.retain)
@@ -78,12 +113,12 @@ impl Publish {
         if self.topic.is_empty() && self.properties.topic_alias.is_none() {
             return Err(Unencodable::EmptyTopic);
         }
-        out.put_string(&self.topic)?;
+        out.put_string(self.topic)?;
         if let Some(id) = self.packet_id {
             out.put_u16(id.get());
         }
-        property::write(&self.properties, out)?;
-        out.put(&self.payload);
+        property::write(self.properties, out)?;
+        out.put(self.payload);
         Ok(())
     }
 }
