@@ -9,6 +9,8 @@ pub enum Access {
     Publish,
     /// Subscribing.
     Subscribe,
+    /// Subscribing this very filter, and no other that is for the same names.
+    SubscribeLiterally,
 }
 
 /// A rule: for one user or all, allow or deny, and a filter in which `%u` stands for the user name and `%c` for the client id.
@@ -40,6 +42,11 @@ impl Rule {
             return Err(RuleError::Shared);
         }
         Ok(Self { user: user.map(str::to_owned), allow, access, filter: filter.to_owned() })
+    }
+
+    /// Whether its pattern stands for all names because a name did not fit its place.
+    fn lacks_a_name(&self, pattern: &str) -> bool {
+        pattern == "#" && self.filter != "#"
     }
 
     /// The pattern for a client; `None` if a name it stands on is missing.
@@ -80,7 +87,14 @@ impl Rule {
 #[derive(Debug, Default)]
 pub struct Rules {
     publish: Vec<(bool, String)>,
-    subscribe: Vec<(bool, String)>,
+    subscribe: Vec<Subscribing>,
+}
+
+#[derive(Debug)]
+struct Subscribing {
+    allow: bool,
+    literally: bool,
+    pattern: String,
 }
 
 impl Rules {
@@ -90,11 +104,16 @@ impl Rules {
             if rule.user.is_some() && rule.user.as_deref() != user {
                 continue;
             }
-            let list = match rule.access {
-                Access::Publish => &mut mine.publish,
-                Access::Subscribe => &mut mine.subscribe,
-            };
-            list.extend(rule.pattern(user, client_id).map(|pattern| (rule.allow, pattern)));
+            let Some(pattern) = rule.pattern(user, client_id) else { continue };
+            let allow = rule.allow;
+            match rule.access {
+                Access::Publish => mine.publish.push((allow, pattern)),
+                access => {
+                    // A name that fits nowhere denies everything, not `#` alone.
+                    let literally = access == Access::SubscribeLiterally && !rule.lacks_a_name(&pattern);
+                    mine.subscribe.push(Subscribing { allow, literally, pattern });
+                }
+            }
         }
         mine
     }
@@ -108,16 +127,13 @@ impl Rules {
     }
 
     /// Whether a valid pattern may be subscribed to: no name it is for may be denied, and one rule has to allow all of them.
-    /// So nothing has to be checked when a message is delivered.
+    /// So nothing has to be checked when a message is delivered. Rules for a filter literally are about that filter alone.
     pub fn may_subscribe(&self, pattern: &str) -> bool {
-        for (allow, rule) in &self.subscribe {
-            if *allow && covers(rule, pattern) {
-                return true;
-            }
-            if !*allow && overlaps(rule, pattern) {
-                return false;
-            }
-        }
-        false
+        let applies = |rule: &&Subscribing| match (rule.literally, rule.allow) {
+            (true, _) => rule.pattern == pattern,
+            (false, true) => covers(&rule.pattern, pattern),
+            (false, false) => overlaps(&rule.pattern, pattern),
+        };
+        self.subscribe.iter().find(applies).is_some_and(|rule| rule.allow)
     }
 }

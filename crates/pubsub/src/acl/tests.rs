@@ -79,3 +79,19 @@ fn a_rule_is_checked() {
     assert!(Rule::new(None, true, Access::Publish, "a#").is_err());
     assert_eq!(Rule::new(None, true, Access::Subscribe, "$share/g/a"), Err(RuleError::Shared));
 }
+
+#[test]
+fn a_rule_for_a_filter_literally_is_about_no_other() {
+    let acl = Acl::new()
+        .rule(rule(false, Access::SubscribeLiterally, "a/b"))
+        .rule(rule(false, Access::SubscribeLiterally, "own/%u"))
+        .rule(rule(true, Access::Subscribe, "#"));
+    let rules = acl.rules_of(Some("u"), "c");
+    for (filter, allowed) in [("a/b", false), ("a/+", true), ("#", true), ("own/u", false), ("own/v", true)] {
+        assert_eq!(rules.may_subscribe(filter), allowed, "{filter}");
+    }
+    // A user name that fits no place would let it through.
+    assert!(!acl.rules_of(Some("+"), "c").may_subscribe("own/v"));
+    let only = Acl::new().rule(rule(true, Access::SubscribeLiterally, "#"));
+    assert!(only.rules_of(None, "c").may_subscribe("#") && !only.rules_of(None, "c").may_subscribe("a"));
+}

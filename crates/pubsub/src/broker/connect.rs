@@ -186,10 +186,11 @@ impl Inner {
         state.expiry = client.session_expiry;
         state.will = client.will.clone().map(detached).map(Box::new);
         state.epoch += 1;
+        slot.set_epoch(state.epoch);
         state.outbound.connected();
         state.inbound.connected();
         slot.set_online(true);
-        // The old connection sleeps on the same bell, and has to hear that it is over.
+        // There may be messages that wait.
         slot.ring();
         state.epoch
     }
@@ -283,6 +284,7 @@ impl Inner {
         let closed = state.closed;
         let epoch = state.epoch + 1;
         *state = SlotState { ended: true, closed, epoch, ..SlotState::default() };
+        slot.set_epoch(epoch);
         slot.set_online(false);
         slot.ring();
         if let Some(pen) = pen.filter(|_| slot.persistent) {

@@ -279,9 +279,14 @@ impl SessionHandle {
         self.own()?.outbound.pubcomp(id).map(|_| ())
     }
 
-    /// Waits until there may be something to [`take`](Self::take). Cancel-safe.
+    /// Waits until there may be something to [`take`](Self::take), or to hear of an end. Cancel-safe.
     pub async fn rung(&self) {
-        self.slot.rung().await;
+        self.slot.rung(self.epoch).await;
+    }
+
+    /// Why this connection has to end, if it has to.
+    pub fn ended(&self) -> Option<Reason> {
+        self.own().err()
     }
 
     /// Takes packets to send, at most `max` more; true if there are others. To be called at the end of each batch of packets

@@ -111,6 +111,16 @@ impl Broker {
         Ok((done.receivers, done.mark))
     }
 
+    /// Settings and bounds, as a door tells them its clients.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Whether what a mark stands for is on disk.
+    pub fn is_durable(&self, mark: u64) -> bool {
+        self.inner.journal.as_ref().is_none_or(|journal| journal.sealed() > mark)
+    }
+
     /// Waits until what a mark stands for is on disk. Cancel-safe.
     pub async fn durable(&self, mark: u64) -> Result<(), Reason> {
         match &self.inner.journal {

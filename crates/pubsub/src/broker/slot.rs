@@ -5,7 +5,7 @@ use crate::session::{Inbound, Link, Outbound, Replays, Subscriptions};
 use crate::{Reason, Will};
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -20,6 +20,8 @@ pub(super) struct Slot {
     /// The journal knows it.
     pub persistent: bool,
     online: AtomicBool,
+    /// That of the state, to be looked at without its lock.
+    epoch: AtomicU64,
     rung: AtomicBool,
     bell: Notify,
     state: Mutex<SlotState>,
@@ -74,6 +76,7 @@ impl Slot {
             user,
             persistent,
             online: AtomicBool::new(false),
+            epoch: AtomicU64::new(state.epoch),
             rung: AtomicBool::new(false),
             bell: Notify::new(),
             state: Mutex::new(state),
@@ -104,8 +107,26 @@ impl Slot {
         self.rung.store(false, Ordering::Release);
     }
 
-    pub async fn rung(&self) {
-        self.bell.notified().await;
+    /// Tells whoever owned the session before that it does no longer.
+    pub fn set_epoch(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
+        self.bell.notify_waiters();
+    }
+
+    /// Waits for the bell, or until the session has another owner than that of `epoch`.
+    pub async fn rung(&self, epoch: u64) {
+        let notified = self.bell.notified();
+        tokio::pin!(notified);
+        let rung = notified.as_mut().enable();
+        // After waiting began: a change before it is seen here, one after it wakes.
+        if self.epoch.load(Ordering::Acquire) != epoch {
+            if rung {
+                // It was for the new owner.
+                self.bell.notify_one();
+            }
+        } else if !rung {
+            notified.await;
+        }
     }
 }
 

@@ -27,6 +27,8 @@ const PACKET_IDS: u64 = u16::MAX as u64;
 
 /// Done slots that the line is not gone through for.
 const DONE_KEPT: usize = 64;
+/// Bytes of payloads handed out at a time, so that what a door has to write at once does not grow with the size of messages.
+const TAKE_BYTES: usize = 256 * 1024;
 
 #[derive(Debug)]
 struct Slot {
@@ -195,7 +197,7 @@ impl Outbound {
         while self.drop_plain() {}
     }
 
-    /// Hands out packets to send, at most `max` at a time. True if there was more that could go now.
+    /// Hands out packets to send, at most `max` at a time, and about [`TAKE_BYTES`]. True if there was more that could go now.
     pub fn take(
         &mut self,
         link: &mut Link,
@@ -205,6 +207,7 @@ impl Outbound {
         out: &mut Vec<Outgoing>,
     ) -> bool {
         let end = out.len() + max;
+        let mut bytes = 0;
         loop {
             let number = self.skip_done();
             let ready = self.is_ready(number, link.window, sealed);
@@ -214,14 +217,14 @@ impl Outbound {
             if !plain && !ready {
                 return false;
             }
-            if out.len() >= end {
+            if out.len() >= end || bytes >= TAKE_BYTES {
                 return true;
             }
-            if plain {
-                out.extend(self.next_plain(link, now));
-            } else {
-                out.extend(self.next_numbered(number, link, now));
+            let next = if plain { self.next_plain(link, now) } else { self.next_numbered(number, link, now) };
+            if let Some(Outgoing::Publish(publish)) = &next {
+                bytes += publish.message.payload.len();
             }
+            out.extend(next);
         }
     }
 
