@@ -2,7 +2,7 @@
 
 use crate::gateway::Encryption;
 use crate::stream::{Rewind, Stream};
-use crate::{Peer, Services, amqp, http, mqtt, tls};
+use crate::{Peer, Services, amqp, http, tls, topics};
 use bytes::BytesMut;
 use std::io;
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ pub(crate) async fn serve(tcp: TcpStream, addr: SocketAddr, entrance: Arc<Entran
     match first {
         MQTT_CONNECT => {
             let services = entrance.services.clone();
-            mqtt::serve(stream, services, peer, opened + FIRST_PACKET_TIME, cancel).await;
+            topics::serve(stream, services, peer, opened + FIRST_PACKET_TIME, cancel).await;
         }
         b'A' => amqp::serve(stream, entrance.services.clone(), peer, cancel).await,
         // Methods are upper-case words; no method of ours begins with an A.

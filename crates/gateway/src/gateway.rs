@@ -182,6 +182,7 @@ mod tests {
     fn listener(addr: SocketAddr) -> Listener {
         let services = Services {
             hub: None,
+            topics: None,
             http: axum::Router::new(),
             amqp: None,
             websocket: false,

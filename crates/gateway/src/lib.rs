@@ -21,6 +21,7 @@ mod metrics;
 mod mqtt;
 mod packet_io;
 mod service;
+mod topics;
 mod websocket;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use metrics::{ConnectionGuard, Metrics, Protocol};
 pub use peer::Peer;
 pub use service::{AmqpService, Attach, ServiceSink, ServiceSource};
 pub use services::Services;
+pub use topics::{Topics, TopicsSettings};
 
 /// Application properties a message may come with; a bound of ours.
 const PROPERTIES_MAX: usize = 256;

@@ -157,6 +157,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         })
     }
 
+    /// Reads to the end of the stream and keeps nothing.
+    pub(crate) async fn discard(&mut self) {
+        while matches!(self.drive(true).await, Ok(Event::Read(1..) | Event::Wrote)) {
+            self.input = BytesMut::new();
+        }
+    }
+
     /// Says goodbye below MQTT (TLS close_notify, WebSocket close).
     pub(crate) async fn shutdown(&mut self) {
         let _ = tokio::io::AsyncWriteExt::shutdown(&mut self.stream).await;

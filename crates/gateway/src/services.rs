@@ -1,6 +1,6 @@
 //! What a listener leads to.
 
-use crate::{AmqpService, Metrics};
+use crate::{AmqpService, Metrics, Topics};
 use ironbrook_hub::Hub;
 use std::sync::Arc;
 
@@ -8,6 +8,8 @@ use std::sync::Arc;
 pub struct Services {
     /// The core; without it devices are turned away.
     pub hub: Option<Hub>,
+    /// Ordinary MQTT topics. Beside a hub the user name of a client decides which of both it is for.
+    pub topics: Option<Arc<Topics>>,
     /// HTTP routes of the assembly: service API, portal, health. The device-side API is merged in where there is a hub, so
     /// the paths `/devices/{device}/messages/…` must be free and path parameters named `{device}` and `{module}`.
     pub http: axum::Router,

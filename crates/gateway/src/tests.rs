@@ -69,6 +69,7 @@ impl Site {
         });
         let services = Services {
             hub: Some(world.hub.clone()),
+            topics: None,
             http: axum::Router::new().route("/hello", hello),
             amqp: None,
             websocket: true,

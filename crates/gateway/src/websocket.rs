@@ -37,13 +37,20 @@ pub(crate) struct Handshake {
 }
 
 impl Handshake {
-    /// Reads the request of a client. `None` if the path is not a WebSocket path of ours; an error says what to answer.
-    pub(crate) fn of<B>(request: &Request<B>) -> Option<Result<Self, (StatusCode, &'static str)>> {
+    /// Reads the request of a client. `None` if the path is not a WebSocket path of ours; an error says what to answer. With
+    /// `topics` ordinary topics are served as well.
+    pub(crate) fn of<B>(
+        request: &Request<B>,
+        topics: bool,
+    ) -> Option<Result<Self, (StatusCode, &'static str)>> {
         let takes_mqtt = match request.uri().path() {
             // rule WS-01: MQTT and AMQP share the path; only the subprotocol tells. The query is ignored.
             "/$iothub/websocket" | "/$iothub/websocket/" => true,
             // rule WS-02: Event Hubs clients' own path, with and without a trailing slash, AMQP only.
             "/$servicebus/websocket" | "/$servicebus/websocket/" => false,
+            // rule WS-05: what MQTT clients ask for unless told otherwise; `/` is a web page too, so only with an upgrade.
+            "/mqtt" | "/mqtt/" if topics => true,
+            "/" if topics && has_token(request.headers(), UPGRADE, "websocket") => true,
             _ => return None,
         };
         Some(Self::read(request.headers(), takes_mqtt))
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn ws_01_ws_02_ws_03_paths_and_subprotocols() {
-        let read = |path, protocol| Handshake::of(&request(path, protocol));
+        let read = |path, protocol| Handshake::of(&request(path, protocol), false);
         let good = |path, protocol| read(path, protocol).unwrap().unwrap();
         assert_eq!(good("/$iothub/websocket?iothub-no-client-cert=true", "mqtt").inner, Inner::Mqtt);
         let amqp = good("/$iothub/websocket", "other, amqpwsb10");
@@ -138,5 +145,16 @@ mod tests {
         assert!(read("/$servicebus/websocket", "mqtt").unwrap().is_err());
         assert!(read("/$iothub/websocket", "chat").unwrap().is_err());
         assert!(read("/devices", "mqtt").is_none());
+    }
+
+    #[test]
+    fn ws_05_paths_of_ordinary_topics() {
+        for path in ["/mqtt", "/mqtt/", "/"] {
+            let handshake = Handshake::of(&request(path, "mqtt"), true).unwrap().unwrap();
+            assert_eq!(handshake.inner, Inner::Mqtt);
+            assert!(Handshake::of(&request(path, "mqtt"), false).is_none());
+        }
+        let page = Request::get("/").body(()).unwrap();
+        assert!(Handshake::of(&page, true).is_none());
     }
 }

@@ -90,6 +90,7 @@ impl Node {
         let tls = ironbrook_gateway::tls::server_config(certificate.chain, certificate.key).unwrap();
         let services = Services {
             hub: Some(cloud.hub().clone()),
+            topics: None,
             http: cloud.http(),
             amqp: Some(cloud.amqp()),
             websocket: true,

@@ -64,6 +64,7 @@ async fn start(node_address: SocketAddr, trust: Trust, string: &str, folder: &Pa
     let edge = Edge::open(config, storage, Arc::new(SystemClock), &mut metrics).await.unwrap();
     let services = Services {
         hub: Some(edge.hub().clone()),
+        topics: None,
         http: edge.http(),
         amqp: None,
         websocket: true,

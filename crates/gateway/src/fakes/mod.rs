@@ -124,6 +124,7 @@ impl World {
     pub(crate) fn services(&self) -> Arc<Services> {
         Arc::new(Services {
             hub: Some(self.hub.clone()),
+            topics: None,
             http: axum::Router::new(),
             amqp: None,
             websocket: true,

@@ -13,7 +13,7 @@ pub use error::{error_json, error_response, method_error_response, module_error_
 use crate::connection::{Entrance, Permit};
 use crate::stream::Stream;
 use crate::websocket::{self, Handshake, WebSocketIo};
-use crate::{Peer, Protocol, Services, amqp, mqtt};
+use crate::{Peer, Protocol, Services, amqp, topics};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::Request;
@@ -83,7 +83,7 @@ async fn answer(
     permit: Permit,
 ) -> Response {
     if entrance.services.websocket {
-        match Handshake::of(&request) {
+        match Handshake::of(&request, entrance.services.topics.is_some()) {
             Some(Ok(handshake)) => {
                 let response = handshake.response();
                 let upgrade = hyper::upgrade::on(&mut request);
@@ -123,7 +123,7 @@ async fn upgraded(
     let (services, cancel) = (entrance.services.clone(), entrance.cancel.clone());
     match inner {
         websocket::Inner::Mqtt => {
-            mqtt::serve(stream, services, peer, Instant::now() + FIRST_PACKET_TIME, cancel).await;
+            topics::serve(stream, services, peer, Instant::now() + FIRST_PACKET_TIME, cancel).await;
         }
         websocket::Inner::Amqp => amqp::serve(stream, services, peer, cancel).await,
     }

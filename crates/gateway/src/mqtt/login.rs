@@ -56,7 +56,7 @@ impl Login {
 }
 
 /// `device` or `device/module`.
-fn identity(client_id: &str) -> Result<Identity, Refusal> {
+pub(crate) fn identity(client_id: &str) -> Result<Identity, Refusal> {
     let invalid = |error: ironbrook_model::IdError| {
         Refusal::new(ErrorCode::ArgumentInvalid, format!("the client id is not a valid identity: {error}"))
     };
@@ -101,7 +101,8 @@ fn model_id(query: &str) -> Option<String> {
     percent_decode(value).map(|id| id.into_owned()).filter(|id| !id.is_empty())
 }
 
-fn credential(password: Option<&Bytes>, peer: &Peer) -> Result<Credential, Refusal> {
+/// The proof of a client: its password, or the certificate of its connection.
+pub(crate) fn credential(password: Option<&Bytes>, peer: &Peer) -> Result<Credential, Refusal> {
     match password.filter(|password| !password.is_empty()) {
         Some(password) => {
             let token = std::str::from_utf8(password).ok().and_then(|text| SasToken::parse(text).ok());

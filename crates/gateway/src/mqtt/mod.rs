@@ -20,6 +20,7 @@ use ironbrook_hub::Hub;
 use ironbrook_model::{ErrorCode, Message, MqttAction, Refusal};
 use ironbrook_wire::mqtt::v4::{ConnAck, Connect, ConnectReturnCode, Packet, Unencodable, Violation};
 use login::Login;
+pub(crate) use login::{credential, identity};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -92,18 +93,7 @@ pub(crate) async fn serve<S>(
         connect = timeout_at(deadline, first_packet(&mut io)) => connect,
     };
     let refused = match connect {
-        Ok(Ok(connect)) => {
-            let client_id = connect.client_id.clone();
-            match enter(connect, &services, &peer).await {
-                Ok((login, hub, session)) => {
-                    return stay(io, login, hub, session, &services, &peer, &cancel).await;
-                }
-                Err(refused) => {
-                    refused.log(&peer, &client_id);
-                    refused
-                }
-            }
-        }
+        Ok(Ok(connect)) => return admit(io, connect, &services, &peer, &cancel).await,
         Ok(Err(End::Violation(violation @ Violation::ProtocolLevel(_)))) => {
             let refusal = Refusal::new(ErrorCode::InvalidProtocolVersion, violation.to_string());
             let code = ConnectReturnCode::UnacceptableProtocolVersion;
@@ -123,6 +113,39 @@ pub(crate) async fn serve<S>(
     };
     services.metrics.refused(Protocol::mqtt, refused.refusal.code);
     farewell(io, refused.code).await;
+}
+
+/// Serves a connection whose CONNECT was read already.
+pub(crate) async fn serve_connect<S>(
+    io: Io<S>,
+    connect: Connect,
+    services: &Services,
+    peer: &Peer,
+    cancel: &CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let _counted = services.metrics.connection(Protocol::mqtt);
+    admit(io, connect, services, peer, cancel).await;
+}
+
+/// Lets a client in and serves it, or tells it that it is refused.
+async fn admit<S: AsyncRead + AsyncWrite + Unpin>(
+    io: Io<S>,
+    connect: Connect,
+    services: &Services,
+    peer: &Peer,
+    cancel: &CancellationToken,
+) {
+    let client_id = connect.client_id.clone();
+    match enter(connect, services, peer).await {
+        Ok((login, hub, session)) => stay(io, login, hub, session, services, peer, cancel).await,
+        Err(refused) => {
+            refused.log(peer, &client_id);
+            services.metrics.refused(Protocol::mqtt, refused.refusal.code);
+            farewell(io, refused.code).await;
+        }
+    }
 }
 
 /// A client that is not let in.

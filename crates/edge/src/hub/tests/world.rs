@@ -174,6 +174,7 @@ impl World {
         let tls = ironbrook_gateway::tls::server_config(certificate.chain, certificate.key).unwrap();
         let services = Services {
             hub: Some(edge.hub().clone()),
+            topics: None,
             http: edge.http(),
             amqp: None,
             websocket: true,

@@ -111,6 +111,7 @@ fn services_with(hub: Option<Hub>) -> (Arc<Service>, Arc<Services>) {
     let service = Arc::new(Service::default());
     let services = Services {
         hub,
+        topics: None,
         http: axum::Router::new(),
         amqp: Some(service.clone()),
         websocket: false,
