@@ -1,5 +1,9 @@
 //! Configuration: one TOML file, then `IRONBROOK__SECTION__KEY`, then flags. Unknown keys are errors with line and column.
 
+mod topics;
+
+pub use topics::Topics;
+
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -45,6 +49,8 @@ pub struct Config {
     pub storage: Storage,
     /// The edge device.
     pub edge: Edge,
+    /// Ordinary MQTT topics.
+    pub topics: Topics,
 }
 
 /// The hub.
@@ -91,6 +97,12 @@ pub struct Listen {
     /// MQTT without TLS, for loopback and trusted networks; not opened where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_plain: Option<SocketAddr>,
+    /// Ordinary MQTT topics without TLS, for loopback and trusted networks; not opened where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_topics: Option<SocketAddr>,
+    /// Ordinary MQTT topics over TLS; not opened where absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_topics_tls: Option<SocketAddr>,
     /// HTTPS and WebSocket.
     pub https: SocketAddr,
     /// HTTPS where the port above may not be bound.
@@ -111,6 +123,8 @@ impl Default for Listen {
         Self {
             mqtt: at(8883),
             mqtt_plain: None,
+            mqtt_topics: None,
+            mqtt_topics_tls: None,
             https: at(443),
             https_fallback: at(8443),
             amqp: at(5671),
@@ -294,7 +308,10 @@ impl Config {
                 .map_err(|message| Error::Text { origin: name.clone(), message })?;
         }
         let config = Self::deserialize(table).map_err(|e| fail(origin, e))?;
-        config.check().map_err(|message| Error::Text { origin: origin.into(), message })?;
+        config
+            .check()
+            .and_then(|()| config.topics.check())
+            .map_err(|message| Error::Text { origin: origin.into(), message })?;
         Ok(config)
     }
 

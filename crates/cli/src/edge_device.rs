@@ -63,6 +63,7 @@ impl EdgeDevice {
             Arc::new(move || handle.log_health().map_err(|error| format!("message log: {error}")));
         let services = Arc::new(Services {
             hub: Some(edge.hub().clone()),
+            topics: None,
             http: edge.http().merge(health::router(Arc::new(metrics), probe)),
             amqp: None,
             websocket: true,

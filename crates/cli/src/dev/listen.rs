@@ -21,7 +21,9 @@ impl Ports {
     /// Looks whether the usual HTTPS port may be bound.
     pub fn choose(listen: &Listen) -> Self {
         let (https, note) = https_port(listen.https, listen.https_fallback);
-        let notes = note.into_iter().chain(listen.mqtt_plain.and_then(open_to_others)).collect();
+        let plain = [(listen.mqtt_plain, "--mqtt-plain"), (listen.mqtt_topics, "--mqtt-topics")];
+        let warnings = plain.into_iter().filter_map(|(addr, flag)| open_to_others(addr?, flag));
+        let notes = note.into_iter().chain(warnings).collect();
         Self { listen: listen.clone(), https, notes }
     }
 
@@ -55,6 +57,7 @@ impl Ports {
         &mut self,
         tls: &Arc<ArcSwap<ServerConfig>>,
         main: &Arc<Services>,
+        topics: &Arc<Services>,
         blob: &Arc<Services>,
         portal: &Arc<Services>,
     ) -> Vec<Listener> {
@@ -62,6 +65,8 @@ impl Ports {
         [
             (Some(self.listen.mqtt), &on, main),
             (self.listen.mqtt_plain, &Tls::Off, main),
+            (self.listen.mqtt_topics, &Tls::Off, topics),
+            (self.listen.mqtt_topics_tls, &on, topics),
             (Some(self.https), &on, main),
             (Some(self.listen.amqp), &on, main),
             (Some(self.listen.amqp_plain), &Tls::Off, main),
@@ -83,6 +88,8 @@ impl Ports {
         let rows = [
             ("mqtt", Some(listen.mqtt)),
             ("mqtt_plain", listen.mqtt_plain),
+            ("mqtt_topics", listen.mqtt_topics),
+            ("mqtt_topics_tls", listen.mqtt_topics_tls),
             ("https", Some(https)),
             ("amqp", Some(listen.amqp)),
             ("amqp_plain", Some(listen.amqp_plain)),
@@ -114,11 +121,11 @@ pub fn https_port(usual: SocketAddr, fallback: SocketAddr) -> (SocketAddr, Optio
 }
 
 /// What to say where MQTT without TLS can be reached from other machines.
-fn open_to_others(plain: SocketAddr) -> Option<String> {
+fn open_to_others(plain: SocketAddr, flag: &str) -> Option<String> {
     (!plain.ip().is_loopback()).then(|| {
         format!(
-            "WARNING: {plain} takes MQTT without TLS from other machines; tokens and messages can be read on the way. \
-             Use it in networks you trust, or give --mqtt-plain a loopback address"
+            "WARNING: {plain} takes MQTT without TLS from other machines; tokens, passwords and messages can be read on the \
+             way. Use it in networks you trust, or give {flag} a loopback address"
         )
     })
 }
@@ -126,11 +133,22 @@ fn open_to_others(plain: SocketAddr) -> Option<String> {
 /// Free ports in place of port 0, since they stand in connection strings before they are opened.
 pub fn with_free_ports(listen: &Listen) -> Listen {
     let mut listen = listen.clone();
-    let Listen { mqtt, mqtt_plain, https, https_fallback, amqp, amqp_plain, portal, blob } = &mut listen;
+    let Listen {
+        mqtt,
+        mqtt_plain,
+        mqtt_topics,
+        mqtt_topics_tls,
+        https,
+        https_fallback,
+        amqp,
+        amqp_plain,
+        portal,
+        blob,
+    } = &mut listen;
     // All are held until the last is found, so that no two are the same.
     let mut held = Vec::new();
     let always = [mqtt, https, https_fallback, amqp, amqp_plain, portal, blob];
-    for addr in always.into_iter().chain(mqtt_plain) {
+    for addr in always.into_iter().chain(mqtt_plain).chain(mqtt_topics).chain(mqtt_topics_tls) {
         if addr.port() == 0
             && let Ok(socket) = TcpListener::bind(*addr)
             && let Ok(free) = socket.local_addr()

@@ -9,6 +9,7 @@ mod hub;
 pub(crate) mod listen;
 mod ready;
 mod sensor;
+mod topics;
 
 use crate::commands::{Global, OutputFormat};
 use crate::config::{self, Config, Profile};
@@ -19,7 +20,8 @@ use clap::Subcommand;
 use data_dir::DataDir;
 use ironbrook_cloud::assembly::Cloud;
 use ironbrook_cloud::registry::SeedFile;
-use ironbrook_gateway::{Gateway, Services};
+use ironbrook_cloud::topics::OrdinaryTopics;
+use ironbrook_gateway::{Gateway, Services, Topics};
 use ironbrook_hub::seams::SystemClock;
 use ironbrook_log::Files;
 use ironbrook_portal::Portal;
@@ -57,6 +59,12 @@ pub struct Args {
     /// Take MQTT without TLS as well; for loopback and networks you trust.
     #[arg(long, value_name = "ADDR")]
     mqtt_plain: Option<SocketAddr>,
+    /// Serve ordinary MQTT topics here, without TLS; for loopback and networks you trust (docs/topics.md).
+    #[arg(long, value_name = "ADDR")]
+    mqtt_topics: Option<SocketAddr>,
+    /// Let clients without user name use ordinary MQTT topics.
+    #[arg(long)]
+    mqtt_anonymous: bool,
     /// Start no simulated thermistor.
     #[arg(long)]
     no_thermistor: bool,
@@ -87,6 +95,8 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
     config.thermistor.enabled &= !args.no_thermistor;
     config.edge.enabled &= !args.no_edge;
     config.listen.mqtt_plain = args.mqtt_plain.or(config.listen.mqtt_plain);
+    config.listen.mqtt_topics = args.mqtt_topics.or(config.listen.mqtt_topics);
+    config.topics.anonymous |= args.mqtt_anonymous;
     config.listen = listen::with_free_ports(&config.listen);
     let seed = args.seed.as_deref().map(read_seed).transpose()?;
     // Before anything is opened, so that no signal is missed.
@@ -118,28 +128,36 @@ async fn serve(
     edge::ensure_device(cloud.registry(), config).await?;
     cloud.account().ensure_container(EDGE_JOBS).await?;
 
+    let topics = topics::open(config, cloud.hub(), storage.clone(), &mut metrics).await?;
     let doors = ironbrook_gateway::Metrics::new(&mut metrics);
-    let health = health::router(Arc::new(metrics), probe(&cloud));
+    let health = health::router(Arc::new(metrics), probe(&cloud, topics.as_ref()));
     let mut ports = listen::Ports::choose(&config.listen);
+    let topics_door = topics.as_ref().map(OrdinaryTopics::door);
     let main = Arc::new(Services {
         hub: Some(cloud.hub().clone()),
+        topics: topics_door.clone().filter(|_| config.topics.on_hub_ports),
         http: cloud.http().merge(health.clone()),
         amqp: Some(cloud.amqp()),
         websocket: true,
         metrics: doors.clone(),
     });
-    let only_http =
-        |http| Arc::new(Services { hub: None, http, amqp: None, websocket: false, metrics: doors.clone() });
+    let without_hub = |http, topics: Option<Arc<Topics>>| {
+        let (websocket, metrics) = (topics.is_some(), doors.clone());
+        Arc::new(Services { hub: None, topics, http, amqp: None, websocket, metrics })
+    };
     let fingerprint = certificates.fingerprint();
     let tls = certificates.server();
     let cancel_portal = CancellationToken::new();
     let ready = hub::ready(config, &cloud, data, &ports, fingerprint).await?;
     let portal = Portal::new(hub::portal(config, &ready, &ports), cancel_portal.clone())?;
     let router = portal.router().merge(health);
-    let listeners = ports.listeners(&tls, &main, &only_http(cloud.account().router()), &only_http(router));
+    let topics_only = without_hub(axum::Router::new(), topics_door);
+    let (blob, portal_only) = (without_hub(cloud.account().router(), None), without_hub(router, None));
+    let listeners = ports.listeners(&tls, &main, &topics_only, &blob, &portal_only);
     let gateway = Gateway::bind(listeners)?.with_max_connections(descriptors::connections_max());
     let edge = edge::open(config, &ready, ports.https, storage, data).await?;
     let mut ready = ports.complete(ready);
+    ready.notes.extend(topics::notes(config));
     if let Some(edge) = &edge {
         ready.add_edge(edge);
     }
@@ -149,6 +167,7 @@ async fn serve(
     tasks.spawn(certificates.run(cancel_portal.clone()));
     let served = tokio::spawn(gateway.run(doors_stop.clone()));
     let mut hub_run = tokio::spawn(cloud.run(hub_stop.clone()));
+    let mut topics_run = tokio::spawn(topics::run(topics, hub_stop.clone()));
     tasks.spawn(portal.run());
     sensor::start(config, &ready, &cancel_portal, &tasks)?;
     data.write_connection(&ready)?;
@@ -161,7 +180,8 @@ async fn serve(
             tracing::info!(signal, "stopping: draining connections, then endpoints");
             None
         }
-        ended = &mut hub_run => Some(ended),
+        ended = &mut hub_run => Some(ended.map(|ended| ended.map_err(anyhow::Error::from))),
+        ended = &mut topics_run => Some(ended),
     };
     cancel_portal.cancel();
     // The edge device first: what its modules said last still finds its way.
@@ -181,19 +201,26 @@ async fn serve(
     tasks.close();
     tasks.wait().await;
     match outcome {
-        // The hub never ends by itself but for a poisoned log.
+        // Neither ever ends by itself but for a poisoned log.
         Some(ended) => ended??,
-        None => hub_run.await??,
+        None => {
+            hub_run.await??;
+            topics_run.await??;
+        }
     }
     tracing::info!("stopped");
     Ok(())
 }
 
 /// Whether telemetry can be taken now.
-fn probe(cloud: &Cloud) -> health::Probe {
+fn probe(cloud: &Cloud, topics: Option<&OrdinaryTopics>) -> health::Probe {
     let (log, account) = (cloud.log().clone(), cloud.account().clone());
+    let journal = topics.map(|topics| topics.log().clone());
     Arc::new(move || {
         log.health().map_err(|error| format!("message log: {error}"))?;
+        if let Some(journal) = &journal {
+            journal.health().map_err(|error| format!("journal of ordinary topics: {error}"))?;
+        }
         if account.is_poisoned() {
             Err("storage account: poisoned by a failed sync; restart".to_owned())
         } else {

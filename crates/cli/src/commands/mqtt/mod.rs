@@ -2,6 +2,7 @@
 
 mod bench;
 mod connect;
+mod passwd;
 mod publish;
 mod subscribe;
 
@@ -30,6 +31,8 @@ enum Command {
     /// Measure how many messages a server takes and passes on, and how long that takes.
     #[command(after_help = EXIT_CODES)]
     Bench(Box<bench::Args>),
+    /// Make the hash of a password for `topics.users` of the configuration; the password is one line of standard input.
+    Passwd,
 }
 
 /// The time of `--timeout` was over. Has an exit code of its own, so that a script can tell silence from failure.
@@ -43,5 +46,6 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         Command::Pub(args) => publish::run(*args).await,
         Command::Sub(args) => subscribe::run(*args, global.output).await,
         Command::Bench(args) => bench::run(*args, global.output).await,
+        Command::Passwd => passwd::run(),
     }
 }
