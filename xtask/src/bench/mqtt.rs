@@ -195,7 +195,7 @@ fn measure_one(
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        Server::start(kind, tools, &folder, scenario.tls)
+        Server::start(kind, tools, &folder, scenario.tls, scenario.ordinary_topics)
     };
     let mut runs = Vec::new();
     let mut server = start()?;

@@ -67,6 +67,8 @@ pub struct Scenario {
     pub tls: bool,
     /// The server is started anew before each run, because memory is the point.
     pub starts_anew: bool,
+    /// It is about ordinary topics, not about the hub's.
+    pub ordinary_topics: bool,
     pub has_subscribers: bool,
     /// Options of the generator.
     pub options: &'static [&'static str],
@@ -91,14 +93,13 @@ const NONE: Scenario = Scenario {
     what: "",
     tls: false,
     starts_anew: false,
+    ordinary_topics: false,
     has_subscribers: false,
     options: &[],
     servers: &[Kind::Sink, Kind::Mosquitto, Kind::Rumqttd, Kind::Ironbrook],
     aims: &[],
 };
 const BROKERS: &[Kind] = &[Kind::Mosquitto, Kind::Rumqttd, Kind::Ironbrook];
-/// Ordinary topics are not the hub's.
-const WITH_TOPICS: &[Kind] = &[Kind::Mosquitto, Kind::Rumqttd];
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -144,27 +145,54 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "a1",
         what: "100 to 1 with QoS 1, ordinary topics, at most 500 messages under way",
+        ordinary_topics: true,
         has_subscribers: true,
         options: &["--pubs", "100", "--subs", "1", "--qos", "1", "--closed", "500", "--window", "16"],
-        servers: WITH_TOPICS,
+        servers: BROKERS,
         aims: &[(Figure::Delivered, Aim::Is(700_000.0)), (Figure::Cost, Aim::Is(1.0))],
+        ..NONE
+    },
+    Scenario {
+        name: "a1-persistent",
+        what: "as a1 with a session that is kept, each message on disk before it is acknowledged or delivered",
+        // What one run leaves in the session would be sent in the next.
+        starts_anew: true,
+        ordinary_topics: true,
+        has_subscribers: true,
+        options: &[
+            "--pubs",
+            "100",
+            "--subs",
+            "1",
+            "--qos",
+            "1",
+            "--closed",
+            "500",
+            "--window",
+            "16",
+            "--persistent",
+        ],
+        servers: BROKERS,
+        aims: &[(Figure::Delivered, Aim::Is(300_000.0))],
         ..NONE
     },
     Scenario {
         name: "c1",
         what: "1 to 100 with QoS 1, ordinary topics, at most 64 messages under way",
+        ordinary_topics: true,
         has_subscribers: true,
         options: &["--pubs", "1", "--subs", "100", "--qos", "1", "--closed", "64", "--window", "16"],
-        servers: WITH_TOPICS,
+        servers: BROKERS,
         aims: &[(Figure::Delivered, Aim::Is(1_100_000.0)), (Figure::Cost, Aim::Is(0.6))],
         ..NONE
     },
     Scenario {
         name: "d1",
         what: "end to end, 1 to 1 with QoS 1, 200 messages a second",
+        ordinary_topics: true,
         has_subscribers: true,
         options: &["--pubs", "1", "--subs", "1", "--qos", "1", "--rate", "200"],
-        servers: WITH_TOPICS,
+        servers: BROKERS,
         aims: &[(Figure::EndToEnd, Aim::Is(150.0)), (Figure::SlowestEndToEnd, Aim::Is(340.0))],
         ..NONE
     },

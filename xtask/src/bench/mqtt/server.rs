@@ -52,10 +52,11 @@ enum Process {
 }
 
 impl Server {
-    /// Starts it with everything it writes in `folder`, and waits until it listens.
-    pub fn start(kind: Kind, tools: &Tools, folder: &Path, tls: bool) -> Result<Self> {
+    /// Starts it with everything it writes in `folder`, and waits until it listens. `topics` wants ordinary topics, which only
+    /// the hub has on a port of their own.
+    pub fn start(kind: Kind, tools: &Tools, folder: &Path, tls: bool, topics: bool) -> Result<Self> {
         if kind == Kind::Ironbrook {
-            return hub(tools, folder, tls);
+            return hub(tools, folder, tls, topics);
         }
         let address = free_address()?;
         let mut command = match kind {
@@ -167,16 +168,24 @@ fn rumqttd(tools: &Tools, folder: &Path, tls: bool, address: SocketAddr) -> Resu
 }
 
 /// The hub alone, as a user starts it, but for its ports.
-fn hub(tools: &Tools, folder: &Path, tls: bool) -> Result<Server> {
+fn hub(tools: &Tools, folder: &Path, tls: bool, topics: bool) -> Result<Server> {
     let mut command = pinned(&tools.ironbrook);
     command.args(["dev", "--no-edge", "--no-thermistor", "--profile", "native", "--output", "json"]);
     command.args(["--mqtt-plain", "127.0.0.1:0", "--seed"]).arg(&tools.seed);
+    if topics {
+        command.args(["--mqtt-topics", "127.0.0.1:0", "--mqtt-anonymous"]);
+    }
     command.arg("--data-dir").arg(folder.join("data")).current_dir(folder);
     for port in ["MQTT", "HTTPS", "HTTPS_FALLBACK", "AMQP", "AMQP_PLAIN", "PORTAL", "BLOB"] {
         command.env(format!("IRONBROOK__LISTEN__{port}"), "127.0.0.1:0");
     }
     let (program, ready) = Program::start_with_line(&mut command, &folder.join("log"))?;
-    let address = ready["listeners"][if tls { "mqtt" } else { "mqtt_plain" }][0].as_str();
+    let listener = match (topics, tls) {
+        (true, _) => "mqtt_topics",
+        (false, true) => "mqtt",
+        (false, false) => "mqtt_plain",
+    };
+    let address = ready["listeners"][listener][0].as_str();
     let address = address.context("the ready line names no MQTT listener")?.parse()?;
     Ok(Server { kind: Kind::Ironbrook, address, process: Process::Hub(program) })
 }
