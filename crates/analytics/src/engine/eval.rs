@@ -1,6 +1,6 @@
 //! Computes expressions over a row.
 
-use super::row::Part;
+use super::row::{MISSING, Part, Row};
 use crate::ops::{self, LikePattern};
 use crate::plan::Expr;
 use crate::syntax::tree::BinaryOp;
@@ -12,11 +12,32 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) time: DateTime,
+    /// The sources' parts, in order.
     pub(crate) parts: &'a [Part],
+    /// The part of any source beyond those: the right side of a join, while it is compared or stands alone.
+    pub(crate) right: Option<&'a Part>,
+    /// What functions over former events gave for this row.
+    pub(crate) former: &'a [Value],
     /// Keys and aggregates, behind GROUP BY.
     pub(crate) slots: &'a [Value],
     /// The id of the window, behind GROUP BY.
     pub(crate) window: Option<&'a Arc<str>>,
+}
+
+impl<'a> View<'a> {
+    /// What expressions see of a row.
+    pub(crate) fn of(row: &'a Row) -> Self {
+        Self { time: row.time, parts: &row.parts, right: None, former: &[], slots: &[], window: None }
+    }
+
+    /// What expressions over one source see of its part, whatever the source's place is.
+    pub(crate) fn alone(part: &'a Part) -> Self {
+        Self { time: part.time, parts: &[], right: Some(part), former: &[], slots: &[], window: None }
+    }
+
+    fn part(&self, source: usize) -> &'a Part {
+        self.parts.get(source).or(self.right).unwrap_or(&MISSING)
+    }
 }
 
 static NULL: Value = Value::Null;
@@ -61,21 +82,30 @@ impl Expr {
         let owned = |value| Ok(Cow::Owned(value));
         match self {
             Self::Constant(value) => Ok(Cow::Borrowed(value)),
-            Self::Path(source, fields) => Ok(Cow::Borrowed(walk(&at.parts[*source], fields))),
+            Self::Path(source, fields) => Ok(Cow::Borrowed(walk(at.part(*source), fields))),
+            Self::Former(place) => Ok(Cow::Borrowed(at.former.get(*place).unwrap_or(&NULL))),
+            Self::FormerOf(source, place) => {
+                let extra = at.part(*source).extra.as_ref();
+                Ok(Cow::Borrowed(extra.and_then(|extra| extra.former.get(*place)).unwrap_or(&NULL)))
+            }
+            Self::TimeOf(source) => {
+                let part = at.part(*source);
+                owned(part.record.as_ref().map(|_| part.time).into())
+            }
             Self::Slot(slot) => Ok(Cow::Borrowed(at.slots.get(*slot).unwrap_or(&NULL))),
-            Self::Source(source) => owned(whole(&at.parts[*source])),
+            Self::Source(source) => owned(whole(at.part(*source))),
             Self::AnyPath(sources, fields) => {
                 let has = |part: &&Part| {
                     part.record.as_ref().is_some_and(|record| record.get(&fields[0]).is_some())
                 };
-                let part = sources.iter().map(|source| &at.parts[*source]).find(has);
+                let part = sources.iter().map(|source| at.part(*source)).find(has);
                 Ok(Cow::Borrowed(part.map_or(&NULL, |part| walk(part, fields))))
             }
-            Self::FieldOrSource(source, field) => match field_of(&at.parts[*source], field) {
+            Self::FieldOrSource(source, field) => match field_of(at.part(*source), field) {
                 Some(value) => Ok(Cow::Borrowed(value)),
-                None => owned(whole(&at.parts[*source])),
+                None => owned(whole(at.part(*source))),
             },
-            Self::FieldOr(source, field, otherwise) => match field_of(&at.parts[*source], field) {
+            Self::FieldOr(source, field, otherwise) => match field_of(at.part(*source), field) {
                 Some(value) => Ok(Cow::Borrowed(value)),
                 None => otherwise.eval(at),
             },
@@ -229,11 +259,12 @@ fn whole(part: &Part) -> Value {
 }
 
 fn row(names: &[Option<Arc<str>>], at: &View<'_>) -> Value {
-    if let ([None], [part]) = (names, at.parts) {
-        return whole(part);
+    if names == [None] {
+        return whole(at.part(0));
     }
     let mut record = Record::default();
-    for (name, part) in names.iter().zip(at.parts) {
+    for (source, name) in names.iter().enumerate() {
+        let part = at.part(source);
         match (name, &part.record) {
             (Some(name), _) => record.set(name.clone(), whole(part)),
             (None, Some(fields)) => {

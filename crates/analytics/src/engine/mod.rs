@@ -4,16 +4,26 @@
 //! [`Engine::rows`] hands out. All that happens is decided by what was pushed and advanced, in that order: the same calls
 //! give the same rows, also across [`Engine::snapshot`] and [`Engine::restore`].
 //!
-//! An event goes through a `reader` (time, order, watermark), then through the nodes of the plan: `select` with its
-//! `window`s, `union`. Rows flow forward at once, depth first; watermarks follow them.
+//! An event goes through a `reader` (time, order, watermark), then through the nodes of the plan: `join`, `lookup` of
+//! reference data, `apply`, `former` events, `select` with its `window`s, `union`. Rows flow forward at once, depth first;
+//! watermarks follow them. All of that is a `shard`, of which a query has one per key of TIMESTAMP BY … OVER.
 
-mod eval;
+mod shard;
+
 mod policy;
 mod reader;
-mod row;
+
+mod apply;
+mod former;
+mod join;
+mod lookup;
+mod node;
 mod select;
 mod union;
 mod window;
+
+mod eval;
+mod row;
 
 mod snapshot;
 
@@ -25,16 +35,16 @@ pub use policy::{DataError, DataErrorKind, DataErrors, OnError, OnViolation, Pol
 
 pub(crate) use reader::event_time;
 
-use crate::error::Place;
-use crate::plan::{Operator, Target};
 use crate::query::Query;
 use crate::value::{DateTime, EvalError, Record};
+use lookup::Versions;
 use policy::ticks;
-use reader::{Arrived, ReaderState};
+use reader::Arrived;
 use row::{END_OF_TIME, Row};
-use select::{Failed, SelectState};
+use shard::{Shard, Work};
+use std::collections::HashMap;
 use std::sync::Arc;
-use union::UnionState;
+use window::Key;
 
 /// A row that a query gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,8 +86,8 @@ pub enum EngineError {
     /// It was used after it had stopped.
     #[error("the query has stopped because of an error before; start it again from its last checkpoint")]
     Stopped,
-    /// An input that the query does not have.
-    #[error("the query has no input number {0}")]
+    /// An input that the query does not have, or of the other kind: a stream takes events, reference data is loaded.
+    #[error("the query has no such input number {0}")]
     NoSuchInput(usize),
 }
 
@@ -86,28 +96,22 @@ pub enum EngineError {
 pub struct Engine {
     query: Arc<Query>,
     policies: Policies,
-    readers: Vec<ReaderState>,
-    nodes: Vec<NodeState>,
+    /// At least one; in the order in which they began.
+    shards: Vec<Shard>,
+    /// Where the timeline of a key is; empty without TIMESTAMP BY … OVER.
+    keys: HashMap<Key, usize>,
+    /// What windows of timelines that are still to begin must not begin before.
+    complete_from: DateTime,
+    /// What [`advance`](Self::advance) told last.
+    now: DateTime,
+    /// The reference data of each node.
+    tables: Vec<Versions>,
     rows: Vec<OutputRow>,
     errors: DataErrors,
     stopped: bool,
     /// Calls until the state is weighed again.
     until_weighed: usize,
-    /// Kept only to keep its memory.
     scratch: Vec<Vec<Row>>,
-}
-
-#[derive(Debug)]
-struct NodeState {
-    /// What the node has told those behind it.
-    watermark: DateTime,
-    operator: OperatorState,
-}
-
-#[derive(Debug)]
-enum OperatorState {
-    Select(SelectState),
-    Union(UnionState),
 }
 
 /// The state is weighed after so many calls, and after more where there is more of it.
@@ -117,12 +121,14 @@ impl Engine {
     /// An engine without any events behind it.
     pub fn new(query: Arc<Query>, policies: Policies) -> Self {
         let plan = query.plan();
-        let nodes = plan.nodes.iter().map(|node| NodeState::new(&node.operator, DateTime::MIN)).collect();
-        let readers = plan.readers.iter().map(|_| ReaderState::new()).collect();
+        let shards = if plan.substreams() { Vec::new() } else { vec![Shard::new(&query, DateTime::MIN)] };
         Self {
             policies,
-            readers,
-            nodes,
+            shards,
+            keys: HashMap::new(),
+            complete_from: DateTime::MIN,
+            now: DateTime::MIN,
+            tables: plan.nodes.iter().map(|_| Versions::default()).collect(),
             rows: Vec::new(),
             errors: DataErrors::default(),
             stopped: false,
@@ -150,26 +156,70 @@ impl Engine {
     /// [`EngineError`]; the engine has stopped then. Events that cannot be taken are no errors but counted in
     /// [`data_errors`](Self::data_errors).
     pub fn push(&mut self, input: usize, arrival: DateTime, event: Arc<Record>) -> Result<(), EngineError> {
+        self.push_with_metadata(input, arrival, event, None)
+    }
+
+    /// As [`push`](Self::push), with what `GetMetadataPropertyValue` is to find: a record as `{"EventId": …, "IoTHub": {…},
+    /// "User": {…}}`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_with_metadata(
+        &mut self,
+        input: usize,
+        arrival: DateTime,
+        event: Arc<Record>,
+        metadata: Option<Arc<Record>>,
+    ) -> Result<(), EngineError> {
         self.check()?;
         let query = self.query.clone();
         let plan = query.plan();
-        let name = &plan.inputs.get(input).ok_or(EngineError::NoSuchInput(input))?.name;
+        let known = plan.inputs.get(input).filter(|known| !known.reference);
+        let name = &known.ok_or(EngineError::NoSuchInput(input))?.name;
         let arrival = arrival.clamp(DateTime::MIN, DateTime::MAX);
         for (number, reader) in plan.readers.iter().enumerate().filter(|(_, reader)| reader.input == input) {
-            let mut due = self.scratch.pop().unwrap_or_default();
-            let mut arrived = Arrived {
-                record: event.clone(),
-                arrival,
-                policies: &self.policies,
-                input: name,
-                errors: &mut self.errors,
+            let mut arrived =
+                Arrived { record: event.clone(), metadata: metadata.clone(), arrival, input: name.clone() };
+            if !arrived.convert(reader, &mut self.errors) {
+                continue;
+            }
+            let shard = match self.shard(reader, &mut arrived) {
+                Some(shard) => shard,
+                None => continue,
             };
-            self.readers[number].push(reader, &mut arrived, &mut due);
-            let result = self.release(number, &mut due);
-            self.give_back(due);
-            result?;
+            let result = self.work(shard, |shard, work| shard.push(work, number, arrived));
+            self.keep_going(result)?;
         }
         self.weigh(1)
+    }
+
+    /// Gives the rows of an input of reference data, read with [`Query::json_options`]: rows of the streams from `from` on
+    /// are looked up in them, earlier ones in those loaded before. Snapshots have no reference data: load it again behind
+    /// [`restore`](Self::restore) and [`replace`](Self::replace), before the next event.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchInput`].
+    pub fn load_reference(
+        &mut self,
+        input: usize,
+        from: DateTime,
+        rows: &[Arc<Record>],
+    ) -> Result<(), EngineError> {
+        let query = self.query.clone();
+        let plan = query.plan();
+        let known = plan.inputs.get(input).filter(|known| known.reference);
+        let name = &known.ok_or(EngineError::NoSuchInput(input))?.name;
+        // What no row will be looked up in any more can go.
+        let passed = self.watermark();
+        for (node, table) in plan.nodes.iter().zip(&mut self.tables) {
+            if let crate::plan::Operator::Lookup(lookup) = &node.operator
+                && lookup.input == input
+            {
+                table.load(lookup, from, rows, name, &mut self.errors);
+                table.forget(passed);
+            }
+        }
+        Ok(())
     }
 
     /// Counts an event that could not be read, so that all data errors stand in one place.
@@ -189,14 +239,10 @@ impl Engine {
     /// As [`push`](Self::push).
     pub fn advance(&mut self, now: DateTime) -> Result<(), EngineError> {
         self.check()?;
-        let now = now.clamp(DateTime::MIN, DateTime::MAX);
-        let late = ticks(self.policies.late_arrival);
-        let query = self.query.clone();
-        for (number, reader) in query.plan().readers.iter().enumerate() {
-            // rule SQL-02
-            // Without TIMESTAMP BY the arrival is the time, and what is still to come arrives later.
-            let distance = if reader.timestamp.is_some() { late } else { 0 };
-            self.raise(number, DateTime(now.0.saturating_sub(distance)))?;
+        self.now = now.clamp(DateTime::MIN, DateTime::MAX);
+        for shard in 0..self.shards.len() {
+            let result = self.idle(shard);
+            self.keep_going(result)?;
         }
         self.weigh(1)
     }
@@ -208,14 +254,17 @@ impl Engine {
     /// As [`push`](Self::push).
     pub fn flush(&mut self) -> Result<(), EngineError> {
         self.check()?;
-        for number in 0..self.readers.len() {
-            self.raise(number, END_OF_TIME)?;
+        for shard in 0..self.shards.len() {
+            for reader in 0..self.query.plan().readers.len() {
+                let result = self.work(shard, |shard, work| shard.raise(work, reader, END_OF_TIME));
+                self.keep_going(result)?;
+            }
         }
         Ok(())
     }
 
-    /// Hands out the rows made since the last time, in the order of their timestamps per output. To be called after every
-    /// call that may make some, since they wait in memory until then.
+    /// Hands out the rows made since the last time, in the order of their timestamps per output (and per key, with TIMESTAMP
+    /// BY … OVER). To be called after every call that may make some, since they wait in memory until then.
     pub fn rows(&mut self) -> std::vec::IntoIter<OutputRow> {
         std::mem::take(&mut self.rows).into_iter()
     }
@@ -225,136 +274,77 @@ impl Engine {
         &self.errors
     }
 
-    /// The moment before which no more rows of any output will come: the least watermark of the readers.
+    /// The moment before which no more rows of any output will come, of the keys seen so far.
     pub fn watermark(&self) -> DateTime {
-        self.readers.iter().map(ReaderState::watermark).min().unwrap_or(DateTime::MIN)
+        self.shards.iter().map(Shard::watermark).min().unwrap_or(DateTime::MIN)
     }
 
     /// About how many bytes open windows and waiting events hold.
     pub fn state_bytes(&self) -> usize {
-        self.readers.iter().map(ReaderState::weight).sum::<usize>()
-            + self.nodes.iter().map(NodeState::weight).sum::<usize>()
+        let keys: usize = self.keys.keys().map(|key| window::key_weight(key) + self.shard_bytes()).sum();
+        keys + self.shards.iter().map(Shard::weight).sum::<usize>()
+    }
+
+    fn shard_bytes(&self) -> usize {
+        let plan = self.query.plan();
+        plan.readers.len() * size_of::<reader::ReaderState>()
+            + plan.nodes.len() * size_of::<node::NodeState>()
     }
 
     fn check(&self) -> Result<(), EngineError> {
         if self.stopped { Err(EngineError::Stopped) } else { Ok(()) }
     }
 
-    fn raise(&mut self, reader: usize, watermark: DateTime) -> Result<(), EngineError> {
-        let mut due = self.scratch.pop().unwrap_or_default();
-        self.readers[reader].raise(watermark, &mut due);
-        let result = self.release(reader, &mut due);
-        self.give_back(due);
+    fn keep_going(&mut self, result: Result<(), EngineError>) -> Result<(), EngineError> {
+        self.stopped |= result.is_err();
         result
     }
 
-    /// Sends rows of a reader on, then its watermark.
-    fn release(&mut self, reader: usize, due: &mut Vec<Row>) -> Result<(), EngineError> {
-        let query = self.query.clone();
-        let targets = &query.plan().readers[reader].targets;
-        self.deliver(&query, targets, due)?;
-        let watermark = self.readers[reader].watermark();
-        for target in targets {
-            self.watermark_to(&query, *target, watermark)?;
-        }
-        Ok(())
-    }
-
-    fn deliver(&mut self, query: &Query, targets: &[Target], rows: &mut Vec<Row>) -> Result<(), EngineError> {
-        for row in rows.drain(..) {
-            if let Some((last, others)) = targets.split_last() {
-                for target in others {
-                    self.row_to(query, *target, row.clone())?;
-                }
-                self.row_to(query, *last, row)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn row_to(&mut self, query: &Query, target: Target, row: Row) -> Result<(), EngineError> {
-        let (node, port) = match target {
-            Target::Output(output) => {
-                if let Some(record) = row.parts.into_iter().next().and_then(|part| part.record) {
-                    self.rows.push(OutputRow { output, timestamp: row.time, record });
-                }
-                return Ok(());
-            }
-            Target::Node { node, port } => (node, port),
-        };
-        let plan = &query.plan().nodes[node];
-        let mut out = self.scratch.pop().unwrap_or_default();
-        let result = match (&mut self.nodes[node].operator, &plan.operator) {
-            (OperatorState::Select(state), Operator::Select(select)) => state.row(select, &row, &mut out),
-            (OperatorState::Union(state), _) => {
-                state.row(port, row, &mut out);
-                Ok(())
-            }
-            (OperatorState::Select(_), Operator::Union { .. }) => Ok(()),
-        };
-        let result =
-            self.tolerate(query, node, result).and_then(|()| self.deliver(query, &plan.targets, &mut out));
-        self.give_back(out);
-        result
-    }
-
-    fn watermark_to(
+    fn work(
         &mut self,
-        query: &Query,
-        target: Target,
-        watermark: DateTime,
+        shard: usize,
+        act: impl FnOnce(&mut Shard, &mut Work<'_>) -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
-        let Target::Node { node, port } = target else { return Ok(()) };
-        let plan = &query.plan().nodes[node];
-        let mut out = self.scratch.pop().unwrap_or_default();
-        let (result, reached) = match (&mut self.nodes[node].operator, &plan.operator) {
-            (OperatorState::Select(state), Operator::Select(select)) => {
-                (state.close(select, watermark, &mut out), watermark)
-            }
-            (OperatorState::Union(state), _) => {
-                state.reached(port, watermark, &mut out);
-                (Ok(()), state.watermark())
-            }
-            (OperatorState::Select(_), Operator::Union { .. }) => (Ok(()), watermark),
+        let mut work = Work {
+            query: &self.query,
+            policies: &self.policies,
+            tables: &self.tables,
+            rows: &mut self.rows,
+            errors: &mut self.errors,
+            scratch: &mut self.scratch,
         };
-        let result =
-            self.tolerate(query, node, result).and_then(|()| self.deliver(query, &plan.targets, &mut out));
-        self.give_back(out);
-        result?;
-        if reached > self.nodes[node].watermark {
-            self.nodes[node].watermark = reached;
-            for target in &plan.targets {
-                self.watermark_to(query, *target, reached)?;
-            }
+        act(&mut self.shards[shard], &mut work)
+    }
+
+    /// The timeline of an event; `None` if it has none and is dropped.
+    fn shard(&mut self, reader: &crate::plan::Reader, arrived: &mut Arrived) -> Option<usize> {
+        if !self.query.plan().substreams() {
+            return Some(0);
+        }
+        let key = arrived.key(reader, &mut self.errors)?;
+        if let Some(shard) = self.keys.get(key.as_slice()) {
+            return Some(*shard);
+        }
+        self.shards.push(Shard::new(&self.query, self.complete_from));
+        let shard = self.shards.len() - 1;
+        self.keys.insert(key.into(), shard);
+        // It holds nothing yet, so there is nothing that could fail.
+        let _ = self.idle(shard);
+        Some(shard)
+    }
+
+    /// Raises the watermarks of a timeline to where time without events has brought them.
+    fn idle(&mut self, shard: usize) -> Result<(), EngineError> {
+        let late = ticks(self.policies.late_arrival);
+        let (query, now) = (self.query.clone(), self.now);
+        for (number, reader) in query.plan().readers.iter().enumerate() {
+            // rule SQL-02
+            // Without TIMESTAMP BY the arrival is the time, and what is still to come arrives later.
+            let distance = if reader.timestamp.is_some() { late } else { 0 };
+            let reached = DateTime(now.0.saturating_sub(distance));
+            self.work(shard, |shard, work| shard.raise(work, number, reached))?;
         }
         Ok(())
-    }
-
-    /// Stops at an error or counts it, as the policy says.
-    fn tolerate(
-        &mut self,
-        query: &Query,
-        node: usize,
-        result: Result<(), Failed>,
-    ) -> Result<(), EngineError> {
-        let Err(Failed { error, span, time }) = result else { return Ok(()) };
-        let step = &query.plan().nodes[node].name;
-        let Place { line, column, .. } = Place::of(query.text(), span.start);
-        let error = EngineError::Evaluation { step: step.clone(), line, column, error };
-        if self.policies.on_error == OnError::Skip {
-            self.errors.add(DataErrorKind::EvaluationError, step, time, || error.to_string());
-            return Ok(());
-        }
-        self.stopped = true;
-        Err(error)
-    }
-
-    /// Keeps a list for the next use, unless a burst has made it large.
-    fn give_back(&mut self, mut list: Vec<Row>) {
-        list.clear();
-        if list.capacity() <= KEPT_ROWS {
-            self.scratch.push(list);
-        }
     }
 
     /// Weighs the state now and then. What lies between two times is at most as many events as that.
@@ -363,6 +353,7 @@ impl Engine {
         if self.until_weighed > 0 {
             return Ok(());
         }
+        self.drop_idle();
         let bytes = self.state_bytes();
         // Weighing costs about as much as there is state: done rarer, it stays a small part of the whole.
         self.until_weighed = WEIGH_EVERY.max(bytes / BYTES_PER_CALL);
@@ -373,27 +364,25 @@ impl Engine {
         }
         Ok(())
     }
-}
 
-/// A list with room for more rows gives its memory back.
-const KEPT_ROWS: usize = 1024;
-
-/// An event adds at least so much where it adds anything.
-const BYTES_PER_CALL: usize = 1024;
-
-impl NodeState {
-    fn new(operator: &Operator, complete_from: DateTime) -> Self {
-        let operator = match operator {
-            Operator::Select(select) => OperatorState::Select(SelectState::new(select, complete_from)),
-            Operator::Union { ports } => OperatorState::Union(UnionState::new(*ports)),
-        };
-        Self { watermark: DateTime::MIN, operator }
-    }
-
-    fn weight(&self) -> usize {
-        match &self.operator {
-            OperatorState::Select(state) => state.weight(),
-            OperatorState::Union(state) => state.weight(),
+    /// Forgets timelines that hold nothing and for which no event can come that they would treat otherwise than new ones.
+    fn drop_idle(&mut self) {
+        let reached = DateTime(self.now.0.saturating_sub(ticks(self.policies.late_arrival)));
+        let idle = |shard: &Shard| shard.weight() == 0 && shard.watermark() <= reached;
+        if self.keys.is_empty() || !self.shards.iter().any(idle) {
+            return;
+        }
+        let mut keys: Vec<Option<Key>> = vec![None; self.shards.len()];
+        for (key, shard) in self.keys.drain() {
+            keys[shard] = Some(key);
+        }
+        let shards = std::mem::take(&mut self.shards).into_iter().zip(keys);
+        for (shard, key) in shards.filter(|(shard, _)| !idle(shard)) {
+            self.keys.extend(key.map(|key| (key, self.shards.len())));
+            self.shards.push(shard);
         }
     }
 }
+
+/// An event adds at least so much where it adds anything.
+const BYTES_PER_CALL: usize = 1024;

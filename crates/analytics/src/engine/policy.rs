@@ -70,6 +70,7 @@ pub enum DataErrorKind {
     MissingColumns,
     TypeConversionError,
     InvalidInputTimeStamp,
+    InvalidInputTimeStampKey,
     LateInputEvent,
     EarlyInputEvent,
     OutOfOrderEvent,
@@ -77,11 +78,12 @@ pub enum DataErrorKind {
 }
 
 impl DataErrorKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::InvalidData,
         Self::MissingColumns,
         Self::TypeConversionError,
         Self::InvalidInputTimeStamp,
+        Self::InvalidInputTimeStampKey,
         Self::LateInputEvent,
         Self::EarlyInputEvent,
         Self::OutOfOrderEvent,
@@ -95,6 +97,7 @@ impl DataErrorKind {
             Self::MissingColumns => "InputDeserializerError.MissingColumns",
             Self::TypeConversionError => "InputDeserializerError.TypeConversionError",
             Self::InvalidInputTimeStamp => "InvalidInputTimeStamp",
+            Self::InvalidInputTimeStampKey => "InvalidInputTimeStampKey",
             Self::LateInputEvent => "LateInputEvent",
             Self::EarlyInputEvent => "EarlyInputEvent",
             Self::OutOfOrderEvent => "OutOfOrderEvent",

@@ -5,11 +5,12 @@
 //! greatest time wait in a heap; those before the watermark are moved up to it or dropped.
 
 use super::eval::View;
-use super::policy::{DataErrorKind, DataErrors, OnViolation, Policies, ticks};
-use super::row::{END_OF_TIME, Part, Row, record_weight};
-use crate::plan::{self, Located};
+use super::policy::{DataErrorKind, DataErrors, OnViolation, ticks};
+use super::row::{END_OF_TIME, Extra, Part, Row};
+use super::shard::Work;
+use crate::plan::{self, DeclaredColumn, Located};
 use crate::value::snapshot::{self, SnapshotError};
-use crate::value::{DateTime, Record, Value};
+use crate::value::{DateTime, GroupKey, Record, Value};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -26,9 +27,8 @@ pub(crate) struct ReaderState {
 
 #[derive(Debug)]
 struct Waiting {
-    time: DateTime,
     sequence: u64,
-    record: Arc<Record>,
+    row: Row,
 }
 
 impl ReaderState {
@@ -45,46 +45,53 @@ impl ReaderState {
     }
 
     /// Takes in an event; rows that are due go to `out`, in order.
-    pub(crate) fn push(&mut self, reader: &plan::Reader, at: &mut Arrived<'_>, out: &mut Vec<Row>) {
+    pub(crate) fn push(
+        &mut self,
+        reader: &plan::Reader,
+        at: &mut Arrived,
+        work: &mut Work<'_>,
+        out: &mut Vec<Row>,
+    ) {
         if self.watermark == END_OF_TIME {
-            at.errors.add(DataErrorKind::OutOfOrderEvent, at.input, at.arrival, || {
+            work.errors.add(DataErrorKind::OutOfOrderEvent, &at.input, at.arrival, || {
                 "the input had ended".to_owned()
             });
             return;
         }
-        let Some(record) = typed(reader, at) else { return };
-        let Some(time) = self.time(reader, at, &record) else { return };
-        let tolerance = if reader.timestamp.is_some() { ticks(at.policies.out_of_order) } else { 0 };
+        let Some(time) = self.time(reader, at, work) else { return };
+        let tolerance = if reader.timestamp.is_some() { ticks(work.policies.out_of_order) } else { 0 };
         self.watermark = self.watermark.max(DateTime(time.0.saturating_sub(tolerance)));
+        let row = Row::of(time, at.part(time));
         if self.waiting.is_empty() && time <= self.watermark {
-            out.push(Row::single(time, record));
+            out.push(row);
             return;
         }
-        self.weight += size_of::<Waiting>() + record_weight(&record);
+        self.weight += size_of::<Waiting>() + row.weight();
         self.sequence += 1;
-        self.waiting.push(Reverse(Waiting { time, sequence: self.sequence, record }));
+        self.waiting.push(Reverse(Waiting { sequence: self.sequence, row }));
         self.release(out);
     }
 
     /// The event's time after all policies; `None` if it is dropped.
-    fn time(&self, reader: &plan::Reader, at: &mut Arrived<'_>, record: &Arc<Record>) -> Option<DateTime> {
+    fn time(&self, reader: &plan::Reader, at: &Arrived, work: &mut Work<'_>) -> Option<DateTime> {
         let Some(timestamp) = &reader.timestamp else {
             return Some(at.arrival.max(self.watermark)); // rule SQL-04
         };
-        let mut time = match timestamp_of(timestamp, record) {
+        let mut time = match timestamp_of(timestamp, &at.part(DateTime::MIN)) {
             Ok(time) => time,
-            Err(message) => return at.drop(DataErrorKind::InvalidInputTimeStamp, &message),
+            Err(message) => return at.drop(work.errors, DataErrorKind::InvalidInputTimeStamp, &message),
         };
         // rule SQL-03: in this order.
-        if time.0 > at.arrival.0.saturating_add(ticks(at.policies.early_arrival)) {
-            return at.drop(DataErrorKind::EarlyInputEvent, "the event's time is too far behind its arrival");
+        if time.0 > at.arrival.0.saturating_add(ticks(work.policies.early_arrival)) {
+            let message = "the event's time is too far behind its arrival";
+            return at.drop(work.errors, DataErrorKind::EarlyInputEvent, message);
         }
-        let earliest = DateTime(at.arrival.0.saturating_sub(ticks(at.policies.late_arrival)));
+        let earliest = DateTime(at.arrival.0.saturating_sub(ticks(work.policies.late_arrival)));
         if time < earliest {
-            time = at.moved(DataErrorKind::LateInputEvent, earliest)?;
+            time = at.moved(work, DataErrorKind::LateInputEvent, earliest)?;
         }
         if time < self.watermark {
-            time = at.moved(DataErrorKind::OutOfOrderEvent, self.watermark)?;
+            time = at.moved(work, DataErrorKind::OutOfOrderEvent, self.watermark)?;
         }
         Some(time)
     }
@@ -98,10 +105,10 @@ impl ReaderState {
     }
 
     fn release(&mut self, out: &mut Vec<Row>) {
-        while self.waiting.peek().is_some_and(|Reverse(first)| first.time <= self.watermark) {
+        while self.waiting.peek().is_some_and(|Reverse(first)| first.row.time <= self.watermark) {
             if let Some(Reverse(first)) = self.waiting.pop() {
-                self.weight -= size_of::<Waiting>() + record_weight(&first.record);
-                out.push(Row::single(first.time, first.record));
+                self.weight -= size_of::<Waiting>() + first.row.weight();
+                out.push(first.row);
             }
         }
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
@@ -116,9 +123,8 @@ impl ReaderState {
         waiting.sort_unstable();
         out.size(waiting.len());
         for event in waiting {
-            out.time(event.time);
             out.unsigned(event.sequence);
-            out.record(&event.record);
+            event.row.write(out);
         }
     }
 
@@ -127,13 +133,9 @@ impl ReaderState {
         state.watermark = DateTime(from.signed()?);
         state.sequence = from.unsigned()?;
         for _ in 0..from.size()? {
-            let (time, sequence) = (from.time()?, from.unsigned()?);
-            if !(DateTime::MIN..=DateTime::MAX).contains(&time) {
-                return Err(SnapshotError::Damaged("the time of an event"));
-            }
-            let record = Arc::new(from.record()?);
-            state.weight += size_of::<Waiting>() + record_weight(&record);
-            state.waiting.push(Reverse(Waiting { time, sequence, record }));
+            let (sequence, row) = (from.unsigned()?, Row::read(1, from)?);
+            state.weight += size_of::<Waiting>() + row.weight();
+            state.waiting.push(Reverse(Waiting { sequence, row }));
         }
         if state.watermark < DateTime::MIN
             || (state.watermark > DateTime::MAX && state.watermark != END_OF_TIME)
@@ -148,24 +150,64 @@ impl ReaderState {
 const KEPT_CAPACITY: usize = 1024;
 
 /// An event with what decides about it.
-pub(crate) struct Arrived<'a> {
+pub(crate) struct Arrived {
     pub(crate) record: Arc<Record>,
+    pub(crate) metadata: Option<Arc<Record>>,
     pub(crate) arrival: DateTime,
-    pub(crate) policies: &'a Policies,
     /// The input's name.
-    pub(crate) input: &'a Arc<str>,
-    pub(crate) errors: &'a mut DataErrors,
+    pub(crate) input: Arc<str>,
 }
 
-impl Arrived<'_> {
-    fn drop<T>(&mut self, kind: DataErrorKind, message: &str) -> Option<T> {
-        self.errors.add(kind, self.input, self.arrival, || message.to_owned());
+impl Arrived {
+    fn part(&self, time: DateTime) -> Part {
+        let extra =
+            |metadata: &Arc<Record>| Arc::new(Extra { former: Vec::new(), metadata: Some(metadata.clone()) });
+        Part { time, record: Some(self.record.clone()), extra: self.metadata.as_ref().map(extra) }
+    }
+
+    /// Converts the declared columns; `false` if one does not convert or is missing, and the event is dropped.
+    pub(crate) fn convert(&mut self, reader: &plan::Reader, errors: &mut DataErrors) -> bool {
+        let Some(columns) = &reader.columns else { return true };
+        match typed(columns, &self.record) {
+            Ok(record) => {
+                self.record = record;
+                true
+            }
+            Err((kind, message)) => self.drop::<()>(errors, kind, &message).is_some(),
+        }
+    }
+
+    /// The key of its timeline; `None` if it has none and is dropped.
+    pub(crate) fn key(&self, reader: &plan::Reader, errors: &mut DataErrors) -> Option<Vec<GroupKey>> {
+        let part = self.part(DateTime::MIN);
+        let mut key = Vec::with_capacity(reader.over.len());
+        for expr in &reader.over {
+            // rule SQL-11
+            match expr.expr.value(&View::alone(&part)) {
+                Ok(Value::Null) => {
+                    return self.drop(
+                        errors,
+                        DataErrorKind::InvalidInputTimeStampKey,
+                        "a key of OVER is NULL",
+                    );
+                }
+                Ok(value) => key.push(GroupKey(value)),
+                Err(error) => {
+                    return self.drop(errors, DataErrorKind::InvalidInputTimeStampKey, &error.to_string());
+                }
+            }
+        }
+        Some(key)
+    }
+
+    fn drop<T>(&self, errors: &mut DataErrors, kind: DataErrorKind, message: &str) -> Option<T> {
+        errors.add(kind, &self.input, self.arrival, || message.to_owned());
         None
     }
 
-    fn moved(&mut self, kind: DataErrorKind, to: DateTime) -> Option<DateTime> {
-        let adjust = self.policies.on_violation == OnViolation::Adjust;
-        self.errors.add(kind, self.input, self.arrival, || {
+    fn moved(&self, work: &mut Work<'_>, kind: DataErrorKind, to: DateTime) -> Option<DateTime> {
+        let adjust = work.policies.on_violation == OnViolation::Adjust;
+        work.errors.add(kind, &self.input, self.arrival, || {
             if adjust {
                 "the timestamp was moved forward".to_owned()
             } else {
@@ -177,10 +219,8 @@ impl Arrived<'_> {
 }
 
 /// What TIMESTAMP BY gives, or why it gives no time.
-fn timestamp_of(timestamp: &Located, record: &Arc<Record>) -> Result<DateTime, String> {
-    let parts = [Part { time: DateTime::MIN, record: Some(record.clone()) }];
-    let view = View { time: DateTime::MIN, parts: &parts, slots: &[], window: None };
-    match timestamp.expr.value(&view) {
+fn timestamp_of(timestamp: &Located, part: &Part) -> Result<DateTime, String> {
+    match timestamp.expr.value(&View::alone(part)) {
         Ok(Value::DateTime(time)) => Ok(time),
         Ok(Value::NVarchar(text)) => {
             DateTime::parse(&text).ok_or_else(|| "TIMESTAMP BY gives a text that is no time".to_owned())
@@ -196,30 +236,32 @@ fn timestamp_of(timestamp: &Located, record: &Arc<Record>) -> Result<DateTime, S
 
 /// The time of an event before any policy.
 pub(crate) fn event_time(reader: &plan::Reader, record: &Arc<Record>) -> Option<DateTime> {
-    timestamp_of(reader.timestamp.as_ref()?, record).ok()
+    timestamp_of(reader.timestamp.as_ref()?, &Part::new(DateTime::MIN, record.clone())).ok()
 }
 
-/// The event with its declared columns converted; `None` if one does not convert or is missing.
-fn typed(reader: &plan::Reader, at: &mut Arrived<'_>) -> Option<Arc<Record>> {
-    let Some(columns) = &reader.columns else { return Some(at.record.clone()) };
-    let mut record = (*at.record).clone();
-    for (name, ty) in columns.iter() {
-        let Some(value) = at.record.get(name) else {
-            return at.drop(DataErrorKind::MissingColumns, &format!("the event has no column {name}"));
+/// An event with its declared columns converted, or why it is dropped.
+pub(crate) fn typed(
+    columns: &[DeclaredColumn],
+    event: &Arc<Record>,
+) -> Result<Arc<Record>, (DataErrorKind, String)> {
+    let mut record = (**event).clone();
+    for (name, ty) in columns {
+        let Some(value) = event.get(name) else {
+            return Err((DataErrorKind::MissingColumns, format!("the event has no column {name}")));
         };
         let Some(value) = value.try_cast(*ty) else {
             let message =
                 format!("column {name} is {} and does not convert to {}", value.type_name(), ty.name());
-            return at.drop(DataErrorKind::TypeConversionError, &message);
+            return Err((DataErrorKind::TypeConversionError, message));
         };
         record.set(name.clone(), value);
     }
-    Some(Arc::new(record))
+    Ok(Arc::new(record))
 }
 
 impl Waiting {
     fn key(&self) -> (DateTime, u64) {
-        (self.time, self.sequence)
+        (self.row.time, self.sequence)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One SELECT at work: filter, groups and windows, HAVING, columns.
 
 use super::eval::View;
+use super::former::FormerState;
 use super::row::Row;
 use super::window::{Closed, Contribution, Windows};
 use crate::plan::{self, Column, Group, Located, Projection, Select};
@@ -21,10 +22,12 @@ pub(crate) struct Failed {
 /// Open windows of a SELECT; nothing without GROUP BY.
 #[derive(Debug)]
 pub(crate) struct SelectState {
+    former: FormerState,
     windows: Vec<Windows>,
     /// Results of windows that began before this are partial and stay inside.
     complete_from: DateTime,
-    /// Kept only to keep its memory.
+    /// These are kept only to keep their memory.
+    values: Vec<Value>,
     event: Contribution,
     closed: Vec<Closed>,
 }
@@ -34,8 +37,10 @@ impl SelectState {
     pub(crate) fn new(select: &Select, complete_from: DateTime) -> Self {
         let windows = select.group.iter().flat_map(|group| &group.windows);
         Self {
+            former: FormerState::new(&select.former),
             windows: windows.map(|window| Windows::new(&window.kind)).collect(),
             complete_from,
+            values: Vec::new(),
             event: Contribution::default(),
             closed: Vec::new(),
         }
@@ -43,16 +48,35 @@ impl SelectState {
 
     /// Takes in a row; rows that are due before it go out first.
     pub(crate) fn row(&mut self, select: &Select, row: &Row, out: &mut Vec<Row>) -> Result<(), Failed> {
-        let view = View { time: row.time, parts: &row.parts, slots: &[], window: None };
+        if select.former.is_empty() {
+            return self.seen(select, row, &View::of(row), out);
+        }
+        // rule SQL-10: before the filter.
+        let mut values = std::mem::take(&mut self.values);
+        values.clear();
+        let computed = self.former.compute(&select.former, &View::of(row), &mut values);
+        let view = View { former: &values, ..View::of(row) };
+        let result = computed.and_then(|()| self.seen(select, row, &view, out));
+        self.values = values;
+        result
+    }
+
+    fn seen(
+        &mut self,
+        select: &Select,
+        row: &Row,
+        view: &View<'_>,
+        out: &mut Vec<Row>,
+    ) -> Result<(), Failed> {
         let Some(group) = &select.group else {
-            if passes(select.filter.as_ref(), &view)? && passes(select.having.as_ref(), &view)? {
-                out.push(project(&select.projection, row, &view)?);
+            if passes(select.filter.as_ref(), view)? && passes(select.having.as_ref(), view)? {
+                out.push(project(&select.projection, row, view)?);
             }
             return Ok(());
         };
         // The windows close first, so that a row that cannot be computed costs none of them.
         let closed = self.close(select, row.time, out);
-        let added = self.add(select, group, &view);
+        let added = self.add(select, group, view);
         closed.and(added)
     }
 
@@ -86,6 +110,7 @@ impl SelectState {
         watermark: DateTime,
         out: &mut Vec<Row>,
     ) -> Result<(), Failed> {
+        self.former.forget(&select.former, watermark);
         let Some(group) = &select.group else { return Ok(()) };
         let mut first_error = None;
         let mut keep = |result: Result<(), Failed>| {
@@ -119,16 +144,18 @@ impl SelectState {
     }
 
     pub(crate) fn weight(&self) -> usize {
-        self.windows.iter().map(Windows::weight).sum()
+        self.former.weight() + self.windows.iter().map(Windows::weight).sum::<usize>()
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
         out.time(self.complete_from);
+        self.former.write(out);
         self.windows.iter().for_each(|window| window.write(out));
     }
 
     pub(crate) fn read(select: &Select, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         let mut state = Self::new(select, from.time()?);
+        state.former = FormerState::read(&select.former, from)?;
         if let Some(group) = &select.group {
             for (window, spec) in state.windows.iter_mut().zip(&group.windows) {
                 *window = Windows::read(&spec.kind, from, &group.aggregates)?;
@@ -170,7 +197,7 @@ fn result(
     for (state, spec) in group.states.iter().zip(specs) {
         slots.push(state.finish().map_err(|error| Failed { error, span: spec.span, time: end })?);
     }
-    let view = View { time: end, parts: &[], slots, window: id };
+    let view = View { time: end, parts: &[], right: None, former: &[], slots, window: id };
     if passes(select.having.as_ref(), &view)? {
         out.push(Row::single(end, columns(&select.projection, &view)?));
     }

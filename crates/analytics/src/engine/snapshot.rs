@@ -1,27 +1,29 @@
 //! The state of an engine as bytes, and the way of state from one query into another.
 //!
 //! ```text
-//! "IBSQ" version(1)  readers: count × (fingerprint, bytes)  nodes: count × (fingerprint, watermark, bytes)  FNV-1a
+//! "IBSQ" version(1)  complete from  readers: count × fingerprint  nodes: count × fingerprint
+//!     timelines: count × (key, of each reader: bytes, of each node: watermark, bytes)  FNV-1a
 //! ```
 //!
 //! Every reader and node is found again by the fingerprint of its definition. What the query has and the snapshot has not
 //! begins empty; what only the snapshot has is left behind.
 
+use super::node::NodeState;
 use super::reader::ReaderState;
 use super::row::END_OF_TIME;
-use super::select::SelectState;
-use super::union::UnionState;
-use super::{Engine, NodeState, OperatorState, Policies};
-use crate::plan::{Fingerprint, Operator};
+use super::shard::Shard;
+use super::window::{read_key, write_key};
+use super::{Engine, Policies};
+use crate::plan::Fingerprint;
 use crate::query::Query;
-use crate::value::DateTime;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
+use crate::value::{DateTime, GroupKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 const MAGIC: &[u8; 4] = b"IBSQ";
 /// Grows when old programs could not read what new ones write, or the other way round.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Engine {
     /// All that decides about future rows. Rows not yet handed out are not in it: take them first.
@@ -30,23 +32,27 @@ impl Engine {
         let mut out = Writer::new();
         MAGIC.iter().for_each(|byte| out.byte(*byte));
         out.byte(VERSION);
-        out.size(self.readers.len());
-        for (state, reader) in self.readers.iter().zip(&plan.readers) {
-            let mut own = Writer::new();
-            state.write(&mut own);
-            out.unsigned(reader.fingerprint);
-            out.bytes(&own.finish());
-        }
-        out.size(self.nodes.len());
-        for (state, node) in self.nodes.iter().zip(&plan.nodes) {
-            let mut own = Writer::new();
-            match &state.operator {
-                OperatorState::Select(state) => state.write(&mut own),
-                OperatorState::Union(state) => state.write(&mut own),
+        out.signed(self.complete_from.0);
+        out.size(plan.readers.len());
+        plan.readers.iter().for_each(|reader| out.unsigned(reader.fingerprint));
+        out.size(plan.nodes.len());
+        plan.nodes.iter().for_each(|node| out.unsigned(node.fingerprint));
+        out.size(self.shards.len());
+        let mut keys: Vec<&[GroupKey]> = vec![&[]; self.shards.len()];
+        self.keys.iter().for_each(|(key, shard)| keys[*shard] = key);
+        for (shard, key) in self.shards.iter().zip(keys) {
+            write_key(key, &mut out);
+            for reader in &shard.readers {
+                let mut own = Writer::new();
+                reader.write(&mut own);
+                out.bytes(&own.finish());
             }
-            out.unsigned(node.fingerprint);
-            out.signed(state.watermark.0);
-            out.bytes(&own.finish());
+            for node in &shard.nodes {
+                let mut own = Writer::new();
+                node.write(&mut own);
+                out.signed(node.watermark.0);
+                out.bytes(&own.finish());
+            }
         }
         let mut bytes = out.finish();
         let sum = Fingerprint::new("snapshot").with(&bytes).value();
@@ -64,22 +70,35 @@ impl Engine {
     pub fn restore(query: Arc<Query>, policies: Policies, snapshot: &[u8]) -> Result<Self, SnapshotError> {
         let kept = Kept::read(snapshot)?;
         let mut engine = Self::new(query.clone(), policies);
+        engine.complete_from = kept.complete_from;
         let plan = query.plan();
-        for (state, reader) in engine.readers.iter_mut().zip(&plan.readers) {
-            if let Some(bytes) = kept.readers.get(&reader.fingerprint) {
-                let mut from = Reader::new(bytes);
-                *state = ReaderState::read(&mut from)?;
-                at_end(&from)?;
+        let substreams = plan.substreams();
+        let mut shards = Vec::new();
+        for old in &kept.shards {
+            // A query that had keys and has none any more, or the other way round, begins empty.
+            if old.key.is_empty() == substreams {
+                engine.complete_from = engine.complete_from.max(old.reached()?);
+                continue;
+            }
+            let shard = old.restore(&query)?;
+            if substreams && engine.keys.insert(old.key.as_slice().into(), shards.len()).is_some() {
+                return Err(SnapshotError::Damaged("a key that comes twice"));
+            }
+            shards.push(shard);
+        }
+        if plan.nodes.iter().any(|node| !kept.nodes.contains(&node.fingerprint)) {
+            for old in &kept.shards {
+                engine.complete_from = engine.complete_from.max(old.reached()?);
             }
         }
-        let reached = engine.readers.iter().map(ReaderState::watermark).filter(|at| *at != END_OF_TIME).max();
-        let reached = reached.unwrap_or(DateTime::MIN);
-        for (state, node) in engine.nodes.iter_mut().zip(&plan.nodes) {
-            *state = match kept.nodes.get(&node.fingerprint) {
-                Some((watermark, bytes)) => NodeState::read(&node.operator, *watermark, bytes)?,
-                None => NodeState::new(&node.operator, reached),
-            };
+        if !substreams {
+            let fresh = |from| Shard::new(&query, from);
+            shards.truncate(1);
+            if shards.is_empty() {
+                shards.push(fresh(engine.complete_from));
+            }
         }
+        engine.shards = shards;
         Ok(engine)
     }
 
@@ -97,6 +116,14 @@ impl Engine {
 
 /// A snapshot taken apart.
 struct Kept<'a> {
+    complete_from: DateTime,
+    nodes: Vec<u64>,
+    shards: Vec<KeptShard<'a>>,
+}
+
+/// A timeline of a snapshot; its readers and nodes by fingerprint.
+struct KeptShard<'a> {
+    key: Vec<GroupKey>,
     readers: HashMap<u64, &'a [u8]>,
     nodes: HashMap<u64, (DateTime, &'a [u8])>,
 }
@@ -116,30 +143,64 @@ impl<'a> Kept<'a> {
         if from.byte()? != VERSION {
             return Err(SnapshotError::Damaged("the version, which this program does not know"));
         }
-        let mut kept = Self { readers: HashMap::new(), nodes: HashMap::new() };
+        let complete_from = DateTime(from.signed()?);
+        let readers = (0..from.size()?).map(|_| from.unsigned()).collect::<Result<Vec<_>, _>>()?;
+        let nodes = (0..from.size()?).map(|_| from.unsigned()).collect::<Result<Vec<_>, _>>()?;
+        let mut shards = Vec::new();
         for _ in 0..from.size()? {
-            let fingerprint = from.unsigned()?;
-            kept.readers.insert(fingerprint, from.bytes()?);
-        }
-        for _ in 0..from.size()? {
-            let fingerprint = from.unsigned()?;
-            let watermark = DateTime(from.signed()?);
-            kept.nodes.insert(fingerprint, (watermark, from.bytes()?));
+            let key = read_key(&mut from)?.to_vec();
+            let mut shard = KeptShard { key, readers: HashMap::new(), nodes: HashMap::new() };
+            for reader in &readers {
+                shard.readers.insert(*reader, from.bytes()?);
+            }
+            for node in &nodes {
+                let watermark = DateTime(from.signed()?);
+                shard.nodes.insert(*node, (watermark, from.bytes()?));
+            }
+            shards.push(shard);
         }
         at_end(&from)?;
-        Ok(kept)
+        Ok(Self { complete_from, nodes, shards })
     }
 }
 
-impl NodeState {
-    fn read(operator: &Operator, watermark: DateTime, bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let mut from = Reader::new(bytes);
-        let operator = match operator {
-            Operator::Select(select) => OperatorState::Select(SelectState::read(select, &mut from)?),
-            Operator::Union { ports } => OperatorState::Union(UnionState::read(*ports, &mut from)?),
-        };
-        at_end(&from)?;
-        Ok(Self { watermark, operator })
+impl KeptShard<'_> {
+    /// How far its readers were.
+    fn reached(&self) -> Result<DateTime, SnapshotError> {
+        let mut reached = DateTime::MIN;
+        for bytes in self.readers.values() {
+            let reader = ReaderState::read(&mut Reader::new(bytes))?.watermark();
+            if reader != END_OF_TIME {
+                reached = reached.max(reader);
+            }
+        }
+        Ok(reached)
+    }
+
+    /// The timeline for a query, with what of its state is still of use.
+    fn restore(&self, query: &Query) -> Result<Shard, SnapshotError> {
+        let plan = query.plan();
+        let mut shard = Shard::new(query, DateTime::MIN);
+        for (state, reader) in shard.readers.iter_mut().zip(&plan.readers) {
+            if let Some(bytes) = self.readers.get(&reader.fingerprint) {
+                let mut from = Reader::new(bytes);
+                *state = ReaderState::read(&mut from)?;
+                at_end(&from)?;
+            }
+        }
+        let reached = self.reached()?;
+        for (state, node) in shard.nodes.iter_mut().zip(&plan.nodes) {
+            *state = match self.nodes.get(&node.fingerprint) {
+                Some((watermark, bytes)) => {
+                    let mut from = Reader::new(bytes);
+                    let state = NodeState::read(&node.operator, *watermark, &mut from)?;
+                    at_end(&from)?;
+                    state
+                }
+                None => NodeState::new(&node.operator, reached),
+            };
+        }
+        Ok(shard)
     }
 }
 

@@ -1,10 +1,9 @@
 //! Brings the rows of several ports into the order of their times.
 
 use super::row::Row;
+use crate::value::DateTime;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
-use crate::value::{DateTime, Record};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 /// Rows that wait for the slowest port.
 #[derive(Debug)]
@@ -55,11 +54,7 @@ impl UnionState {
         self.ports.iter().for_each(|port| out.signed(port.0));
         out.size(self.waiting.values().map(VecDeque::len).sum());
         for row in self.waiting.values().flatten() {
-            out.time(row.time);
-            // Unions stand behind SELECTs, whose rows have one part.
-            out.record(
-                row.parts.first().and_then(|part| part.record.as_deref()).unwrap_or(&Record::default()),
-            );
+            row.write(out);
         }
     }
 
@@ -69,10 +64,10 @@ impl UnionState {
             *port = DateTime(from.signed()?);
         }
         for _ in 0..from.size()? {
-            let time = from.time()?;
-            let row = Row::single(time, Arc::new(from.record()?));
+            // Unions stand behind SELECTs, whose rows have one part.
+            let row = Row::read(1, from)?;
             state.weight += row.weight();
-            state.waiting.entry(time).or_default().push_back(row);
+            state.waiting.entry(row.time).or_default().push_back(row);
         }
         Ok(state)
     }

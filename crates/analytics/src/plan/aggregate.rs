@@ -40,7 +40,8 @@ impl Compiler<'_> {
         Ok(Expr::Slot(grouped.keys.len() + position))
     }
 
-    fn aggregate_of_rows(&mut self, kind: AggregateKind, call: &Call) -> Compiled<AggregateSpec> {
+    /// An aggregate whose arguments are those of rows.
+    pub(crate) fn aggregate_of_rows(&mut self, kind: AggregateKind, call: &Call) -> Compiled<AggregateSpec> {
         let span = call.span;
         if let Some(distinct) = call.distinct
             && kind != AggregateKind::Count
@@ -155,10 +156,12 @@ impl Compiler<'_> {
             }
             Some(over)
                 if ordered
-                    && (over.order.is_empty() || !over.partition.is_empty() || over.when.is_some()) =>
+                    && (over.order.is_empty()
+                        || over.limit.is_none() && (!over.partition.is_empty() || over.when.is_some())) =>
             {
                 Err(Problem::new(over.span, format!("{name} takes OVER (ORDER BY …) and nothing else")))
             }
+            Some(over) if !ordered && over.limit.is_some() && over.order.is_empty() => Ok(Vec::new()),
             Some(over) if !ordered => {
                 let cure = "add LIMIT DURATION(unit, length), or leave OVER out";
                 Err(Problem::new(over.span, format!("{name} OVER (…) looks at no window; {cure}")))

@@ -1,8 +1,9 @@
 //! Wires a whole script: inputs to readers, steps and statements to nodes, nodes to outputs.
 
 use super::fingerprint::Fingerprint;
+use super::former::Formers;
 use super::input::Table;
-use super::scope::{Scope, ScopeSource};
+use super::scope::{Scope, ScopeSource, SourceKind};
 use super::{Node, Operator, Plan, Target, select};
 use crate::error::Problem;
 use crate::near::nearest;
@@ -39,7 +40,7 @@ pub(crate) fn build(
 
 /// Something that gives rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
+pub(super) enum Origin {
     Reader(usize),
     Node(usize),
 }
@@ -77,6 +78,7 @@ impl Builder<'_> {
             self.statement(statement);
         }
         self.wire_outputs();
+        self.check_substreams();
         self.note_unused(script);
         if self.problems.is_empty() { Ok((self.plan, self.notes)) } else { Err(self.problems) }
     }
@@ -92,6 +94,11 @@ impl Builder<'_> {
                 self.problems.push(Problem::new(into.span, message));
             }
             self.refuse_later(&select.source.first.name, later);
+            for joined in &select.source.more {
+                if let tree::Joined::Join { right, .. } = joined {
+                    self.refuse_later(&right.name, later);
+                }
+            }
         }
         let (origins, columns) = self.branches(&step.query, &name.text);
         let origin = self.united(origins, &name.text);
@@ -167,15 +174,23 @@ impl Builder<'_> {
     }
 
     fn select(&mut self, select: &tree::Select, name: &str) -> Option<(Origin, Option<Vec<Arc<str>>>)> {
-        if let Err(problem) = select::refuse_unbuilt(&select.source) {
-            self.problems.push(problem);
+        if let Some(span) = select.source.pattern {
+            self.problems.push(Problem::new(span, "MATCH_RECOGNIZE is not supported yet"));
             return None;
         }
-        let (origin, source) = self.source(&select.source.first)?;
+        let mut formers = Formers::default();
+        let sources = self.sources(&select.source, &mut formers)?;
+        let mut planned = select::plan(
+            self.text,
+            self.options,
+            &sources.scope,
+            select,
+            formers,
+            &mut self.problems,
+            &mut self.notes,
+        )?;
+        let origin = self.wire(sources, &mut planned.formers, name)?;
         let before = self.fingerprint(origin);
-        let scope = self.scope(vec![source]);
-        let planned =
-            select::plan(self.text, self.options, &scope, select, &mut self.problems, &mut self.notes)?;
         let mut fingerprint = Fingerprint::new("select").with_number(before).with(&[self.edition()]);
         // INTO may change without any change to the rows.
         for part in without(select.span, select.into_clause) {
@@ -196,27 +211,27 @@ impl Builder<'_> {
         self.options.compatibility as u8 * 2 + u8::from(self.options.lower_case_names())
     }
 
-    fn node(&mut self, name: &str, operator: Operator, fingerprint: u64, ways: u64) -> usize {
+    pub(super) fn node(&mut self, name: &str, operator: Operator, fingerprint: u64, ways: u64) -> usize {
         self.ways.push(ways);
         self.plan.nodes.push(Node { name: name.into(), operator, targets: Vec::new(), fingerprint });
         self.plan.nodes.len() - 1
     }
 
-    fn connect(&mut self, origin: Origin, target: Target) {
+    pub(super) fn connect(&mut self, origin: Origin, target: Target) {
         match origin {
             Origin::Reader(reader) => self.plan.readers[reader].targets.push(target),
             Origin::Node(node) => self.plan.nodes[node].targets.push(target),
         }
     }
 
-    fn ways(&self, origin: Origin) -> u64 {
+    pub(super) fn ways(&self, origin: Origin) -> u64 {
         match origin {
             Origin::Reader(_) => 1,
             Origin::Node(node) => self.ways.get(node).copied().unwrap_or(1),
         }
     }
 
-    fn fingerprint(&self, origin: Origin) -> u64 {
+    pub(super) fn fingerprint(&self, origin: Origin) -> u64 {
         match origin {
             Origin::Reader(reader) => self.plan.readers[reader].fingerprint,
             Origin::Node(node) => self.plan.nodes[node].fingerprint,
@@ -254,7 +269,7 @@ impl Builder<'_> {
     }
 
     /// The step or reader behind a name, and how the SELECT sees it.
-    fn source(&mut self, input: &InputRef) -> Option<(Origin, ScopeSource)> {
+    pub(super) fn stream(&mut self, input: &InputRef) -> Option<(Origin, ScopeSource)> {
         let seen = input.alias.as_ref().unwrap_or(&input.name);
         if let Some((_, span)) = &input.partition
             && self.options.level.is_limited()
@@ -279,7 +294,7 @@ impl Builder<'_> {
             }
             None => (Origin::Reader(self.reader(input)?), None),
         };
-        Some((origin, ScopeSource { name: seen.text.as_str().into(), columns, applied: false }))
+        Some((origin, ScopeSource { name: seen.text.as_str().into(), columns, kind: SourceKind::Stream }))
     }
 
     /// Steps that nothing reads are mistakes more often than not; so are inputs named almost like a step.

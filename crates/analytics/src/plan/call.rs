@@ -3,16 +3,12 @@
 use super::compile::{Compiled, Compiler, argument_span};
 use super::expr::Expr;
 use super::scope::is_system;
-use super::window;
+use super::{former, window};
 use crate::error::Problem;
 use crate::functions::{self, ScalarFunction, aggregates};
 use crate::near::nearest;
-use crate::syntax::tree::{Argument, Call, ExprKind};
+use crate::syntax::tree::{self, Argument, Call, ExprKind};
 use crate::value::{DatePart, Value};
-
-/// Functions that look at former events.
-const ANALYTIC: [&str; 5] =
-    ["LAG", "LAST", "ISFIRST", "AnomalyDetection_SpikeAndDip", "AnomalyDetection_ChangePoint"];
 
 impl Compiler<'_> {
     pub(crate) fn call(&mut self, call: &Call) -> Compiled {
@@ -29,12 +25,12 @@ impl Compiler<'_> {
         if window::is_window(call) {
             return Err(Problem::new(call.span, "a window stands alone as an item of GROUP BY"));
         }
-        if ANALYTIC.iter().any(|known| known.eq_ignore_ascii_case(&name.text)) {
-            return Err(not_yet(call, "functions over former events"));
+        if former::is_former(&name.text) {
+            return self.former(call);
         }
         if let Some(aggregate) = aggregates::lookup(&name.text) {
             if call.over.as_ref().is_some_and(|over| over.limit.is_some()) {
-                return Err(not_yet(call, "aggregates over the last events of each event"));
+                return self.former_aggregate(aggregate, call);
             }
             return self.aggregate(aggregate, call);
         }
@@ -103,8 +99,14 @@ impl Compiler<'_> {
         if !function.takes(arguments.len()) {
             return Err(Problem::new(call.span, arity(function, arguments.len())));
         }
-        let mut arguments =
-            arguments.iter().map(|argument| self.argument(argument)).collect::<Compiled<Box<[_]>>>()?;
+        let between_sources = function.name.starts_with("DATEDIFF") && self.scope.sources.len() > 1;
+        let mut arguments = arguments
+            .iter()
+            .map(|argument| match self.source_time(argument) {
+                Some(time) if between_sources => Ok(time),
+                _ => self.argument(argument),
+            })
+            .collect::<Compiled<Box<[_]>>>()?;
         // A name of a field in a text is written as in the event, whose names may have become lower case.
         if function.name.eq_ignore_ascii_case("GetRecordPropertyValue")
             && let [_, Expr::Constant(Value::NVarchar(name))] = &mut *arguments
@@ -112,6 +114,13 @@ impl Compiler<'_> {
             *name = self.scope.field(name);
         }
         Ok(Expr::Call(function, part, arguments))
+    }
+
+    /// The time of a source, where an argument is the name of one.
+    fn source_time(&self, argument: &Argument) -> Option<Expr> {
+        let Argument::Expr(tree::Expr { kind: ExprKind::Path(path), .. }) = argument else { return None };
+        let [name] = path.as_slice() else { return None };
+        self.scope.position(&name.text).map(Expr::TimeOf)
     }
 
     /// An argument that must be an expression.

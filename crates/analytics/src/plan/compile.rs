@@ -2,6 +2,7 @@
 
 use super::aggregate::AggregateSpec;
 use super::expr::{Expr, Located};
+use super::former::Formers;
 use super::scope::{Scope, is_system_timestamp, span_of};
 use crate::error::Problem;
 use crate::ops::{Comparison, LikePattern};
@@ -22,6 +23,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) grouped: Option<Grouped>,
     /// Names of the SELECT list that HAVING may use.
     pub(crate) aliases: &'a [(Arc<str>, Expr)],
+    /// Functions over former rows found so far; absent where they have no place.
+    pub(crate) formers: Option<Formers>,
 }
 
 /// What expressions behind GROUP BY may refer to. Slots are the keys, then the aggregates.

@@ -37,6 +37,12 @@ pub(crate) enum Expr {
     Field(Box<Expr>, Arc<str>),
     /// `System.Timestamp()`.
     Time,
+    /// The time of a source's own row, before it was joined.
+    TimeOf(usize),
+    /// What a function over former events gave for the row.
+    Former(usize),
+    /// What a function over former events of one source gave for its part.
+    FormerOf(usize, usize),
     /// `System.Window().Id`.
     WindowId,
     Cast {
@@ -85,6 +91,22 @@ impl Expr {
         format!("{self:?}")
     }
 
+    /// The sources it reads, as often as it does.
+    pub(crate) fn sources(&self, found: &mut Vec<usize>) {
+        match self {
+            Self::Source(source)
+            | Self::Path(source, _)
+            | Self::FieldOrSource(source, _)
+            | Self::FieldOr(source, ..)
+            | Self::TimeOf(source)
+            | Self::FormerOf(source, _) => found.push(*source),
+            Self::AnyPath(sources, _) => found.extend(sources),
+            Self::Row(names) => found.extend(0..names.len()),
+            _ => {}
+        }
+        self.children().into_iter().for_each(|child| child.sources(found));
+    }
+
     /// The expressions it is made of.
     pub(crate) fn children(&self) -> Vec<&Expr> {
         match self {
@@ -96,6 +118,9 @@ impl Expr {
             | Self::Row(_)
             | Self::Slot(_)
             | Self::Time
+            | Self::TimeOf(_)
+            | Self::Former(_)
+            | Self::FormerOf(..)
             | Self::WindowId => Vec::new(),
             Self::FieldOr(_, _, operand)
             | Self::Field(operand, _)

@@ -4,10 +4,11 @@ use super::build::Builder;
 use super::compile::{Compiler, unknown_type};
 use super::expr::{Expr, Located};
 use super::fingerprint::Fingerprint;
-use super::scope::ScopeSource;
+use super::scope::{ScopeSource, SourceKind};
 use super::{DeclaredColumn, Reader};
 use crate::error::Problem;
 use crate::query::Input;
+use crate::syntax::Span;
 use crate::syntax::tree::{self, InputRef, Name};
 use crate::value::DataType;
 use std::sync::Arc;
@@ -45,22 +46,27 @@ impl Builder<'_> {
     /// The reader of a reference to an input; problems go into the list.
     pub(super) fn reader(&mut self, reference: &InputRef) -> Option<usize> {
         let name = &reference.name;
-        if self.options.reference.iter().any(|known| known.eq_ignore_ascii_case(&name.text)) {
-            self.problems.push(Problem::new(name.span, "reference data is not supported yet"));
+        if self.is_reference(name) {
+            let message = format!(
+                "{0} is reference data, which is looked up for rows of a stream: FROM stream JOIN {0} ON …",
+                name.text
+            );
+            self.problems.push(Problem::new(name.span, message));
             return None;
         }
-        let input = self.input(name);
+        let input = self.input(name, false);
         let timestamp = match &reference.timestamp {
             None => None,
             Some(timestamp) => Some(self.timestamp(reference, timestamp)?),
         };
+        let (timestamp, over) = timestamp.map_or((None, Vec::new()), |(time, over)| (Some(time), over));
         let table = self.tables.iter().find(|table| table.input.eq_ignore_ascii_case(&name.text));
-        let meaning =
-            |timestamp: &Option<Located>| timestamp.as_ref().map(|timestamp| timestamp.expr.canonical());
-        let known =
-            self.plan.readers.iter().position(|reader| {
-                reader.input == input && meaning(&reader.timestamp) == meaning(&timestamp)
-            });
+        let meaning = |timestamp: &Option<Located>, over: &[Located]| -> Vec<String> {
+            timestamp.iter().chain(over).map(|located| located.expr.canonical()).collect()
+        };
+        let own = meaning(&timestamp, &over);
+        let same = |reader: &Reader| reader.input == input && meaning(&reader.timestamp, &reader.over) == own;
+        let known = self.plan.readers.iter().position(same);
         if known.is_some() {
             return known;
         }
@@ -69,6 +75,9 @@ impl Builder<'_> {
         if let Some(timestamp) = &timestamp {
             fingerprint = fingerprint.with_text(self.text, timestamp.span);
         }
+        for key in &over {
+            fingerprint = fingerprint.with(b"over").with_text(self.text, key.span);
+        }
         if let Some(table) = table {
             fingerprint = fingerprint.with_number(table.fingerprint);
         }
@@ -76,6 +85,7 @@ impl Builder<'_> {
         self.plan.readers.push(Reader {
             input,
             timestamp,
+            over,
             columns,
             targets: Vec::new(),
             fingerprint: fingerprint.value(),
@@ -83,22 +93,60 @@ impl Builder<'_> {
         Some(self.plan.readers.len() - 1)
     }
 
-    fn input(&mut self, name: &Name) -> usize {
+    /// Whether a name is that of an input of reference data.
+    pub(super) fn is_reference(&self, name: &Name) -> bool {
+        self.options.reference.iter().any(|known| known.eq_ignore_ascii_case(&name.text))
+    }
+
+    /// An input of reference data, as a SELECT sees it.
+    pub(super) fn reference(&mut self, reference: &InputRef) -> Option<(usize, ScopeSource)> {
+        if let Some(timestamp) = &reference.timestamp {
+            let message =
+                format!("{} is reference data and has no times; leave TIMESTAMP BY out", reference.name.text);
+            self.problems.push(Problem::new(timestamp.span, message));
+            return None;
+        }
+        let seen = reference.alias.as_ref().unwrap_or(&reference.name);
+        let source =
+            ScopeSource { name: seen.text.as_str().into(), columns: None, kind: SourceKind::Reference };
+        Some((self.input(&reference.name, true), source))
+    }
+
+    /// The declared columns of an input, if any.
+    pub(super) fn declared(&self, input: usize) -> Option<Arc<[DeclaredColumn]>> {
+        let name = &self.plan.inputs[input].name;
+        let table = self.tables.iter().find(|table| table.input.eq_ignore_ascii_case(name))?;
+        Some(table.columns.clone())
+    }
+
+    /// TIMESTAMP BY … OVER splits all inputs or none, each by as many keys.
+    pub(super) fn check_substreams(&mut self) {
+        let keys = |reader: &Reader| reader.over.len();
+        let Some(split) = self.plan.readers.iter().find(|reader| keys(reader) > 0) else { return };
+        if self.plan.readers.iter().any(|reader| keys(reader) != keys(split)) {
+            let message =
+                "TIMESTAMP BY … OVER belongs to all inputs of a query or to none, with as many keys each";
+            let span = split.over.iter().map(|key| key.span).reduce(Span::to).unwrap_or_default();
+            self.problems.push(Problem::new(span, message));
+        }
+    }
+
+    fn input(&mut self, name: &Name, reference: bool) -> usize {
         let known = self.plan.inputs.iter().position(|input| input.name.eq_ignore_ascii_case(&name.text));
         known.unwrap_or_else(|| {
-            self.plan.inputs.push(Input { name: name.text.as_str().into(), reference: false });
+            self.plan.inputs.push(Input { name: name.text.as_str().into(), reference });
             self.plan.inputs.len() - 1
         })
     }
 
-    fn timestamp(&mut self, reference: &InputRef, timestamp: &tree::TimestampBy) -> Option<Located> {
-        if let Some(key) = timestamp.over.first() {
-            self.problems.push(Problem::new(key.span, "TIMESTAMP BY … OVER is not supported yet"));
-            return None;
-        }
+    fn timestamp(
+        &mut self,
+        reference: &InputRef,
+        timestamp: &tree::TimestampBy,
+    ) -> Option<(Located, Vec<Located>)> {
         let seen = reference.alias.as_ref().unwrap_or(&reference.name);
-        let scope =
-            self.scope(vec![ScopeSource { name: seen.text.as_str().into(), columns: None, applied: false }]);
+        let name = seen.text.as_str().into();
+        let scope = self.scope(vec![ScopeSource { name, columns: None, kind: SourceKind::Stream }]);
         let mut compiler = Compiler {
             text: self.text,
             options: self.options,
@@ -106,14 +154,20 @@ impl Builder<'_> {
             notes: &mut self.notes,
             grouped: None,
             aliases: &[],
+            formers: None,
         };
-        match compiler.located(&timestamp.expr) {
-            Ok(located) if located.expr.reads_time() => {
-                let message = "TIMESTAMP BY is computed from the event; System.Timestamp() is what it gives";
-                self.problems.push(Problem::new(located.span, message));
-                None
+        let over = timestamp.over.iter().map(|key| compiler.located(key)).collect::<Result<Vec<_>, _>>();
+        let compiled = over.and_then(|over| Ok((compiler.located(&timestamp.expr)?, over)));
+        match compiled {
+            Ok((time, over)) => {
+                if let Some(located) = std::iter::once(&time).chain(&over).find(|at| at.expr.reads_time()) {
+                    let message =
+                        "TIMESTAMP BY is computed from the event; System.Timestamp() is what it gives";
+                    self.problems.push(Problem::new(located.span, message));
+                    return None;
+                }
+                Some((time, over))
             }
-            Ok(located) => Some(located),
             Err(problem) => {
                 self.problems.push(problem);
                 None

@@ -8,6 +8,7 @@
 
 mod build;
 mod input;
+mod source;
 
 mod scope;
 
@@ -15,16 +16,22 @@ mod compile;
 mod expr;
 
 mod aggregate;
+mod apply;
 mod call;
+mod former;
+mod join;
 mod select;
 mod window;
 
 mod fingerprint;
 
 pub(crate) use aggregate::AggregateSpec;
+pub(crate) use apply::Apply;
 pub(crate) use build::build;
 pub(crate) use expr::{Expr, Located};
 pub(crate) use fingerprint::Fingerprint;
+pub(crate) use former::{FormerKind, FormerSpec};
+pub(crate) use join::{Join, Lookup};
 pub(crate) use window::{MAX_WINDOW, WindowKind, WindowSpec};
 
 use crate::query::Input;
@@ -38,6 +45,13 @@ pub(crate) struct Plan {
     pub(crate) outputs: Vec<Arc<str>>,
     pub(crate) readers: Vec<Reader>,
     pub(crate) nodes: Vec<Node>,
+}
+
+impl Plan {
+    /// Whether its inputs are split into timelines by TIMESTAMP BY … OVER; then all are.
+    pub(crate) fn substreams(&self) -> bool {
+        self.readers.iter().any(|reader| !reader.over.is_empty())
+    }
 }
 
 /// Where rows go.
@@ -59,6 +73,8 @@ pub(crate) struct Reader {
     pub(crate) input: usize,
     /// The event time; without it the arrival.
     pub(crate) timestamp: Option<Located>,
+    /// The keys of timelines of their own, if any.
+    pub(crate) over: Vec<Located>,
     /// The declared columns, if any.
     pub(crate) columns: Option<Arc<[DeclaredColumn]>>,
     pub(crate) targets: Vec<Target>,
@@ -84,11 +100,21 @@ pub(crate) enum Operator {
     Select(Box<Select>),
     /// Rows of several ports in the order of their times.
     Union { ports: usize },
+    /// Rows of a stream with those of another near them in time.
+    Join(Box<Join>),
+    /// Rows of a stream with those of reference data.
+    Lookup(Box<Lookup>),
+    /// Rows with each of the elements in them.
+    Apply(Box<Apply>),
+    /// Rows of a source with what functions over its former rows say.
+    Former(Vec<FormerSpec>),
 }
 
 /// The stages of a SELECT, in order.
 #[derive(Debug)]
 pub(crate) struct Select {
+    /// Functions over former rows, which see all rows, also those that the filter leaves out.
+    pub(crate) former: Vec<FormerSpec>,
     pub(crate) filter: Option<Located>,
     pub(crate) group: Option<Group>,
     pub(crate) having: Option<Located>,

@@ -21,11 +21,25 @@ pub(crate) struct ScopeSource {
     pub(crate) name: Arc<str>,
     /// Its columns, where they are known before any event.
     pub(crate) columns: Option<Vec<Arc<str>>>,
-    /// Whether it is the elements of an APPLY.
-    pub(crate) applied: bool,
+    pub(crate) kind: SourceKind,
+}
+
+/// What a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SourceKind {
+    /// An input or step.
+    Stream,
+    /// Reference data.
+    Reference,
+    /// The elements of an APPLY.
+    Applied,
 }
 
 impl ScopeSource {
+    fn is_applied(&self) -> bool {
+        self.kind == SourceKind::Applied
+    }
+
     fn may_have(&self, column: &str) -> bool {
         self.columns.as_ref().is_none_or(|columns| columns.iter().any(|known| &**known == column))
     }
@@ -82,11 +96,11 @@ impl Scope {
 
     /// What `*` gives. The rows of an APPLY are a record beside the fields they came with; joined rows are a record each.
     pub(crate) fn row(&self) -> Expr {
-        let joined = self.sources.iter().filter(|source| !source.applied).count() > 1;
+        let joined = self.sources.iter().filter(|source| !source.is_applied()).count() > 1;
         Expr::Row(
             self.sources
                 .iter()
-                .map(|source| (joined || source.applied).then(|| source.name.clone()))
+                .map(|source| (joined || source.is_applied()).then(|| source.name.clone()))
                 .collect(),
         )
     }

@@ -2,18 +2,21 @@
 
 use super::compile::{Compiled, Compiler, Grouped};
 use super::expr::{Expr, Located};
+use super::former::Formers;
 use super::scope::{Scope, is_system_timestamp};
 use super::window::{self, WindowSpec};
 use super::{Column, Group, Projection, Select};
 use crate::error::Problem;
 use crate::query::{MAX_AGGREGATES, Options};
-use crate::syntax::tree::{self, ExprKind, Item, Joined};
+use crate::syntax::tree::{self, ExprKind, Item};
 use std::sync::Arc;
 
 /// A planned SELECT and the names of its columns, where they are known.
 pub(crate) struct Planned {
     pub(crate) select: Select,
     pub(crate) columns: Option<Vec<Arc<str>>>,
+    /// Functions over former rows of one source each.
+    pub(crate) formers: Formers,
 }
 
 /// Plans a SELECT over sources that are known already. Problems go into the list; `None` if there were any.
@@ -22,11 +25,13 @@ pub(crate) fn plan(
     options: &Options,
     scope: &Scope,
     select: &tree::Select,
+    formers: Formers,
     problems: &mut Vec<Problem>,
     notes: &mut Vec<Problem>,
 ) -> Option<Planned> {
     let before = problems.len();
-    let compiler = Compiler { text, options, scope, notes, grouped: None, aliases: &[] };
+    let compiler =
+        Compiler { text, options, scope, notes, grouped: None, aliases: &[], formers: Some(formers) };
     let mut planner = SelectPlanner { compiler, problems };
     let planned = planner.plan(select);
     (planner.problems.len() == before).then_some(planned)
@@ -45,7 +50,10 @@ impl SelectPlanner<'_, '_> {
         let having = select.having.as_ref().and_then(|having| self.having(having, &columns));
         let group = windows_and_keys.map(|(windows, keys)| self.group(select, windows, keys));
         let names = self.names(&columns);
-        Planned { select: Select { filter, group, having, projection: columns }, columns: names }
+        let mut formers = self.compiler.formers.take().unwrap_or_default();
+        let former = formers.take_own();
+        let select = Select { former, filter, group, having, projection: columns };
+        Planned { select, columns: names, formers }
     }
 
     /// What a step gives; a problem is put down and the rest goes on.
@@ -160,9 +168,12 @@ impl SelectPlanner<'_, '_> {
         let Compiler { text, options, scope, .. } = self.compiler;
         let mut notes = Vec::new();
         let grouped = self.compiler.grouped.take();
-        let mut compiler = Compiler { text, options, scope, notes: &mut notes, grouped, aliases: &aliases };
+        let formers = self.compiler.formers.take();
+        let mut compiler =
+            Compiler { text, options, scope, notes: &mut notes, grouped, aliases: &aliases, formers };
         let compiled = compiler.located(having);
         self.compiler.grouped = compiler.grouped;
+        self.compiler.formers = compiler.formers;
         self.compiler.notes.append(&mut notes);
         compiled.map_err(|problem| self.problems.push(problem)).ok()
     }
@@ -199,18 +210,6 @@ fn default_name(expr: &tree::Expr, unnamed: &mut usize) -> String {
             *unnamed += 1;
             name
         }
-    }
-}
-
-/// Refuses what a source can have in the language but not yet here.
-pub(crate) fn refuse_unbuilt(source: &tree::Source) -> Result<(), Problem> {
-    if let Some(span) = source.pattern {
-        return Err(Problem::new(span, "MATCH_RECOGNIZE is not supported yet"));
-    }
-    match source.more.first() {
-        Some(Joined::Join { span, .. }) => Err(Problem::new(*span, "JOIN is not supported yet")),
-        Some(Joined::Apply { span, .. }) => Err(Problem::new(*span, "APPLY is not supported yet")),
-        None => Ok(()),
     }
 }
 

@@ -241,7 +241,6 @@ impl Compiler<'_> {
     }
 
     /// `DURATION(unit, length)`, in ticks.
-    #[allow(dead_code, reason = "analytic functions are planned with it")]
     pub(crate) fn duration(&mut self, call: &Call) -> Compiled<i64> {
         let (unit, rest) = self.unit(call)?;
         let [length] = rest else { return Err(shape(call, "(unit, length)")) };

@@ -1,5 +1,8 @@
+mod former;
+mod joins;
 mod naive;
 mod snapshot;
+mod substreams;
 
 use super::*;
 use crate::query::{Level, Options};

@@ -11,7 +11,11 @@ const EVERYTHING: &str = "
            PERCENTILE_CONT(0.5) OVER (ORDER BY v) AS p, Collect(v) AS c, STDEV(v) AS s
     INTO o FROM b GROUP BY k, Windows(Window('h', HoppingWindow(second, 6, 2)), Window('s', SlidingWindow(second, 4)))
     SELECT MAX(v) AS m INTO q FROM a GROUP BY SessionWindow(second, 2, 10)
-    SELECT * INTO r FROM b WHERE v > 3";
+    SELECT * INTO r FROM b WHERE v > 3
+    SELECT x.v, y.v AS w, e.ArrayValue AS e, LAG(x.v, 2) OVER (PARTITION BY x.k LIMIT DURATION(second, 5)) AS p,
+           Collect(x.v) OVER (LIMIT DURATION(second, 5)) AS s, ISFIRST(second, 2) OVER (PARTITION BY x.k, y.k) AS f
+    INTO u FROM a x LEFT JOIN b y ON x.k = y.k AND DATEDIFF(second, x, y) BETWEEN -1 AND 4
+           CROSS APPLY GetArrayElements(JSON_PARSE('{\"a\":[1,2]}').a) AS e";
 
 fn filled() -> Engine {
     let mut engine = Engine::new(query(EVERYTHING), policies(100, 4));

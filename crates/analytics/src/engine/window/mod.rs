@@ -9,7 +9,8 @@ mod groups;
 mod session;
 mod sliding;
 
-pub(crate) use groups::{Contribution, Group, Groups};
+pub(crate) use groups::{Contribution, Group, Groups, Key, key_weight, read_key, write_key};
+pub(crate) use sliding::Events;
 
 use super::eval::View;
 use crate::plan::{AggregateSpec, WindowKind};

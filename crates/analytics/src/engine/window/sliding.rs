@@ -25,7 +25,7 @@ pub(crate) struct Sliding {
 
 /// The events of a key, oldest first.
 #[derive(Debug, Default)]
-struct Events {
+pub(crate) struct Events {
     events: VecDeque<(i64, Box<[Value]>)>,
     /// For the first `front.len()` events, youngest first: the states of it and of all younger ones of the front.
     front: Vec<Vec<Accumulator>>,
@@ -105,11 +105,7 @@ impl Sliding {
         out.size(keys.len());
         for (key, events) in keys {
             groups::write_key(key, out);
-            out.size(events.events.len());
-            for (time, arguments) in &events.events {
-                out.signed(*time);
-                out.values(arguments);
-            }
+            events.write(out);
         }
         out.size(self.changes.len());
         for (instant, keys) in &self.changes {
@@ -126,15 +122,7 @@ impl Sliding {
     ) -> Result<(), SnapshotError> {
         for _ in 0..from.size()? {
             let key = groups::read_key(from)?;
-            let mut events = Events::default();
-            for _ in 0..from.size()? {
-                let (time, arguments) = (from.signed()?, from.values()?);
-                if super::grid::outside(time) {
-                    return Err(SnapshotError::Damaged("the time of an event"));
-                }
-                let added = events.push(time, &arguments, aggregates);
-                added.map_err(|_| SnapshotError::Damaged("an argument of an aggregate"))?;
-            }
+            let events = Events::read(from, aggregates)?;
             self.keys.insert(key, events);
         }
         for _ in 0..from.size()? {
@@ -150,7 +138,33 @@ impl Sliding {
 }
 
 impl Events {
-    fn push(
+    /// The time of the youngest.
+    pub(crate) fn newest(&self) -> i64 {
+        self.events.back().map_or(i64::MIN, |(time, _)| *time)
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.size(self.events.len());
+        for (time, arguments) in &self.events {
+            out.signed(*time);
+            out.values(arguments);
+        }
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>, aggregates: &[AggregateSpec]) -> Result<Self, SnapshotError> {
+        let mut events = Self::default();
+        for _ in 0..from.size()? {
+            let (time, arguments) = (from.signed()?, from.values()?);
+            if super::grid::outside(time) {
+                return Err(SnapshotError::Damaged("the time of an event"));
+            }
+            let added = events.push(time, &arguments, aggregates);
+            added.map_err(|_| SnapshotError::Damaged("an argument of an aggregate"))?;
+        }
+        Ok(events)
+    }
+
+    pub(crate) fn push(
         &mut self,
         time: i64,
         arguments: &[Value],
@@ -165,7 +179,7 @@ impl Events {
     }
 
     /// Takes away all events up to a time.
-    fn leave(&mut self, until: i64, aggregates: &[AggregateSpec]) -> Result<(), EvalError> {
+    pub(crate) fn leave(&mut self, until: i64, aggregates: &[AggregateSpec]) -> Result<(), EvalError> {
         while self.events.front().is_some_and(|(time, _)| *time <= until) {
             if light(aggregates) {
                 if self.front.is_empty() {
@@ -192,7 +206,7 @@ impl Events {
         Ok(())
     }
 
-    fn states(&self, aggregates: &[AggregateSpec]) -> Result<Vec<Accumulator>, EvalError> {
+    pub(crate) fn states(&self, aggregates: &[AggregateSpec]) -> Result<Vec<Accumulator>, EvalError> {
         if !light(aggregates) {
             let mut states = groups::fresh(aggregates);
             for (_, arguments) in &self.events {
@@ -207,7 +221,7 @@ impl Events {
         Ok(states)
     }
 
-    fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let arguments = |(_, arguments): &(i64, Box<[Value]>)| {
             size_of::<(i64, Box<[Value]>)>() + arguments.iter().map(Value::weight).sum::<usize>()
         };
