@@ -2,7 +2,7 @@
 //!
 //! In the order a query goes: text → `syntax` (lexer, parser, tree) → `plan` (steps as operators) → [`engine`] (windows,
 //! watermarks, state) → rows. [`value`] is what flows, [`ops`] and [`functions`] what expressions can do with it, [`runner`]
-//! drives an engine between a source and a sink. Start with [`Query::compile`], then [`Engine`](engine::Engine).
+//! drives an engine between a source and a sink, [`cases`] tests queries. Start with [`Query::compile`], then [`Engine`](engine::Engine).
 //!
 //! ```
 //! use ironbrook_analytics::engine::{Engine, Policies};
@@ -62,6 +62,8 @@ pub mod ops;
 pub mod engine;
 
 pub mod runner;
+
+pub mod cases;
 
 pub use error::{Diagnostic, QueryError, QueryErrors};
 pub use query::{Compatibility, Input, Level, MAX_AGGREGATES, Options, Query};
