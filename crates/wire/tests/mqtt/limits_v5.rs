@@ -73,7 +73,7 @@ fn explanations_are_left_out_where_the_packet_would_be_too_long() {
 
 #[test]
 fn explanations_are_left_out_where_the_client_does_not_want_them() {
-    // [MQTT-3.1.2-32]
+    // [MQTT-3.1.2-29]
     let limits = PeerLimits { problem_information: false, ..ANY };
     for packet in explained() {
         let expected = matches!(packet, Packet::ConnAck(_) | Packet::Disconnect(_));
@@ -83,7 +83,7 @@ fn explanations_are_left_out_where_the_client_does_not_want_them() {
 
 #[test]
 fn messages_are_never_shortened() {
-    // [MQTT-3.1.2-27] [MQTT-3.1.2-28] [MQTT-3.2.2-15]
+    // [MQTT-3.1.2-24] [MQTT-3.1.2-25] [MQTT-3.2.2-15]
     let properties = PublishProperties { user: user(), ..Default::default() };
     let message = Packet::Publish(Publish {
         dup: false,

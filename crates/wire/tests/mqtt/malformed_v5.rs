@@ -86,8 +86,8 @@ fn texts() {
         let cases = [
             ("topic", frame(0x30, &text)),                             // [MQTT-3.3.2-1]
             ("client id", connect(0x02, std::slice::from_ref(&text))), // [MQTT-3.1.3-4]
-            ("will topic", connect(0x06, &[d.clone(), vec![0], text.clone(), d.clone()])), // [MQTT-3.1.3-9]
-            ("user name", connect(0x82, &[d.clone(), text.clone()])),  // [MQTT-3.1.3-10]
+            ("will topic", connect(0x06, &[d.clone(), vec![0], text.clone(), d.clone()])), // [MQTT-3.1.3-11]
+            ("user name", connect(0x82, &[d.clone(), text.clone()])),  // [MQTT-3.1.3-12]
             ("filter", subscribe(&text[2..], 0)),                      // [MQTT-3.8.3-1]
             ("filter to unsubscribe", frame(0xa2, &[&[0, 1, 0][..], &text].concat())), // [MQTT-3.10.3-1]
             ("response topic", publish("a", &property(0x08))),         // [MQTT-3.3.2-13]
@@ -140,22 +140,22 @@ fn connects() {
             "will fields without will",
             connect(0x02, &[d.clone(), p.clone(), d.clone(), d.clone()]),
             Violation::TrailingBytes,
-        ), // [MQTT-3.1.2-11]
-        malformed("will quality without will", connect(0x0a, std::slice::from_ref(&d)), Violation::WillFlags), // [MQTT-3.1.2-13]
+        ), // [MQTT-3.1.3-1]
+        malformed("will quality without will", connect(0x0a, std::slice::from_ref(&d)), Violation::WillFlags), // [MQTT-3.1.2-11]
         malformed(
             "will quality 3",
             connect(0x1e, &[d.clone(), p.clone(), d.clone(), d.clone()]),
             Violation::WillFlags,
-        ), // [MQTT-3.1.2-14]
-        malformed("will retain without will", connect(0x22, std::slice::from_ref(&d)), Violation::WillFlags), // [MQTT-3.1.2-15]
-        malformed("user name without flag", connect(0x02, &[d.clone(), d.clone()]), Violation::TrailingBytes), // [MQTT-3.1.2-18]
-        malformed("no user name", connect(0x82, std::slice::from_ref(&d)), Violation::Truncated), // [MQTT-3.1.2-19]
+        ), // [MQTT-3.1.2-12]
+        malformed("will retain without will", connect(0x22, std::slice::from_ref(&d)), Violation::WillFlags), // [MQTT-3.1.2-13]
+        malformed("user name without flag", connect(0x02, &[d.clone(), d.clone()]), Violation::TrailingBytes), // [MQTT-3.1.2-16]
+        malformed("no user name", connect(0x82, std::slice::from_ref(&d)), Violation::Truncated), // [MQTT-3.1.2-17]
         malformed(
             "password without flag",
             connect(0x82, &[d.clone(), d.clone(), d.clone()]),
             Violation::TrailingBytes,
-        ), // [MQTT-3.1.2-20]
-        malformed("no password", connect(0x42, std::slice::from_ref(&d)), Violation::Truncated), // [MQTT-3.1.2-21]
+        ), // [MQTT-3.1.2-18]
+        malformed("no password", connect(0x42, std::slice::from_ref(&d)), Violation::Truncated), // [MQTT-3.1.2-19]
         malformed("no client id", connect(0x02, &[]), Violation::Truncated), // [MQTT-3.1.3-3]
         malformed("no properties", frame(0x10, b"\0\x04MQTT\x05\x02\0\0"), Violation::Truncated), // [MQTT-2.2.2-1]
         malformed("nothing", frame(0x10, &[]), Violation::Truncated),

@@ -43,9 +43,9 @@ impl PeerLimits {
 
 /// Appends a packet as its receiver takes it.
 ///
-/// Reason strings and user properties are left out where the client does not want them [MQTT-3.1.2-32], and where the packet
+/// Reason strings and user properties are left out where the client does not want them [MQTT-3.1.2-29], and where the packet
 /// would be too long with them; first the user properties, then the reason. What is too long even so is
-/// [`Unencodable::TooLarge`] and not written [MQTT-3.1.2-27].
+/// [`Unencodable::TooLarge`] and not written [MQTT-3.1.2-24].
 pub fn encode_within(packet: &Packet, limits: PeerLimits, out: &mut BytesMut) -> Result<(), Unencodable> {
     let len = body_len(packet)?;
     let fits = whole_len(len) <= limits.packet_max;

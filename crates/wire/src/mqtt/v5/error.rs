@@ -56,7 +56,7 @@ pub enum Violation {
     #[error("the reserved connect flag is set [MQTT-3.1.2-3]")]
     ConnectFlagReserved,
     /// Will quality 3, or will flags without a will.
-    #[error("the will flags contradict each other [MQTT-3.1.2-11, -13, -14, -15]")]
+    #[error("the will flags contradict each other [MQTT-3.1.2-11, -12, -13]")]
     WillFlags,
     /// CONNACK flags other than session present, or session present with a refusal.
     #[error("the connect acknowledge flags are not valid [MQTT-3.2.2-1, -6]")]
@@ -230,7 +230,7 @@ pub enum Unencodable {
     #[error("a packet has {0} bytes, at most 268435455 are possible")]
     Packet(usize),
     /// Longer than the receiver takes, also without what may be left out. A message is then dropped as if it had been sent
-    /// [MQTT-3.1.2-28].
+    /// [MQTT-3.1.2-25].
     #[error("a packet has {len} bytes, its receiver takes at most {max}")]
     TooLarge {
         /// Bytes it would have.
