@@ -136,6 +136,7 @@ async fn hello(stream: impl AsyncRead + AsyncWrite + Unpin) -> String {
 
 #[tokio::test]
 async fn one_port_serves_mqtt_and_http_and_both_inside_tls() {
+    // [MQTT-4.2.0-1], [MQTT-7.1.1-1]
     let site = Site::open(Tls::Either);
     mqtt_works(site.tcp().await).await;
     mqtt_works(site.tls(&[]).await).await;

@@ -133,6 +133,7 @@ mod tests {
 
     #[test]
     fn ws_01_ws_02_ws_03_paths_and_subprotocols() {
+        // [MQTT-6.0.0-4]
         let read = |path, protocol| Handshake::of(&request(path, protocol), false);
         let good = |path, protocol| read(path, protocol).unwrap().unwrap();
         assert_eq!(good("/$iothub/websocket?iothub-no-client-cert=true", "mqtt").inner, Inner::Mqtt);

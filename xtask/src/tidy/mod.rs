@@ -1,5 +1,6 @@
 //! Rules of the tree that no compiler checks. Each rule is a function from the tree to findings.
 
+mod conformance;
 mod dependencies;
 mod layers;
 mod links;
@@ -39,6 +40,7 @@ pub fn run() -> Result<()> {
     findings.extend(words::check(&files));
     findings.extend(text::check(&files));
     findings.extend(rules::check(&files));
+    findings.extend(conformance::check(&files));
     findings.extend(dependencies::check(&files));
     findings.extend(links::check(&files));
     findings.extend(ways::check(&files));

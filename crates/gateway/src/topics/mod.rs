@@ -8,6 +8,8 @@
 //! where it has both, the user name decides.
 
 mod answers;
+#[cfg(test)]
+mod conformance;
 mod connection;
 mod convert;
 mod login;

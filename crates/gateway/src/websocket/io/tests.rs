@@ -20,6 +20,7 @@ fn binary(payload: &'static [u8]) -> Message {
 
 #[tokio::test]
 async fn frames_are_a_byte_stream_and_pings_are_answered() {
+    // [MQTT-6.0.0-2]
     let (mut client, mut server) = pair(1 << 16).await;
     client.send(Message::Ping(Bytes::from_static(b"?"))).await.unwrap();
     client.send(binary(b"one ")).await.unwrap();
@@ -74,6 +75,7 @@ async fn payload_of_any_length_goes_both_ways() {
 
 #[tokio::test]
 async fn ws_04_text_is_refused_with_1003() {
+    // [MQTT-6.0.0-1]
     let (mut client, mut server) = pair(1 << 16).await;
     client.send(binary(b"bytes")).await.unwrap();
     client.send(Message::Text("text".into())).await.unwrap();
