@@ -24,6 +24,7 @@ class Program:
     def __init__(self, folder, *command, log="log.txt"):
         self.command = [str(word) for word in command]
         self.log_path = pathlib.Path(folder) / log
+        self.environment = {}
         self.process = None
         self.ready = None
 
@@ -34,7 +35,13 @@ class Program:
             raise RuntimeError("IRONBROOK_BIN is not set: run `cargo xtask test`, or set it to the binary's path")
         with open(self.log_path, "ab") as log:
             command = [binary, *self.command, "--output", "json"]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **self.environment},
+            )
         lines = queue.Queue()
         threading.Thread(target=lambda: lines.put(self.process.stdout.readline()), daemon=True).start()
         try:

@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
         run: device,
     },
     Step { name: "python", what: "stock Python clients against the hub", limit: TEST, run: python },
+    Step { name: "topics", what: "real MQTT clients on ordinary topics", limit: TEST, run: topics },
     Step { name: "cli", what: "the commands, as a user calls them", limit: TEST, run: cli },
     Step {
         name: "crash",
@@ -173,6 +174,7 @@ fn node_test(context: &Context, folder: &str) -> Result<()> {
 
 const PYTHON_CLIENTS: &str = "tests/clients/python/requirements.txt";
 const NODE_CLIENTS: &str = "tests/clients/node";
+const TOPICS_CLIENTS: &str = "tests/clients/topics";
 
 fn device(context: &Context) -> Result<()> {
     let folder = tools::npm("tests/device")?;
@@ -183,6 +185,12 @@ fn device(context: &Context) -> Result<()> {
 
 fn python(context: &Context) -> Result<()> {
     pytest(context, &[PYTHON_CLIENTS], &["clients/python"])
+}
+
+fn topics(context: &Context) -> Result<()> {
+    tools::system_packages(tools::MQTT_CLIENTS)?;
+    tools::npm(TOPICS_CLIENTS)?;
+    pytest(context, &["tests/clients/topics/requirements.txt"], &["clients/topics"])
 }
 
 fn cli(context: &Context) -> Result<()> {

@@ -38,6 +38,12 @@ pub const BROWSER: &[Package] = &[
 pub const MOSQUITTO: &[Package] =
     &[Package { name: "mosquitto", shown_by: "command -v mosquitto || test -x /usr/sbin/mosquitto" }];
 
+/// Clients of ordinary MQTT topics.
+pub const MQTT_CLIENTS: &[Package] = &[Package {
+    name: "mosquitto-clients",
+    shown_by: "command -v mosquitto_pub && command -v mosquitto_sub",
+}];
+
 /// How long the fetching of packages may take, over a slow line.
 const FETCH: Duration = Duration::from_secs(30 * 60);
 /// How long the build of a tool may take.
