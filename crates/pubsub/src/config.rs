@@ -43,7 +43,8 @@ pub struct Config {
     pub retained_max: usize,
     /// Bytes of retained messages.
     pub retained_bytes_max: usize,
-    /// Bytes of messages that wait for persistent sessions or are retained, each counted once.
+    /// Bytes of messages that wait for persistent sessions or are retained, each counted once. A quarter more is in reserve for
+    /// sessions whose queue is short.
     pub stored_bytes_max: usize,
     /// Bytes the journal grows by, beyond twice what is alive in it, before it is written anew.
     pub compact_bytes: u64,

@@ -160,6 +160,37 @@ async fn a_stuck_persistent_session_costs_a_queue_and_its_disk() {
 }
 
 #[tokio::test]
+async fn who_reads_goes_on_though_the_store_is_full_of_what_others_leave() {
+    let memory = Memory::forgetful();
+    let config = Config { stored_bytes_max: 1 << 20, ..Config::default() };
+    let broker = open_with(config, Some(log_on(&memory)), NOW).await;
+    let (mut publisher, mut reader) = (Client::new(), Client::new());
+    publisher.connect(&broker, info("publisher", true, 0), NOW).await;
+    reader.connect(&broker, info("reader", true, 1000), NOW).await;
+    reader.subscribe(&broker, to("read", QoS::AtLeastOnce), NOW).await;
+    let stuck = many(3, 30);
+    for who in 0..stuck {
+        let mut gone = Client::new();
+        gone.connect(&broker, info(&format!("stuck{who}"), true, 1000), NOW).await;
+        gone.subscribe(&broker, to(&format!("left/{who}"), QoS::AtLeastOnce), NOW).await;
+    }
+    let payload = "x".repeat(1000);
+    for at in 0..2000 {
+        let left = message(&format!("left/{}", at % stuck), &payload, QoS::AtLeastOnce, false);
+        publisher.publish(&broker, left, 1, NOW).await.unwrap();
+        let read = message("read", &payload, QoS::AtLeastOnce, false);
+        publisher.publish(&broker, read, 1, NOW).await.unwrap();
+        reader.read(&broker, Answers::All, NOW).await;
+        assert_eq!(reader.reliable.len(), at + 1);
+        let stored = broker.snapshot().stored_bytes;
+        assert!(stored <= (1 << 20) * 5 / 4, "{stored}");
+    }
+    // Nothing is retained out of the reserve.
+    let retained = message("kept", &payload, QoS::AtLeastOnce, true);
+    assert_eq!(publisher.publish(&broker, retained, 1, NOW).await, Err(Reason::QuotaExceeded));
+}
+
+#[tokio::test]
 async fn retained_messages_by_the_hundred_thousand() {
     let broker = open_with(Config::default(), None, NOW).await;
     let count = many(5_000, 100_000);

@@ -13,6 +13,8 @@ use ironbrook_model::Timestamp;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
+/// Bytes of a queue that is short: it gets on where the store of all persistent sessions is full of what others leave unread.
+const SHORT_BYTES: usize = 64 * 1024;
 /// Numbers of expired messages that are gathered for a session nobody is connected to, before they are written down.
 const SETTLED_MAX: usize = 512;
 
@@ -164,20 +166,25 @@ impl Inner {
         if sets {
             read(&self.retained).fits(&message)?;
         }
-        let mut room = true;
+        let (mut room, mut bytes_max) = (true, self.config.queued_bytes_max);
         if sets || picks.peek().is_some() {
             message.detach();
+            if pen.is_crowded(message.size()) {
+                if sets || self.config.when_full == WhenFull::Refuse {
+                    return Err(Reason::QuotaExceeded);
+                }
+                bytes_max = bytes_max.min(SHORT_BYTES);
+            }
             match pen.place(message.size()) {
                 Ok(stored) => message.stored = Some(stored),
                 // Nobody but the persistent sessions must notice that what they leave unread fills the disk.
-                Err(_) if !sets && self.config.when_full == WhenFull::DropNewest => room = false,
-                Err(reason) => return Err(reason),
+                Err(_) => room = false,
             }
         }
         let message = Arc::new(message);
         let (mut targets, mut slots) = (Vec::new(), Vec::new());
         for pick in picks {
-            match Some(pick).filter(|_| room).map(|pick| self.push_numbered(pen, pick, &message)) {
+            match Some(pick).filter(|_| room).map(|pick| self.push_numbered(pen, pick, &message, bytes_max)) {
                 Some(Some(number)) => {
                     let (qos, retain, ids) = (pick.qos, pick.retain, pick.ids.clone());
                     targets.push(Written { session: pick.slot.number, number, qos, retain, ids });
@@ -271,15 +278,21 @@ impl Inner {
         if picks.iter().any(full) { Err(Reason::QuotaExceeded) } else { Ok(()) }
     }
 
-    fn push_numbered(&self, pen: &mut Pen<'_>, pick: &Pick<'_>, message: &Arc<Message>) -> Option<u64> {
-        match self.push_into(pick, message, true, Some(pen))? {
+    fn push_numbered(
+        &self,
+        pen: &mut Pen<'_>,
+        pick: &Pick<'_>,
+        message: &Arc<Message>,
+        bytes_max: usize,
+    ) -> Option<u64> {
+        match self.push_into(pick, message, true, bytes_max, Some(pen))? {
             Pushed::Numbered(number) => Some(number),
             _ => None,
         }
     }
 
     fn push(&self, pick: &Pick<'_>, message: &Arc<Message>, gated: bool, wakes: &mut Wakes) -> bool {
-        match self.push_into(pick, message, gated, None) {
+        match self.push_into(pick, message, gated, self.config.queued_bytes_max, None) {
             Some(Pushed::Plain | Pushed::Numbered(_)) => {
                 wakes.add(pick.slot);
                 true
@@ -293,6 +306,7 @@ impl Inner {
         pick: &Pick<'_>,
         message: &Arc<Message>,
         gated: bool,
+        bytes: usize,
         pen: Option<&mut Pen<'_>>,
     ) -> Option<Pushed> {
         let delivery = Delivery {
@@ -307,7 +321,7 @@ impl Inner {
         if !wanted {
             return None;
         }
-        let (messages, bytes) = (self.config.queued_messages_max, self.config.queued_bytes_max);
+        let messages = self.config.queued_messages_max;
         if !state.outbound.has_room(pick.qos, message.size(), messages, bytes) {
             state.outbound.drop_expired(self.now());
             if let Some(pen) = pen.filter(|_| state.outbound.settled_len() > SETTLED_MAX) {
@@ -354,9 +368,11 @@ impl Inner {
             stored: None,
             ..**message
         };
-        copy.stored = Some(pen.place(copy.size())?);
+        let (size, most) = (copy.size(), self.config.queued_bytes_max);
+        let bytes_max = if pen.is_crowded(size) { most.min(SHORT_BYTES) } else { most };
+        copy.stored = Some(pen.place(size)?);
         let copy = Arc::new(copy);
-        let Some(number) = self.push_numbered(&mut pen, &pick, &copy) else { return Ok(false) };
+        let Some(number) = self.push_numbered(&mut pen, &pick, &copy, bytes_max) else { return Ok(false) };
         let target = Written { session: slot.number, number, qos: pick.qos, retain: true, ids: ids.clone() };
         match self.write_publish(&mut pen, &copy, Retains::Nothing, &[target], None, now) {
             Ok(offset) => {

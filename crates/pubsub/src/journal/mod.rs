@@ -31,6 +31,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The queue all records belong to.
 const QUEUE: QueueId = QueueId(1);
 
+/// A part of what may be held, beyond it, for queues that are short: who reads goes on though others do not.
+const RESERVE: usize = 4;
+
 /// The offset of a message that has none yet.
 const UNWRITTEN: u64 = u64::MAX;
 
@@ -182,13 +185,19 @@ impl Journal {
 }
 
 impl Pen<'_> {
+    /// Whether a message of this size would take from the reserve.
+    pub fn is_crowded(&self, size: usize) -> bool {
+        self.journal.held().saturating_add(size) > self.journal.held_max
+    }
+
     /// Gives a message its place, so that it can be put into queues before it is written.
     ///
     /// # Errors
-    /// [`Reason::QuotaExceeded`] if what is held has no room for it.
+    /// [`Reason::QuotaExceeded`] if what is held, and the reserve, have no room for it.
     pub fn place(&mut self, size: usize) -> Result<Stored, Reason> {
         let held = &self.journal.held;
-        if held.load(Ordering::Relaxed).saturating_add(size) > self.journal.held_max {
+        let most = self.journal.held_max.saturating_add(self.journal.held_max / RESERVE);
+        if held.load(Ordering::Relaxed).saturating_add(size) > most {
             return Err(Reason::QuotaExceeded);
         }
         held.fetch_add(size, Ordering::Relaxed);
