@@ -5,7 +5,8 @@ use super::{Broker, Clients, Inner, SessionHandle, Wakes, lock, read, write};
 use crate::journal::{Meta, Pen, Record, Ring, Whole};
 use crate::session::Link;
 use crate::sys::add;
-use crate::{Publish, Reason, Version, Will};
+use crate::topic::Turn;
+use crate::{Message, Publish, Reason, Version, Will};
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
 use std::sync::Arc;
@@ -95,16 +96,24 @@ impl Broker {
                 return Err(Reason::NotAuthorized);
             }
         }
-        let mut wills = Vec::new();
+        let mut due = Due::default();
         let mut clients = inner.clients_of(&client.client_id);
-        let (slot, epoch, session_present, mark) = inner.connect(&mut clients, &client, now, &mut wills)?;
+        let found = inner.connect(&mut clients, &client, now, &mut due);
         drop(clients);
+        let (slot, epoch, session_present, mark) = match found {
+            Ok(found) => found,
+            Err(reason) => {
+                // The session before may be over all the same.
+                inner.settle_due(None, due, now);
+                return Err(reason);
+            }
+        };
         add(&inner.counters.connected, 1);
         let mut session = SessionHandle::new(self.clone(), slot, epoch, (rules, acl_generation), now);
         if session_present {
             session.drop_denied(now);
         }
-        inner.publish_wills(session.slot().who, wills, now);
+        inner.settle_due(Some(session.slot().who), due, now);
         let (client_id, session_expiry) = (client.client_id, client.session_expiry);
         Ok(Connected { session, session_present, client_id, session_expiry, mark })
     }
@@ -133,13 +142,21 @@ fn made_up_id() -> Result<ByteString, Reason> {
 
 type Found = (Arc<Slot>, u64, bool, Option<u64>);
 
+/// What is to be done when the locks are given back.
+#[derive(Default)]
+pub(super) struct Due {
+    pub wills: Vec<Will>,
+    /// Messages of groups whose member is gone.
+    pub orphans: Vec<(Arc<Message>, Turn)>,
+}
+
 impl Inner {
     fn connect(
         &self,
         clients: &mut Clients,
         client: &ClientInfo,
         now: Timestamp,
-        wills: &mut Vec<Will>,
+        due: &mut Due,
     ) -> Result<Found, Reason> {
         if let Some(slot) = clients.get(&client.client_id).cloned() {
             if slot.user != client.user {
@@ -150,12 +167,12 @@ impl Inner {
             let resumes = !client.clean_start && state.expiry > 0;
             let sent = state.outbound.sent();
             let mark = if resumes { self.write_meta(pen.as_mut(), &slot, client, sent, now)? } else { None };
-            wills.extend(self.leave(&mut state, resumes));
+            due.wills.extend(self.leave(&mut state, resumes));
             if resumes {
                 let epoch = self.attach(&slot, &mut state, client);
                 return Ok((slot.clone(), epoch, true, mark));
             }
-            self.end(clients, pen.as_mut(), &slot, &mut state, now);
+            self.end(clients, pen.as_mut(), &slot, &mut state, due, now);
         }
         self.make(clients, client, now)
     }
@@ -269,8 +286,10 @@ impl Inner {
         pen: Option<&mut Pen<'_>>,
         slot: &Arc<Slot>,
         state: &mut SlotState,
+        due: &mut Due,
         now: Timestamp,
     ) {
+        due.orphans.extend(state.outbound.orphans());
         if let Some(deadline) = state.deadline() {
             lock(&self.timers).remove(&(deadline, slot.who));
         }
@@ -295,21 +314,22 @@ impl Inner {
         }
     }
 
-    /// Publishes wills of a session; that its client may was checked when it connected.
-    pub(super) fn publish_wills(&self, who: u32, wills: Vec<Will>, now: Timestamp) {
+    /// Does what follows from the end of a connection or session, without locks. That a client may publish its will was
+    /// checked when it connected. `who` is the session, if it goes on.
+    pub(super) fn settle_due(&self, who: Option<u32>, due: Due, now: Timestamp) {
         let mut wakes = Wakes::new();
-        for will in wills {
+        for will in due.wills {
             let Will { topic, payload, qos, retain, properties, .. } = will;
             let publish = Publish { topic, payload, qos, retain, properties, alias: None, packet_id: None };
             // Its own, if it goes on, does not get it where it said so ([MQTT-3.8.3-3]).
-            let route = self.route(&publish.topic, Some(who), true);
-            if let Err(reason) =
-                self.deliver(crate::Message::new(publish, now), &route, None, now, &mut wakes)
-            {
+            let route = self.route(&publish.topic, who, true);
+            if let Err(reason) = self.deliver(Message::new(publish, now), &route, None, now, &mut wakes) {
                 tracing::warn!(%reason, "a will is not published");
                 add(&self.counters.dropped, 1);
             }
         }
+        drop(wakes);
+        self.pass_to_others(due.orphans, now);
     }
 
     /// The session with a name in the filters.
@@ -333,8 +353,8 @@ fn meta_of(slot: &Slot, client: &ClientInfo, sent: u64, now: Timestamp) -> Meta 
 fn detached(will: Will) -> Will {
     let Will { topic, payload, qos, retain, properties, delay } = will;
     let publish = Publish { topic, payload, qos, retain, properties, alias: None, packet_id: None };
-    let mut message = crate::Message::new(publish, Timestamp::default());
+    let mut message = Message::new(publish, Timestamp::default());
     message.detach();
-    let crate::Message { topic, payload, properties, .. } = message;
+    let Message { topic, payload, properties, .. } = message;
     Will { topic, payload, qos, retain, properties, delay }
 }

@@ -6,15 +6,13 @@ use crate::config::WhenFull;
 use crate::journal::{Pen, PublishRef, Record, Retains, Target as Written};
 use crate::session::{Delivery, Pushed};
 use crate::sys::add;
-use crate::topic::{Entry, Group, Ids, Match, Seen};
+use crate::topic::{Entry, Group, Ids, Match, Seen, Turn};
 use crate::{Message, QoS, Reason};
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
-/// Bytes of a queue that is short: it gets on where the store of all persistent sessions is full of what others leave unread.
-const SHORT_BYTES: usize = 64 * 1024;
 /// Numbers of expired messages that are gathered for a session nobody is connected to, before they are written down.
 const SETTLED_MAX: usize = 512;
 
@@ -24,6 +22,7 @@ pub(super) struct Target {
     qos: QoS,
     retain_as_published: bool,
     ids: Ids,
+    group: Option<Turn>,
 }
 
 /// The subscribers of a name, as long as [`Seen`] is current.
@@ -60,6 +59,7 @@ struct Pick<'a> {
     qos: QoS,
     retain: bool,
     ids: &'a Ids,
+    group: Option<&'a Turn>,
 }
 
 type Picks<'a> = SmallVec<[Pick<'a>; 8]>;
@@ -72,7 +72,7 @@ impl Inner {
         let target = |found: Match| {
             let slot = slots.get(&found.who)?.clone();
             let Match { qos, retain_as_published, ids, .. } = found;
-            Some(Target { slot, qos, retain_as_published, ids })
+            Some(Target { slot, qos, retain_as_published, ids, group: None })
         };
         let targets = matches.direct.into_iter().filter_map(target).collect();
         let (topic, groups) = (ByteString::from(topic), matches.groups);
@@ -81,20 +81,38 @@ impl Inner {
 
     /// One member of each group. Not kept with the route: a group may be large, and one of it is enough.
     fn draw(&self, route: &Route) -> SmallVec<[Target; 1]> {
-        let draw_one = |group: &Arc<Group>| {
-            let online = {
-                let slots = read(&self.slots);
-                group.next(|_, entry| slots.get(&entry.who).is_some_and(|slot| slot.is_online()))
-            };
-            // Who is connected comes first; else it waits for one who will be, but only if it is worth keeping.
-            let keeps = |entry: &Entry| self.slot(entry.who).is_some_and(|slot| slot.state().keeps());
-            let at = online.or_else(|| group.next(|_, entry| keeps(entry)))?;
-            let entry = group.members().get(at)?;
-            let ids = Some(entry.id).filter(|id| *id != 0).into_iter().collect();
-            let (qos, retain_as_published) = (entry.qos, entry.retain_as_published);
-            Some(Target { slot: self.slot(entry.who)?, qos, retain_as_published, ids })
+        route.groups.iter().filter_map(|group| self.draw_one(group)).collect()
+    }
+
+    fn draw_one(&self, group: &Group) -> Option<Target> {
+        let online = {
+            let slots = read(&self.slots);
+            group.next(|_, entry| slots.get(&entry.who).is_some_and(|slot| slot.is_online()))
         };
-        route.groups.iter().filter_map(draw_one).collect()
+        // Who is connected comes first; else it waits for one who will be, but only if it is worth keeping.
+        let keeps = |entry: &Entry| self.slot(entry.who).is_some_and(|slot| slot.state().keeps());
+        let at = online.or_else(|| group.next(|_, entry| keeps(entry)))?;
+        let entry = group.members().get(at)?;
+        let ids = Some(entry.id).filter(|id| *id != 0).into_iter().collect();
+        let (qos, retain_as_published) = (entry.qos, entry.retain_as_published);
+        let group = Some(group.turn().clone());
+        Some(Target { slot: self.slot(entry.who)?, qos, retain_as_published, ids, group })
+    }
+
+    /// Gives what the members of groups had not done when their sessions ended to others of their groups.
+    pub(super) fn pass_to_others(&self, orphans: Vec<(Arc<Message>, Turn)>, now: Timestamp) {
+        let mut wakes = Wakes::new();
+        for (message, turn) in orphans {
+            let (matches, _) = self.index.matches(&message.topic, None);
+            let group = matches.groups.iter().find(|group| Arc::ptr_eq(group.turn(), &turn));
+            let passed = match group.and_then(|group| self.draw_one(group)) {
+                Some(target) => self.deliver_again(&pick_of(&target, &message), &message, now, &mut wakes),
+                None => Ok(false),
+            };
+            if passed != Ok(true) {
+                add(&self.counters.dropped, 1);
+            }
+        }
     }
 
     /// Delivers a message. `from` is the session and identifier of a publish of QoS 2 that has to be remembered on disk.
@@ -173,7 +191,7 @@ impl Inner {
                 if sets || self.config.when_full == WhenFull::Refuse {
                     return Err(Reason::QuotaExceeded);
                 }
-                bytes_max = bytes_max.min(SHORT_BYTES);
+                bytes_max = bytes_max.min(self.fair_share(pen));
             }
             match pen.place(message.size()) {
                 Ok(stored) => message.stored = Some(stored),
@@ -214,6 +232,12 @@ impl Inner {
             }
         }
         Ok((message, mark))
+    }
+
+    /// Bytes of a queue up to which it gets on though the store of all persistent sessions is full of what others leave unread: so
+    /// much that all of them together do not use up the reserve.
+    fn fair_share(&self, pen: &Pen<'_>) -> usize {
+        pen.reserve() / read(&self.slots).len().max(1)
     }
 
     fn write_publish(
@@ -315,6 +339,7 @@ impl Inner {
             retain: pick.retain,
             gated,
             ids: pick.ids.clone(),
+            group: pick.group.cloned(),
         };
         let mut state = pick.slot.state();
         let wanted = if pick.qos == QoS::AtMostOnce { state.link.is_some() } else { state.keeps() };
@@ -349,10 +374,22 @@ impl Inner {
         now: Timestamp,
         wakes: &mut Wakes,
     ) -> Result<bool, Reason> {
-        let pick = Pick { slot, qos: qos.min(message.qos), retain: true, ids };
-        let Some(mut pen) = self.pen() else { return Ok(self.push(&pick, message, true, wakes)) };
+        let pick = Pick { slot, qos: qos.min(message.qos), retain: true, ids, group: None };
+        self.deliver_again(&pick, message, now, wakes)
+    }
+
+    /// A message that is there already for one more session.
+    fn deliver_again(
+        &self,
+        pick: &Pick<'_>,
+        message: &Arc<Message>,
+        now: Timestamp,
+        wakes: &mut Wakes,
+    ) -> Result<bool, Reason> {
+        let slot = pick.slot;
+        let Some(mut pen) = self.pen() else { return Ok(self.push(pick, message, true, wakes)) };
         if pick.qos == QoS::AtMostOnce || !slot.persistent {
-            let pushed = self.push(&pick, message, true, wakes);
+            let pushed = self.push(pick, message, true, wakes);
             // It may be retained since so short a time that it is not on disk yet.
             let offset = message.stored.as_ref().and_then(crate::journal::Stored::offset);
             if let Some(offset) = offset.filter(|_| pushed) {
@@ -369,11 +406,12 @@ impl Inner {
             ..**message
         };
         let (size, most) = (copy.size(), self.config.queued_bytes_max);
-        let bytes_max = if pen.is_crowded(size) { most.min(SHORT_BYTES) } else { most };
+        let bytes_max = if pen.is_crowded(size) { most.min(self.fair_share(&pen)) } else { most };
         copy.stored = Some(pen.place(size)?);
         let copy = Arc::new(copy);
-        let Some(number) = self.push_numbered(&mut pen, &pick, &copy, bytes_max) else { return Ok(false) };
-        let target = Written { session: slot.number, number, qos: pick.qos, retain: true, ids: ids.clone() };
+        let Some(number) = self.push_numbered(&mut pen, pick, &copy, bytes_max) else { return Ok(false) };
+        let (qos, retain, ids) = (pick.qos, pick.retain, pick.ids.clone());
+        let target = Written { session: slot.number, number, qos, retain, ids };
         match self.write_publish(&mut pen, &copy, Retains::Nothing, &[target], None, now) {
             Ok(offset) => {
                 offset.into_iter().for_each(|offset| pen.ring_at(offset, slot.clone()));
@@ -389,14 +427,17 @@ impl Inner {
 
 /// Who gets a message: all of the direct ones, and who was drawn of each group.
 fn pick_all<'a>(direct: &'a [Target], drawn: &'a [Target], message: &Message) -> Picks<'a> {
-    let (qos, retain) = (message.qos, message.retain);
-    let pick_of = |target: &'a Target| Pick {
+    direct.iter().chain(drawn).map(|target| pick_of(target, message)).collect()
+}
+
+fn pick_of<'a>(target: &'a Target, message: &Message) -> Pick<'a> {
+    Pick {
         slot: &target.slot,
         // [MQTT-3.8.4-8]
-        qos: qos.min(target.qos),
+        qos: message.qos.min(target.qos),
         // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
-        retain: retain && target.retain_as_published,
+        retain: message.retain && target.retain_as_published,
         ids: &target.ids,
-    };
-    direct.iter().chain(drawn).map(pick_of).collect()
+        group: target.group.as_ref(),
+    }
 }

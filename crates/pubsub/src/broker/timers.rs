@@ -1,5 +1,6 @@
 //! Connections that are lost, wills that wait, sessions that expire.
 
+use super::connect::Due;
 use super::slot::{Slot, SlotState};
 use super::{Broker, Inner, lock, read, write};
 use crate::journal::{Meta, Record};
@@ -53,14 +54,14 @@ impl Inner {
         if !with_will {
             state.will = None;
         }
-        let mut wills = Vec::new();
+        let mut due = Due::default();
         if state.expiry == 0 {
-            wills.extend(state.will.take().map(|will| *will));
-            self.end(&mut clients, pen.as_mut(), slot, &mut state, now);
+            due.wills.extend(state.will.take().map(|will| *will));
+            self.end(&mut clients, pen.as_mut(), slot, &mut state, &mut due, now);
         } else {
             // [MQTT-3.1.2-8], and the delay of 5.0.
             if state.will.as_ref().is_some_and(|will| will.delay == 0) {
-                wills.extend(state.will.take().map(|will| *will));
+                due.wills.extend(state.will.take().map(|will| *will));
             }
             if let Some(pen) = pen.as_mut().filter(|_| slot.persistent) {
                 let settled = state.outbound.settled();
@@ -77,7 +78,7 @@ impl Inner {
         drop(state);
         drop(pen);
         drop(clients);
-        self.publish_wills(slot.who, wills, now);
+        self.settle_due(Some(slot.who), due, now);
     }
 
     /// Sets the times of a session that nobody is connected to.
@@ -97,10 +98,10 @@ impl Inner {
         if state.ended || state.link.is_some() {
             return;
         }
-        let mut wills = Vec::new();
+        let mut due = Due::default();
         if state.will_at.is_some_and(|at| at <= now) {
             state.will_at = None;
-            wills.extend(state.will.take().map(|will| *will));
+            due.wills.extend(state.will.take().map(|will| *will));
             if let Some(pen) = pen.as_mut().filter(|_| slot.persistent) {
                 let since = state.end_at.unwrap_or(now).as_millis() - i64::from(state.expiry) * 1000;
                 let meta = meta(slot, &state, Timestamp::from_millis(since));
@@ -110,14 +111,14 @@ impl Inner {
             }
         }
         if state.end_at.is_some_and(|at| at <= now) {
-            self.end(&mut clients, pen.as_mut(), slot, &mut state, now);
+            self.end(&mut clients, pen.as_mut(), slot, &mut state, &mut due, now);
         } else if let Some(deadline) = state.deadline() {
             lock(&self.timers).insert((deadline, slot.who));
         }
         drop(state);
         drop(pen);
         drop(clients);
-        self.publish_wills(slot.who, wills, now);
+        self.settle_due(Some(slot.who), due, now);
     }
 
     /// Looks at some retained messages and removes those that expired.

@@ -190,13 +190,18 @@ impl Pen<'_> {
         self.journal.held().saturating_add(size) > self.journal.held_max
     }
 
+    /// Bytes of the reserve.
+    pub fn reserve(&self) -> usize {
+        self.journal.held_max / RESERVE
+    }
+
     /// Gives a message its place, so that it can be put into queues before it is written.
     ///
     /// # Errors
     /// [`Reason::QuotaExceeded`] if what is held, and the reserve, have no room for it.
     pub fn place(&mut self, size: usize) -> Result<Stored, Reason> {
         let held = &self.journal.held;
-        let most = self.journal.held_max.saturating_add(self.journal.held_max / RESERVE);
+        let most = self.journal.held_max.saturating_add(self.reserve());
         if held.load(Ordering::Relaxed).saturating_add(size) > most {
             return Err(Reason::QuotaExceeded);
         }

@@ -168,6 +168,7 @@ impl Restored {
                 retain: target.retain,
                 gated: true,
                 ids: target.ids,
+                group: None,
             };
             self.with(target.session, |session| {
                 let waiting = crate::session::State::Waiting;
@@ -208,9 +209,14 @@ impl Restored {
                     self.damaged += 1;
                     continue;
                 }
-                Some(Some(message)) => {
-                    Some(Delivery { message, qos: line.qos, retain: line.retain, gated: true, ids: line.ids })
-                }
+                Some(Some(message)) => Some(Delivery {
+                    message,
+                    qos: line.qos,
+                    retain: line.retain,
+                    gated: true,
+                    ids: line.ids,
+                    group: None,
+                }),
                 None => None,
             };
             session.outbound.restore(line.number, line.state, line.qos, delivery);

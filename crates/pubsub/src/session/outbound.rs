@@ -17,10 +17,12 @@ pub(crate) use super::outgoing::State;
 pub use super::outgoing::{Delivery, Link, Outgoing, OutgoingPublish, Pushed, Sealed, Step};
 
 use super::publish_len;
+use crate::topic::Turn;
 use crate::{Message, QoS, Reason};
 use ironbrook_model::Timestamp;
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 /// Packet identifiers there are.
 const PACKET_IDS: u64 = u16::MAX as u64;
@@ -173,6 +175,18 @@ impl Outbound {
         let held = waiting.filter_map(|slot| slot.delivery.as_ref());
         let held = held.chain(self.plain.iter().map(|(_, delivery)| delivery));
         self.expires = held.filter_map(|delivery| delivery.message.expires).min();
+    }
+
+    /// Messages drawn in groups that another member may get in its place: those of QoS 1, and of QoS 2 that were never sent
+    /// ([MQTT-4.8.2-5]).
+    pub(crate) fn orphans(&self) -> impl Iterator<Item = (Arc<Message>, Turn)> + '_ {
+        let free = self.line.iter().filter(|slot| match slot.state {
+            State::Waiting => true,
+            State::Sent => slot.qos == QoS::AtLeastOnce,
+            State::Released | State::Done => false,
+        });
+        let deliveries = free.filter_map(|slot| slot.delivery.as_ref());
+        deliveries.filter_map(|delivery| Some((delivery.message.clone(), delivery.group.clone()?)))
     }
 
     /// Takes back the message that was pushed last, which nobody has seen yet.

@@ -1,6 +1,6 @@
 //! The nouns of what goes to the client: messages in the queue, packets to send, the connection, and what a step led to.
 
-use crate::topic::Ids;
+use crate::topic::{Ids, Turn};
 use crate::{Message, QoS, Version};
 use bytestring::ByteString;
 use std::collections::HashMap;
@@ -20,6 +20,8 @@ pub struct Delivery {
     pub gated: bool,
     /// Identifiers of the subscriptions.
     pub ids: Ids,
+    /// The group it was drawn in, if it was; not known after a restart.
+    pub group: Option<Turn>,
 }
 
 /// How far a message of QoS 1 or 2 has come.

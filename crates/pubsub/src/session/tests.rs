@@ -17,7 +17,7 @@ fn message(topic: &str, payload: &str) -> Message {
 }
 
 fn delivery(message: Message, qos: QoS) -> Delivery {
-    Delivery { message: Arc::new(message), qos, retain: false, gated: false, ids: Ids::new() }
+    Delivery { message: Arc::new(message), qos, retain: false, gated: false, ids: Ids::new(), group: None }
 }
 
 fn expiring(seconds: u64) -> Message {

@@ -4,6 +4,9 @@ use super::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Whose turn it is in a group; the same for all copies of one group, and of no other.
+pub type Turn = Arc<AtomicUsize>;
+
 /// The members of one `$share/group/filter`.
 #[derive(Debug, Clone)]
 pub struct Group {
@@ -11,7 +14,7 @@ pub struct Group {
     /// Sorted by subscriber.
     pub(super) members: Vec<Entry>,
     /// Whose turn it is; shared by all copies, as a copy only means that somebody still looks at the old members.
-    turn: Arc<AtomicUsize>,
+    turn: Turn,
 }
 
 impl Group {
@@ -22,6 +25,11 @@ impl Group {
     /// All members.
     pub fn members(&self) -> &[Entry] {
         &self.members
+    }
+
+    /// What tells it from other groups.
+    pub fn turn(&self) -> &Turn {
+        &self.turn
     }
 
     /// The next member in turn that `takes` the message; whoever does not is skipped.

@@ -13,7 +13,7 @@ mod tests;
 
 pub use filter::{Filter, covers, matches, overlaps};
 pub use filters::{Entry, Filters, Ids, Match, Matches};
-pub use group::Group;
+pub use group::{Group, Turn};
 pub use index::{Index, Seen};
 
 /// Bytes of a topic name or filter, from its length field of two bytes.

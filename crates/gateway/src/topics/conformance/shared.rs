@@ -66,6 +66,21 @@ async fn each_member_has_its_own_quality() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_lost_member_had_another_gets() {
+    let door = Door::open().await;
+    let mut publisher = door.client(V, "publisher").await;
+    let mut lost = door.client(V, "lost").await;
+    lost.subscribe("$share/g/a", 1).await;
+    publisher.publish(1, false, "a", "x").await;
+    assert_eq!(lost.message().await.payload, "x");
+    let mut other = door.client(V, "other").await;
+    other.subscribe("$share/g/a", 1).await;
+    // Section 4.8.2: a session that ends without an answer of quality 1.
+    drop(lost);
+    assert_eq!(other.message().await.payload, "x");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_member_began_it_ends() {
     let door = Door::open().await;
     let mut publisher = door.client(V, "publisher").await;
