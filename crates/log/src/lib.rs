@@ -8,6 +8,7 @@
 mod api;
 mod checkpoints;
 mod error;
+mod keys;
 mod redb_backend;
 mod segment;
 pub mod storage;
@@ -15,6 +16,7 @@ pub mod storage;
 pub use api::{Append, Batch, Bounds, Checkpoints, Log, Offset, PartitionId, QueueId, Record, Seek, Ticket};
 pub use checkpoints::FileCheckpoints;
 pub use error::Error;
+pub use keys::{KeyFileError, KeyId, Keys};
 pub use redb_backend::{RedbBackend, redb_backend};
 pub use segment::{Config, Retention, SegmentLog, Stats, SyncPolicy};
 pub use storage::{File, Files, Memory, Storage};

@@ -1,5 +1,6 @@
 //! Settings of a segment log.
 
+use crate::Keys;
 use std::time::Duration;
 
 /// Settings of a segment log.
@@ -17,6 +18,8 @@ pub struct Config {
     pub cache_bytes: usize,
     /// How long records are kept; see [`SegmentLog::retain`](super::SegmentLog::retain).
     pub retention: Retention,
+    /// Keys for encryption at rest; none by default, so that nothing is encrypted.
+    pub keys: Keys,
 }
 
 impl Default for Config {
@@ -29,6 +32,7 @@ impl Default for Config {
             buffer_bytes: 8 << 20,
             cache_bytes: 1 << 20,
             retention: Retention::default(),
+            keys: Keys::default(),
         }
     }
 }
@@ -36,9 +40,10 @@ impl Default for Config {
 /// When records are synced. Whatever the policy, [`durable`](crate::Log::durable) waits for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// As soon as the disk is free; what came in meanwhile is one group. The same as a group without delay.
+    /// As soon as the disk is free; what came in meanwhile is one group. Nothing ever waits for company: the same as a group
+    /// without delay. A sync for each record would promise nothing more, as no record is acknowledged before its own.
     Always,
-    /// A group waits until it is this old or this large, then as [`Always`](Self::Always).
+    /// A group waits until it is this old or this large, then as [`Always`](Self::Always). Fewer syncs, later answers.
     Group {
         /// How long the first record of a group waits for others.
         max_delay: Duration,

@@ -1,10 +1,14 @@
 //! One segment: an open file, how much of it counts, and where records are in it.
 
 use super::cursor::Cursor;
-use super::header::{HEADER_BYTES, Header};
+use super::header::Header;
+use super::record::Head;
 use super::scan::{Damage, Item, Scanner};
+use super::seal;
+use crate::keys::Cipher;
 use crate::storage::folder_of;
-use crate::{Error, File, QueueId, Storage};
+use crate::{Error, File, Keys, QueueId, Storage};
+use bytes::Bytes;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +34,8 @@ pub(super) struct Segment {
     pub header: Header,
     pub path: PathBuf,
     pub file: Arc<dyn File>,
+    /// What its records are sealed with. `None` where they are not, or where what the key is derived with was lost.
+    cipher: Option<Cipher>,
     state: Mutex<State>,
 }
 
@@ -69,29 +75,61 @@ pub(super) fn base_of(name: &str) -> Option<u64> {
 
 impl Segment {
     /// A segment found on disk: `len` bytes, of which nothing is known but the header.
-    pub(super) fn found(header: Header, path: PathBuf, file: Arc<dyn File>, len: u64, end: u64) -> Self {
-        let state = State { len, end, index: None, damage: Vec::new() };
-        Self { header, path, file, state: Mutex::new(state) }
+    pub(super) fn found(
+        header: Header,
+        path: PathBuf,
+        file: Arc<dyn File>,
+        keys: &Keys,
+        (len, end): (u64, u64),
+    ) -> Self {
+        let state = Mutex::new(State { len, end, index: None, damage: Vec::new() });
+        Self { header, path, file, cipher: header.cipher(keys), state }
     }
 
-    /// Makes the file of a new segment; its header and its name are durable when this returns.
+    /// Makes the file of a new segment; its header and its name are durable when this returns. One in whose place there is
+    /// another without records is made beside it, so that at every moment one of them is there.
     ///
     /// # Errors
     /// Writes come before syncs, so a full disk is told by [`is_full`](crate::storage::is_full) as long as nothing
     /// was synced; it may be tried again then.
-    pub(super) fn create(storage: &dyn Storage, folder: &Path, header: Header) -> std::io::Result<Self> {
+    pub(super) fn create(
+        storage: &dyn Storage,
+        folder: &Path,
+        header: Header,
+        keys: &Keys,
+        replaces: bool,
+    ) -> std::io::Result<Self> {
         let path = folder.join(file_name(header.base.offset));
-        let file = storage.open(&path, true)?;
+        let made = if replaces { path.with_extension("new") } else { path.clone() };
+        let file = storage.open(&made, true)?;
+        if replaces {
+            file.set_len(0)?;
+        }
         file.write_at(&header.encode(), 0)?;
-        let synced = file.sync_data().and_then(|()| storage.sync_folder(folder_of(&path)));
+        let placed = || if replaces { storage.rename(&made, &path) } else { Ok(()) };
+        let synced =
+            file.sync_data().and_then(|()| placed()).and_then(|()| storage.sync_folder(folder_of(&path)));
         synced.map_err(std::io::Error::other)?;
-        let state = State {
-            len: HEADER_BYTES as u64,
-            end: header.base.offset,
-            index: Some(Vec::new()),
-            damage: Vec::new(),
-        };
-        Ok(Self { header, path, file, state: Mutex::new(state) })
+        let (len, end) = (header.len(), header.base.offset);
+        let state = Mutex::new(State { len, end, index: Some(Vec::new()), damage: Vec::new() });
+        Ok(Self { header, path, file, cipher: header.cipher(keys), state })
+    }
+
+    /// A group as it is written to this segment.
+    pub(super) fn on_disk(&self, group: &Bytes) -> std::io::Result<Bytes> {
+        match &self.cipher {
+            Some(cipher) => seal::seal(group, self.header.salt, cipher),
+            None => Ok(group.clone()),
+        }
+    }
+
+    /// A record read from this segment, in plain; `None` if it is not what was sealed here, whatever its checksums say.
+    pub(super) fn in_plain(&self, head: &Head, record: Bytes) -> Option<Bytes> {
+        match (&self.cipher, head.is_sealed(), self.header.is_sealed()) {
+            (None, false, false) => Some(record),
+            (Some(cipher), true, _) => seal::open(head, &record, cipher),
+            _ => None,
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -102,7 +140,7 @@ impl Segment {
     pub(super) fn scanner(&self, from: Option<Mark>, chunk: usize) -> Scanner {
         let limit = self.state().len;
         let (position, expected) =
-            from.map_or((HEADER_BYTES as u64, self.header.base.offset), |mark| (mark.position, mark.offset));
+            from.map_or((self.header.len(), self.header.base.offset), |mark| (mark.position, mark.offset));
         Scanner::new(self.file.clone(), self.header.salt, (position, limit), expected, chunk)
     }
 

@@ -14,6 +14,7 @@ mod record;
 mod recovery;
 mod retain;
 mod scan;
+mod seal;
 mod seek;
 mod shared;
 #[cfg(test)]
@@ -66,9 +67,10 @@ impl SegmentLog {
         let damaged = AtomicU64::new(0);
         let (mut partitions, mut positions) = (Vec::new(), Vec::new());
         for number in 0..config.partitions {
-            let found = recovery::recover(&*storage, &folder.join(folder_name(number)), number, &damaged)?;
-            positions.push(found.position);
-            partitions.push(Partition::new(found));
+            let place = folder.join(folder_name(number));
+            let found = recovery::recover(&*storage, &place, number, &config.keys, &damaged)?;
+            positions.push((found.position, found.is_closed));
+            partitions.push(Partition::new(found, config.keys.current().is_some()));
         }
         let shared = Arc::new(Shared::new(config, storage, partitions, damaged));
         let writer = writer::Writer::new(shared.clone(), &positions);
@@ -194,7 +196,7 @@ impl Log for SegmentLog {
 
     fn append(&self, partition: PartitionId, record: Append<'_>) -> Result<Ticket, Error> {
         let part = self.shared.partition(partition)?;
-        let length = record::length(&record);
+        let length = record::length_max(&record);
         if length > record::MAX_RECORD_BYTES || record.queues.len() > record::MAX_QUEUES {
             return Err(Error::TooLarge(length));
         }
@@ -204,7 +206,7 @@ impl Log for SegmentLog {
         if self.shared.is_full() || buffer.held() >= self.shared.config.buffer_bytes {
             return Err(Error::Full);
         }
-        let offset = buffer.append(part.salt, &record);
+        let offset = buffer.append((part.salt, part.flags), &record);
         drop(buffer);
         self.shared.notify_writer();
         Ok(Ticket { partition, offset: Offset(offset) })

@@ -20,6 +20,8 @@ const CHUNK_OVERHEAD: usize = 128;
 /// A partition.
 pub(super) struct Partition {
     pub salt: u32,
+    /// What every record is marked with: whether it will be sealed.
+    pub flags: u16,
     pub buffer: Mutex<Buffer>,
     pub view: Mutex<View>,
     /// Tells of new durable records, of new room and of the end. Sent after `view` shows them.
@@ -80,7 +82,7 @@ pub(super) struct Chunk {
 }
 
 impl Partition {
-    pub(super) fn new(found: Recovered) -> Self {
+    pub(super) fn new(found: Recovered, is_sealed: bool) -> Self {
         let cursor = found.cursor;
         let buffer =
             Buffer { bytes: BytesMut::new(), marks: Vec::new(), first: cursor, cursor, in_flight: 0 };
@@ -88,6 +90,7 @@ impl Partition {
         let view = View { segments: found.segments.into(), cache: VecDeque::new(), cached_bytes: 0 };
         Self {
             salt,
+            flags: if is_sealed { record::SEALED } else { 0 },
             buffer: Mutex::new(buffer),
             view: Mutex::new(view),
             published: watch::Sender::new(Published { end: cursor, status: Status::Open }),
@@ -111,14 +114,14 @@ impl Buffer {
     }
 
     /// Takes a record in and returns its offset.
-    pub(super) fn append(&mut self, salt: u32, append: &Append<'_>) -> u64 {
+    pub(super) fn append(&mut self, (salt, flags): (u32, u16), append: &Append<'_>) -> u64 {
         let Cursor { offset, events, enqueued, .. } = self.cursor;
         let enqueued = append.enqueued.as_millis().max(enqueued);
         let position = self.bytes.len() as u64;
         if self.marks.last().is_none_or(|last| position - last.position >= MARK_BYTES) {
             self.marks.push(Mark { offset, events, enqueued, position });
         }
-        let flags = if position == 0 { record::FIRST_OF_GROUP } else { 0 };
+        let flags = flags | if position == 0 { record::FIRST_OF_GROUP } else { 0 };
         record::encode(&mut self.bytes, salt, (offset, events, enqueued, flags), append);
         let is_event = append.queues.contains(&QueueId::EVENTS);
         let last_event = if is_event { Some((offset, enqueued)) } else { self.cursor.last_event };

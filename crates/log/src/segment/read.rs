@@ -3,7 +3,7 @@
 use super::file::Segment;
 use super::partition::{Chunk, Partition};
 use super::record::{HEAD_BYTES, Head};
-use super::scan::Item;
+use super::scan::{Damage, Item};
 use super::shared::Shared;
 use crate::{Batch, Error, Offset, PartitionId, QueueId};
 use bytes::Bytes;
@@ -37,13 +37,17 @@ impl Filling {
         Self { request, batch: Batch { records: Vec::new(), next: Offset(request.from) }, bytes: 0 }
     }
 
+    fn is_asked_for(&self, head: &Head, bytes: &Bytes) -> bool {
+        head.offset >= self.request.from && head.is_in(bytes, self.request.queue)
+    }
+
     fn is_full(&self) -> bool {
         self.batch.records.len() >= self.request.max_records || self.bytes >= self.request.max_bytes
     }
 
     /// Takes a record if it is asked for, and moves on; false if it is for the next call.
     fn take(&mut self, head: &Head, bytes: &Bytes) -> bool {
-        if head.offset >= self.request.from && head.is_in(bytes, self.request.queue) {
+        if self.is_asked_for(head, bytes) {
             let too_much = self.bytes.saturating_add(head.length) > self.request.max_bytes;
             if too_much && !self.batch.records.is_empty() {
                 return false;
@@ -119,7 +123,7 @@ fn read_segment(
     while let Some(item) = scanner.next()? {
         match item {
             Item::Damage(found) => damage = Some(found),
-            Item::Record { head, bytes, .. } => {
+            Item::Record { head, bytes, position } => {
                 if let Some(damage) = damage.take() {
                     segment.note(damage, head.offset.saturating_sub(expected), &shared.damaged);
                 }
@@ -128,6 +132,14 @@ fn read_segment(
                 if head.offset < from {
                     continue;
                 }
+                let is_asked_for = filling.is_asked_for(&head, &bytes);
+                let opened = if is_asked_for { segment.in_plain(&head, bytes) } else { Some(bytes) };
+                let Some(bytes) = opened else {
+                    let to = position + head.length as u64;
+                    segment.note(Damage { from: position, to }, 1, &shared.damaged);
+                    filling.move_to(expected);
+                    continue;
+                };
                 if !filling.take(&head, &bytes) || *left == 0 {
                     return Ok(false);
                 }

@@ -1,6 +1,7 @@
 //! The bytes of a record; `docs/log-format.md` has the table.
 
 use super::header::array;
+use super::seal::TAG_BYTES;
 use crate::{Append, Offset, QueueId, Record};
 use bytes::{BufMut, Bytes, BytesMut};
 use ironbrook_model::Timestamp;
@@ -8,11 +9,17 @@ use smallvec::SmallVec;
 
 /// Bytes of the fixed part.
 pub(super) const HEAD_BYTES: usize = 44;
+/// Bytes of the checksum at the front.
+pub(super) const CRC_BYTES: usize = 4;
+/// Where the checksum of the data is.
+pub(super) const DATA_CRC_AT: usize = 40;
 /// The largest record, all told. It bounds what recovery reads at once.
 pub(super) const MAX_RECORD_BYTES: usize = 16 << 20;
 
 /// Flag: all records of the partition before this one were synced before it was written. Recovery goes by it.
 pub(super) const FIRST_OF_GROUP: u16 = 1;
+/// Flag: header and body are encrypted on disk, and the last bytes are their tag.
+pub(super) const SEALED: u16 = 2;
 
 /// The fixed part of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,19 +39,21 @@ pub(super) struct Head {
 /// The most queues a record can be in.
 pub(super) const MAX_QUEUES: usize = u16::MAX as usize;
 
-/// How long a record will be.
-pub(super) fn length(append: &Append<'_>) -> usize {
-    HEAD_BYTES + 2 * append.queues.len() + append.header.len() + append.body.len()
+/// How long a record will be, with the room for a tag if there is any chance of one.
+pub(super) fn length_max(append: &Append<'_>) -> usize {
+    HEAD_BYTES + 2 * append.queues.len() + append.header.len() + append.body.len() + TAG_BYTES
 }
 
-/// Appends the bytes of a record, whose length and number of queues are within the limits.
+/// Appends the bytes of a record, whose length and number of queues are within the limits. One that is to be sealed gets
+/// room for its tag, and its checksums when it is.
 pub(super) fn encode(
     into: &mut BytesMut,
     salt: u32,
     (offset, events, enqueued, flags): (u64, u64, i64, u16),
     append: &Append<'_>,
 ) {
-    let length = length(append);
+    let is_sealed = flags & SEALED != 0;
+    let length = length_max(append) - if is_sealed { 0 } else { TAG_BYTES };
     let start = into.len();
     into.reserve(length);
     into.put_bytes(0, HEAD_BYTES);
@@ -53,7 +62,9 @@ pub(super) fn encode(
     }
     into.put_slice(append.header);
     into.put_slice(append.body);
-    let (head, data) = into[start..].split_at_mut(HEAD_BYTES);
+    into.put_bytes(0, if is_sealed { TAG_BYTES } else { 0 });
+    let record = &mut into[start..];
+    let head = &mut record[..HEAD_BYTES];
     // The lengths fit: they are parts of a length that was checked against the limit.
     head[4..8].copy_from_slice(&low32(length).to_le_bytes());
     head[8..16].copy_from_slice(&offset.to_le_bytes());
@@ -62,9 +73,17 @@ pub(super) fn encode(
     head[32..36].copy_from_slice(&low32(append.header.len()).to_le_bytes());
     head[36..38].copy_from_slice(&append.queues.len().to_le_bytes()[..2]);
     head[38..40].copy_from_slice(&flags.to_le_bytes());
-    head[40..44].copy_from_slice(&crc32c::crc32c(data).to_le_bytes());
-    let crc = crc32c::crc32c_append(salt, &head[4..]);
-    head[..4].copy_from_slice(&crc.to_le_bytes());
+    if !is_sealed {
+        put_checksums(record, salt);
+    }
+}
+
+/// Sets both checksums of a whole record.
+pub(super) fn put_checksums(record: &mut [u8], salt: u32) {
+    let (head, data) = record.split_at_mut(HEAD_BYTES);
+    head[DATA_CRC_AT..].copy_from_slice(&crc32c::crc32c(data).to_le_bytes());
+    let crc = crc32c::crc32c_append(salt, &head[CRC_BYTES..]);
+    head[..CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn low32(length: usize) -> u32 {
@@ -86,7 +105,9 @@ impl Head {
         let length = u32::from_le_bytes(array(bytes, 4)) as usize;
         let header_length = u32::from_le_bytes(array(bytes, 32)) as usize;
         let queue_count = usize::from(u16::from_le_bytes(array(bytes, 36)));
-        let parts = HEAD_BYTES.checked_add(queue_count * 2)?.checked_add(header_length)?;
+        let flags = u16::from_le_bytes(array(bytes, 38));
+        let tag = if flags & SEALED == 0 { 0 } else { TAG_BYTES };
+        let parts = (HEAD_BYTES + tag).checked_add(queue_count * 2)?.checked_add(header_length)?;
         (parts <= length && length <= MAX_RECORD_BYTES).then(|| Self {
             length,
             offset: u64::from_le_bytes(array(bytes, 8)),
@@ -94,7 +115,7 @@ impl Head {
             enqueued: i64::from_le_bytes(array(bytes, 24)),
             header_length,
             queue_count,
-            flags: u16::from_le_bytes(array(bytes, 38)),
+            flags,
             data_crc: u32::from_le_bytes(array(bytes, 40)),
         })
     }
@@ -109,6 +130,16 @@ impl Head {
         self.flags & FIRST_OF_GROUP != 0
     }
 
+    /// Whether header and body are encrypted on disk.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.flags & SEALED != 0
+    }
+
+    /// Where the header begins.
+    pub(super) fn header_at(&self) -> usize {
+        HEAD_BYTES + 2 * self.queue_count
+    }
+
     /// Whether the record is in a queue.
     pub(super) fn is_in(&self, record: &[u8], queue: QueueId) -> bool {
         self.queues(record).any(|found| found == queue)
@@ -119,18 +150,19 @@ impl Head {
         bytes.chunks_exact(2).map(|pair| QueueId(u16::from_le_bytes(array(pair, 0))))
     }
 
-    /// The record whose bytes these are, sharing them.
+    /// The record whose bytes these are in plain, sharing them.
     pub(super) fn record(&self, bytes: &Bytes) -> Record {
         let queues: SmallVec<[QueueId; 4]> = self.queues(bytes).collect();
-        let header_at = HEAD_BYTES + 2 * self.queue_count;
+        let header_at = self.header_at();
         let body_at = header_at + self.header_length;
+        let body_end = self.length - if self.is_sealed() { TAG_BYTES } else { 0 };
         Record {
             offset: Offset(self.offset),
             event_sequence: queues.contains(&QueueId::EVENTS).then_some(self.events),
             enqueued: Timestamp::from_millis(self.enqueued),
             queues,
             header: bytes.slice(header_at..body_at),
-            body: bytes.slice(body_at..self.length),
+            body: bytes.slice(body_at..body_end),
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::cursor::Cursor;
 use super::file::{Segment, Whole, base_of, file_name};
-use super::header::{Found, HEADER_BYTES, Header};
+use super::header::{Found, HEADER_BYTES, Header, SEALED_HEADER_BYTES, Seal};
 use super::scan::{Item, Scanner};
-use crate::{Error, File, QueueId, Storage};
-use std::hash::{BuildHasher, RandomState};
+use super::seal;
+use crate::{Error, File, Keys, QueueId, Storage};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +18,8 @@ pub(super) struct Recovered {
     pub cursor: Cursor,
     /// The length of the last segment.
     pub position: u64,
+    /// The last segment takes no further records: where anything is sealed, each run has segments of its own.
+    pub is_closed: bool,
 }
 
 /// A segment file of which the header may be damaged.
@@ -26,6 +28,10 @@ struct Candidate {
     file: Arc<dyn File>,
     len: u64,
     header: Option<Header>,
+    /// What the header's second part says where the first is damaged.
+    seal: Seal,
+    /// It has no more bytes than a header, and all are zero: made, and its header never written.
+    is_blank: bool,
 }
 
 /// Opens a partition, made if absent: finds its segments, verifies the last one and cuts its torn end.
@@ -33,29 +39,31 @@ pub(super) fn recover(
     storage: &dyn Storage,
     folder: &Path,
     partition: u16,
+    keys: &Keys,
     damaged: &AtomicU64,
 ) -> Result<Recovered, Error> {
     storage.create_folder(folder)?;
     let mut candidates = find(storage, folder, partition)?;
     drop_unborn(storage, folder, &mut candidates)?;
     if candidates.is_empty() {
-        // Chance from the operating system's generator, by the way of the standard library's hash keys.
-        let chance = RandomState::new().hash_one(partition).to_le_bytes();
-        let salt = u32::from_le_bytes([chance[0], chance[1], chance[2], chance[3]]);
-        let header = Header { partition, salt, base: Cursor::START };
-        let segment = Arc::new(Segment::create(storage, folder, header)?);
-        return Ok(Recovered {
-            segments: vec![segment],
-            cursor: Cursor::START,
-            position: HEADER_BYTES as u64,
-        });
+        let salt = u32::from_le_bytes(seal::chance()?);
+        let header = Header::new(partition, salt, Cursor::START, keys)?;
+        let position = header.len();
+        let segment = Arc::new(Segment::create(storage, folder, header, keys, false)?);
+        return Ok(Recovered { segments: vec![segment], cursor: Cursor::START, position, is_closed: false });
     }
     repair_headers(folder, partition, &mut candidates, damaged)?;
-    let segments = as_segments(folder, &candidates);
+    for candidate in &candidates {
+        let path = folder.join(file_name(candidate.base));
+        candidate.header.map_or(Ok(()), |header| header.check_key(keys, &path))?;
+    }
+    let segments = as_segments(folder, &candidates, keys);
     // The name of the last segment may not be durable yet, if the process ended at the wrong moment.
     storage.sync_folder(folder)?;
     let (cursor, position) = open_last(&segments, damaged)?;
-    Ok(Recovered { segments, cursor, position })
+    let is_sealed = segments.last().is_some_and(|last| last.header.is_sealed());
+    let is_closed = is_sealed || keys.current().is_some();
+    Ok(Recovered { segments, cursor, position, is_closed })
 }
 
 fn find(storage: &dyn Storage, folder: &Path, partition: u16) -> Result<Vec<Candidate>, Error> {
@@ -65,17 +73,19 @@ fn find(storage: &dyn Storage, folder: &Path, partition: u16) -> Result<Vec<Cand
     for base in bases {
         let path = folder.join(file_name(base));
         let file = storage.open(&path, false)?;
-        let mut bytes = [0; HEADER_BYTES];
+        let mut bytes = [0; SEALED_HEADER_BYTES];
         let count = read_full(&*file, &mut bytes)?;
-        let header = match Header::decode(&bytes[..count], &path)? {
+        let (header, seal) = match Header::decode(&bytes[..count], &path)? {
             Found::Header(header) if header.partition != partition || header.base.offset != base => {
                 let what = "its header names another place; it was moved or renamed, put it back".to_owned();
                 return Err(Error::Format { path: path.display().to_string(), what });
             }
-            Found::Header(header) => Some(header),
-            Found::Damaged => None,
+            Found::Header(header) => (Some(header), header.seal),
+            Found::Damaged(seal) => (None, seal),
         };
-        candidates.push(Candidate { base, len: file.len()?, file, header });
+        let len = file.len()?;
+        let is_blank = len <= SEALED_HEADER_BYTES as u64 && bytes.iter().all(|byte| *byte == 0);
+        candidates.push(Candidate { base, len, file, header, seal, is_blank });
     }
     Ok(candidates)
 }
@@ -93,8 +103,11 @@ fn read_full(file: &dyn File, buffer: &mut [u8]) -> std::io::Result<usize> {
 
 /// A last segment whose header is not whole on disk never took a record: the header is synced before the first one.
 fn drop_unborn(storage: &dyn Storage, folder: &Path, candidates: &mut Vec<Candidate>) -> Result<(), Error> {
-    let whole = HEADER_BYTES as u64;
-    let is_unborn = |last: &mut Candidate| last.len < whole || (last.header.is_none() && last.len == whole);
+    let is_unborn = |last: &mut Candidate| match last.header {
+        Some(header) if header.seal == Seal::Lost => last.len <= header.len(),
+        Some(header) => last.len < header.len(),
+        None => last.is_blank || last.len <= HEADER_BYTES as u64,
+    };
     while let Some(last) = candidates.pop_if(is_unborn) {
         tracing::warn!(folder = %folder.display(), offset = last.base, "an unfinished new segment is removed");
         storage.remove(&folder.join(file_name(last.base)))?;
@@ -120,17 +133,23 @@ fn repair_headers(
         };
         damaged.fetch_add(1, Ordering::Relaxed);
         tracing::error!(segment = %path.display(), "a damaged segment header is made up from its records");
-        let base = first_cursor(candidate, salt)?;
-        candidate.header = Some(Header { partition, salt, base });
+        let header = Header { partition, salt, base: Cursor::START, seal: candidate.seal };
+        let base = first_cursor(candidate, &header)?;
+        candidate.header = Some(Header { base, ..header });
+    }
+    for candidate in candidates.iter().filter(|c| c.header.is_some_and(|header| header.seal == Seal::Lost)) {
+        damaged.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(file_name(candidate.base));
+        tracing::error!(segment = %path.display(), "what a segment's key is derived with is damaged: its records are lost");
     }
     Ok(())
 }
 
 /// Where a partition stood at the begin of a segment, as far as its first sound record tells.
-fn first_cursor(candidate: &Candidate, salt: u32) -> Result<Cursor, Error> {
-    let range = (HEADER_BYTES as u64, candidate.len);
+fn first_cursor(candidate: &Candidate, header: &Header) -> Result<Cursor, Error> {
+    let range = (header.len(), candidate.len);
     let mut scanner =
-        Scanner::new(candidate.file.clone(), salt, range, candidate.base, super::file::SCAN_CHUNK);
+        Scanner::new(candidate.file.clone(), header.salt, range, candidate.base, super::file::SCAN_CHUNK);
     while let Some(item) = scanner.next()? {
         if let Item::Record { head, bytes, .. } = item {
             let last_event = head.is_in(&bytes, QueueId::EVENTS).then_some((head.offset, head.enqueued));
@@ -145,12 +164,12 @@ fn first_cursor(candidate: &Candidate, salt: u32) -> Result<Cursor, Error> {
     Ok(Cursor { offset: candidate.base, ..Cursor::START })
 }
 
-fn as_segments(folder: &Path, candidates: &[Candidate]) -> Vec<Arc<Segment>> {
+fn as_segments(folder: &Path, candidates: &[Candidate], keys: &Keys) -> Vec<Arc<Segment>> {
     let ends = candidates.iter().skip(1).map(|next| next.base).chain([u64::MAX]);
     let known = candidates.iter().zip(ends).filter_map(|(candidate, end)| {
         let path = folder.join(file_name(candidate.base));
         let header = candidate.header?;
-        Some(Arc::new(Segment::found(header, path, candidate.file.clone(), candidate.len, end)))
+        Some(Arc::new(Segment::found(header, path, candidate.file.clone(), keys, (candidate.len, end))))
     });
     known.collect()
 }

@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod faults;
 mod reading;
+mod sealed;
 
 const EVENTS: QueueId = QueueId::EVENTS;
 const OTHER: QueueId = QueueId(1);
@@ -30,6 +31,14 @@ fn config() -> Config {
     let retention = Retention { max_age: None, max_bytes: None };
     Config { partitions: 1, segment_bytes: 4096, cache_bytes: 0, retention, ..Config::default() }
 }
+
+/// Keys as a file of keys has them; the first one is for new segments.
+fn keys(text: &str) -> crate::Keys {
+    crate::Keys::parse(text).unwrap()
+}
+
+const KEY_1: &str = "1111111111111111111111111111111111111111111111111111111111111111";
+const KEY_2: &str = "2222222222222222222222222222222222222222222222222222222222222222";
 
 fn open_with(memory: &Memory, config: Config) -> SegmentLog {
     SegmentLog::open(Arc::new(memory.clone()), Path::new("log"), config).unwrap()

@@ -2,7 +2,7 @@
 
 use super::SyncPolicy;
 use super::file::{MARK_BYTES, Segment};
-use super::header::{HEADER_BYTES, Header};
+use super::header::Header;
 use super::partition::{Group, Status};
 use super::shared::Shared;
 use crate::storage::is_full;
@@ -35,6 +35,8 @@ struct End {
     group: Option<Group>,
     /// Something was written since the last sync.
     unsynced: bool,
+    /// The segment takes no further record: its key is another run's, or it has none and ours are sealed.
+    is_closed: bool,
 }
 
 impl End {
@@ -60,14 +62,16 @@ impl Drop for LastWords {
 }
 
 impl Writer {
-    /// `positions` are the lengths of the partitions' last segments.
-    pub(super) fn new(shared: Arc<Shared>, positions: &[u64]) -> Self {
-        let ends = shared.partitions.iter().zip(positions).filter_map(|(partition, position)| {
-            let segment = partition.view().segments.back()?.clone();
-            let marked =
-                segment.state().index.as_deref().and_then(|index| index.last()).map(|mark| mark.position);
-            Some(End { segment, position: *position, marked, group: None, unsynced: false })
-        });
+    /// `positions` are the lengths of the partitions' last segments, and whether these take no further records.
+    pub(super) fn new(shared: Arc<Shared>, positions: &[(u64, bool)]) -> Self {
+        let ends =
+            shared.partitions.iter().zip(positions).filter_map(|(partition, (position, is_closed))| {
+                let segment = partition.view().segments.back()?.clone();
+                let marked =
+                    segment.state().index.as_deref().and_then(|index| index.last()).map(|mark| mark.position);
+                let (position, is_closed) = (*position, *is_closed);
+                Some(End { segment, position, marked, group: None, unsynced: false, is_closed })
+            });
         let ends = ends.collect();
         Self { shared, ends }
     }
@@ -129,15 +133,17 @@ impl Writer {
         let Some(length) = self.ends[index].group.as_ref().map(|group| group.bytes.len() as u64) else {
             return Ok(false);
         };
-        let position = self.ends[index].position;
-        if position > HEADER_BYTES as u64 && position + length > self.shared.config.segment_bytes {
+        let End { position, is_closed, segment, .. } = &self.ends[index];
+        let is_long =
+            *position > segment.header.len() && position + length > self.shared.config.segment_bytes;
+        if is_long || *is_closed {
             self.roll(index)?;
         }
         let end = &mut self.ends[index];
         if let Some(group) = &end.group {
             // Set before: a write that fails may have left a part.
             end.unsynced = true;
-            end.segment.file.write_at(&group.bytes, end.position)?;
+            end.segment.file.write_at(&end.segment.on_disk(&group.bytes)?, end.position)?;
         }
         Ok(true)
     }
@@ -147,17 +153,26 @@ impl Writer {
         let end = &mut self.ends[index];
         end.sync(&self.shared.syncs)?;
         let Some(group) = &end.group else { return Ok(()) };
-        let header = Header { base: group.first, ..end.segment.header };
+        let old = &end.segment.header;
+        let is_empty = old.base.offset == group.first.offset;
+        let header = Header::new(old.partition, old.salt, group.first, &self.shared.config.keys)?;
         let folder = crate::storage::folder_of(&end.segment.path);
-        let segment = Arc::new(Segment::create(&*self.shared.storage, folder, header)?);
-        self.shared.partitions[index].view().segments.push_back(segment.clone());
-        *end = End {
-            segment,
-            position: HEADER_BYTES as u64,
-            marked: None,
-            group: end.group.take(),
-            unsynced: false,
-        };
+        let segment = Arc::new(Segment::create(
+            &*self.shared.storage,
+            folder,
+            header,
+            &self.shared.config.keys,
+            is_empty,
+        )?);
+        {
+            let mut view = self.shared.partitions[index].view();
+            if is_empty {
+                view.segments.pop_back();
+            }
+            view.segments.push_back(segment.clone());
+        }
+        let (position, group) = (segment.header.len(), end.group.take());
+        *end = End { segment, position, marked: None, group, unsynced: false, is_closed: false };
         Ok(())
     }
 

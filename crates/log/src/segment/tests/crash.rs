@@ -71,6 +71,7 @@ async fn run(seed: u64) {
     let config = Config {
         segment_bytes: random.random_range(300..400),
         cache_bytes: if random.random_bool(0.5) { 2000 } else { 0 },
+        keys: if seed.is_multiple_of(2) { keys(KEY_1) } else { crate::Keys::default() },
         ..config()
     };
     let (mut memory, mut model) = (Memory::new(), Model::default());
