@@ -14,6 +14,7 @@ mod round_trip;
 mod statements_v4;
 mod statements_v5;
 mod tables_v5;
+mod verdict;
 
 use ironbrook_wire::mqtt::basic::REMAINING_LEN_MAX;
 use ironbrook_wire::mqtt::{PacketId, v4, v5};
