@@ -7,6 +7,7 @@ use std::time::Duration;
 
 mod crash;
 mod damage;
+mod every_operation;
 mod faults;
 mod reading;
 mod sealed;

@@ -30,6 +30,7 @@ struct State {
     capacity: Option<u64>,
     syncs: u64,
     failing_sync: Option<u64>,
+    failing_operation: Option<u64>,
     operations: u64,
     last_operation: Option<u64>,
 }
@@ -93,6 +94,7 @@ impl Memory {
             capacity: None,
             syncs: 0,
             failing_sync: None,
+            failing_operation: None,
             operations: 0,
             last_operation: None,
         };
@@ -106,6 +108,20 @@ impl Memory {
         state.failing_sync = Some(state.syncs + nth);
     }
 
+    /// The n-th changing call from now (1 is the next one) fails, once: a write half done, a sync as by
+    /// [`fail_sync`](Self::fail_sync), all else not done.
+    pub fn fail_operation(&self, nth: u64) {
+        let mut state = self.lock();
+        state.failing_operation = Some(state.operations + nth);
+    }
+
+    /// Flips a bit of a file, on the disk and for all who read it. Nothing happens where there is no such file or byte.
+    pub fn flip_bit(&self, path: &Path, byte: u64, bit: u8) {
+        if let Some(inode) = self.lock().names.get(path) {
+            inode.lock().flip_bit(byte, bit);
+        }
+    }
+
     /// Sets how many bytes fit in all; a write beyond fails with `StorageFull`, half done. `None` heals it.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.lock().capacity = bytes;
@@ -114,7 +130,8 @@ impl Memory {
     /// Takes back all faults that were asked for and have not come yet, and the capacity.
     pub fn heal(&self) {
         let mut state = self.lock();
-        (state.failing_sync, state.last_operation, state.capacity) = (None, None, None);
+        (state.failing_sync, state.failing_operation) = (None, None);
+        (state.last_operation, state.capacity) = (None, None);
     }
 
     /// Sum of the lengths of all files.
@@ -153,13 +170,19 @@ impl State {
             return Err(power_is_off());
         }
         self.operations += 1;
+        if self.failing_operation == Some(self.operations) {
+            return Err(io::Error::other("the call was made to fail"));
+        }
         Ok(())
     }
 
     fn sync(&mut self) -> io::Result<bool> {
-        self.operation()?;
+        let is_called = match self.operation() {
+            Err(error) if !self.power => return Err(error),
+            called => called.is_ok(),
+        };
         self.syncs += 1;
-        Ok(self.failing_sync != Some(self.syncs))
+        Ok(is_called && self.failing_sync != Some(self.syncs))
     }
 
     /// How many more bytes fit.
@@ -267,7 +290,12 @@ impl File for MemoryFile {
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let mut state = self.memory.powered()?;
-        state.operation()?;
+        if let Err(failed) = state.operation() {
+            if state.power && state.capacity.is_none() {
+                self.inode.lock().write(&bytes[..bytes.len() / 2], position);
+            }
+            return Err(failed);
+        }
         let len = self.inode.lock().len();
         let grown = (position + bytes.len() as u64).saturating_sub(len);
         let missing = if grown == 0 { 0 } else { grown.saturating_sub(state.free()) };

@@ -67,6 +67,10 @@ impl Inode {
         self.current.len() as u64
     }
 
+    pub(super) fn contents(&self) -> &[u8] {
+        &self.current
+    }
+
     pub(super) fn read(&self, buffer: &mut [u8], position: u64) -> usize {
         let from = usize::try_from(position).unwrap_or(usize::MAX).min(self.current.len());
         let count = buffer.len().min(self.current.len() - from);
@@ -101,6 +105,40 @@ impl Inode {
         if let Some(disk) = &mut self.disk {
             disk.changes.clear();
         }
+    }
+
+    pub(super) fn flip_bit(&mut self, byte: u64, bit: u8) {
+        let at = usize::try_from(byte).unwrap_or(usize::MAX);
+        let synced = self.disk.as_mut().map(|disk| &mut disk.synced);
+        for contents in [Some(&mut self.current), synced].into_iter().flatten() {
+            if let Some(byte) = contents.get_mut(at) {
+                *byte ^= 1 << (bit % 8);
+            }
+        }
+    }
+
+    /// What is on disk after a power cut that tears writes by blocks: of each change that was not synced some blocks are there,
+    /// in any order, and the others are as before, or zeros where there was nothing.
+    pub(super) fn after_power_cut_by_block(&self, random: &mut Random, block: usize) -> Vec<u8> {
+        let Some(disk) = &self.disk else { return Vec::new() };
+        let mut contents = disk.synced.clone();
+        for change in &disk.changes {
+            let Change::Write { position, bytes } = change else {
+                if random.below(2) == 0 {
+                    change.apply(&mut contents);
+                }
+                continue;
+            };
+            let mut at = 0;
+            while at < bytes.len() {
+                let to = (at + block - (position + at) % block).min(bytes.len());
+                if random.below(2) == 0 {
+                    write(&mut contents, &bytes[at..to], position + at);
+                }
+                at = to;
+            }
+        }
+        contents
     }
 
     /// What is on disk after a power cut: each change that was not synced is there, is not, or is there in part.

@@ -3,12 +3,23 @@
 use super::inode::{Inode, InodeRef};
 use super::{Memory, State};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 impl Memory {
     /// Cuts the power and returns the storage as found afterwards: all that was synced is there, each unsynced write
     /// is there, lost or torn, each unsynced creation, rename and removal is there or lost, by the seed. The old
     /// value and its files refuse every further call.
     pub fn power_cut(&self, seed: u64) -> Self {
+        self.cut(seed, Inode::after_power_cut)
+    }
+
+    /// The same where a write does not end at some byte but is torn by blocks of this many bytes, 1 or more: any of them may be
+    /// there, later ones without earlier ones too.
+    pub fn power_cut_by_block(&self, seed: u64, block: usize) -> Self {
+        self.cut(seed, |inode, random| inode.after_power_cut_by_block(random, block.max(1)))
+    }
+
+    fn cut(&self, seed: u64, left: impl Fn(&Inode, &mut Random) -> Vec<u8>) -> Self {
         let mut old = self.lock();
         old.power = false;
         let mut random = Random(seed);
@@ -21,10 +32,23 @@ impl Memory {
         let found: BTreeMap<_, _> = names
             .into_iter()
             .map(|(path, inode)| {
-                let contents = inode.lock().after_power_cut(&mut random);
+                let contents = left(&inode.lock(), &mut random);
                 (path, InodeRef::new(Inode::found(contents)))
             })
             .collect();
+        Self::holding(found, &old)
+    }
+
+    /// The same contents, all of them synced, in storage of its own. The old one goes on.
+    pub fn copy(&self) -> Self {
+        let old = self.lock();
+        let names = old.names.iter().map(|(path, inode)| {
+            (path.clone(), InodeRef::new(Inode::found(inode.lock().contents().to_vec())))
+        });
+        Self::holding(names.collect(), &old)
+    }
+
+    fn holding(found: BTreeMap<PathBuf, InodeRef>, old: &State) -> Self {
         let new = Self::new();
         {
             let mut state = new.lock();
@@ -89,6 +113,46 @@ mod tests {
             seen.insert(text);
         }
         assert_eq!(seen.len(), 5, "{seen:?}");
+    }
+
+    #[test]
+    fn blocks_of_an_unsynced_write_are_there_in_any_order() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let memory = Memory::new();
+            let file = memory.open(Path::new("x"), true).unwrap();
+            memory.sync_folder(Path::new("")).unwrap();
+            file.write_at(b"ab", 0).unwrap();
+            file.sync_data().unwrap();
+            file.write_at(b"cdefgh", 2).unwrap();
+            seen.insert(contents(&memory.power_cut_by_block(seed, 4), "x").unwrap());
+        }
+        let all = [&b"ab"[..], b"abcd", b"ab\0\0efgh", b"abcdefgh"];
+        assert_eq!(seen, all.map(<[u8]>::to_vec).into());
+    }
+
+    #[test]
+    fn a_chosen_call_fails_once_and_a_bit_flips_for_readers_and_disk() {
+        let memory = Memory::new();
+        let file = memory.open(Path::new("x"), true).unwrap();
+        memory.sync_folder(Path::new("")).unwrap();
+        memory.fail_operation(2);
+        file.write_at(b"abcd", 0).unwrap();
+        assert!(file.write_at(b"efgh", 4).is_err());
+        assert_eq!(contents(&memory, "x").unwrap(), b"abcdef", "half done");
+        memory.fail_operation(1);
+        assert!(file.sync_data().is_err());
+        file.write_at(b"ABCD", 0).unwrap();
+        file.sync_data().unwrap();
+        memory.flip_bit(Path::new("x"), 1, 5);
+        memory.flip_bit(Path::new("x"), 99, 5);
+        memory.flip_bit(Path::new("y"), 1, 5);
+        assert_eq!(contents(&memory, "x").unwrap(), b"AbCDef");
+        assert_eq!(
+            contents(&memory.power_cut(1), "x").unwrap(),
+            b"AbCD",
+            "what the failed sync lost stays lost"
+        );
     }
 
     #[test]
