@@ -5,7 +5,8 @@
 //! one cut short by a drain.
 //!
 //! An endpoint has a queue for each priority of its routes. The next batch is always taken from the best queue that has
-//! something; each queue has a checkpoint of its own. Endpoints come and go while the executors run: [`Handle::add`] and
+//! something; each queue has a checkpoint of its own. What an endpoint does not take it holds in the log until its time to live
+//! is over or the log has no room for it ([`Handle::give_up`]); then it is dead-lettered and counted. Endpoints come and go while the executors run: [`Handle::add`] and
 //! [`Handle::retire`].
 
 mod gather;
@@ -149,6 +150,8 @@ async fn supervise(task: Task, cancel: CancellationToken) -> Result<(), LogError
     }
 }
 
+#[cfg(test)]
+mod dead_tests;
 #[cfg(test)]
 mod priority_tests;
 #[cfg(test)]

@@ -96,6 +96,16 @@ impl Bench {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        let config = ironbrook_log::Config { partitions: 2, ..Default::default() };
+        let log = SegmentLog::open(Arc::new(Memory::new()), Path::new("log"), config).unwrap();
+        Self::with(limits, Arc::new(log))
+    }
+
+    pub(crate) fn with_log(log: Arc<SegmentLog>) -> Self {
+        Self::with(Limits::azure(), log)
+    }
+
+    fn with(limits: Limits, log: Arc<SegmentLog>) -> Self {
         logging::listen();
         let clock = Arc::new(ManualClock::new(START));
         let identities = Arc::new(FakeIdentities::default());
@@ -104,12 +114,11 @@ impl Bench {
         }
         let (twins, inbox) = (Arc::new(FakeTwins::default()), Arc::new(FakeInbox::default()));
         let storage = Arc::new(Memory::new());
-        let config = ironbrook_log::Config { partitions: 2, ..Default::default() };
         let seams = Seams {
             identities: identities.clone(),
             twins: twins.clone(),
             inbox: inbox.clone(),
-            log: Arc::new(SegmentLog::open(storage.clone(), Path::new("log"), config).unwrap()),
+            log,
             checkpoints: Arc::new(FileCheckpoints::open(storage, Path::new("checkpoints")).unwrap()),
             fabric: Arc::new(InProcess::new(clock.clone(), limits.methods_in_flight)),
             clock: clock.clone(),

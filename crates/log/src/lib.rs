@@ -18,5 +18,5 @@ pub use checkpoints::FileCheckpoints;
 pub use error::Error;
 pub use keys::{KeyFileError, KeyId, Keys};
 pub use redb_backend::{RedbBackend, redb_backend};
-pub use segment::{Config, Retention, SegmentLog, Stats, SyncPolicy};
-pub use storage::{File, Files, Memory, Storage};
+pub use segment::{Config, Retention, SegmentLog, Stats, SyncPolicy, inspect};
+pub use storage::{File, Files, Memory, ReadOnly, Storage};

@@ -17,6 +17,10 @@ pub(super) async fn run(log: Arc<SegmentLog>, executors: Handle, hub: Hub, cance
             () = hub.seams().clock.sleep(EVERY) => {}
         }
         for partition in (0..log.partitions()).map(PartitionId) {
+            if let Ok(before) = log.oversize(partition) {
+                // What they let go of is removed the next time at the latest.
+                executors.give_up(partition, before);
+            }
             // Without endpoints only age and size count.
             let needed_from = executors.lowest(partition).unwrap_or(Offset(u64::MAX));
             if let Err(error) = log.retain(partition, hub.seams().clock.now(), needed_from).await {

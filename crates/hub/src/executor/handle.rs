@@ -55,6 +55,13 @@ impl Handle {
         self.shared.lowest(partition)
     }
 
+    /// Takes what is before an offset from all endpoints: the log has no room for it any more. What of it is in their queues is
+    /// dead-lettered; [`lowest`](Self::lowest) rises as they get there. So an endpoint that takes nothing for long never
+    /// fills the disk, however much comes in.
+    pub fn give_up(&self, partition: PartitionId, before: Offset) {
+        self.shared.give_up(partition, before);
+    }
+
     /// How much may wait in each queue: by endpoint and priority, the records from where it is read on to the end of the log.
     /// Those of other queues among them count too, until they are skipped.
     pub fn backlog(&self) -> Vec<(String, u32, u64)> {

@@ -8,7 +8,7 @@ use crate::seams::{Endpoint, Seams};
 use ironbrook_log::{Error as LogError, Offset, PartitionId};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,6 +20,8 @@ pub(super) struct Entry {
     partitions: u16,
     /// By queue, then partition: where the queue is read on; what is before it needs nobody any more.
     positions: Vec<AtomicU64>,
+    /// By partition: what is before is no longer delivered.
+    given_up: Vec<watch::Sender<u64>>,
     health: Mutex<EndpointHealth>,
     pub(super) retired: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -35,8 +37,30 @@ impl Entry {
         queues.dedup_by_key(|queue| queue.priority);
         let health = EndpointHealth { name: endpoint.name().to_owned(), ..Default::default() };
         let positions = (0..queues.len() * usize::from(partitions)).map(|_| AtomicU64::new(0)).collect();
+        let given_up = (0..partitions).map(|_| watch::Sender::new(0)).collect();
         let (retired, tasks) = (CancellationToken::new(), TaskTracker::new());
-        Arc::new(Self { endpoint, queues, partitions, positions, health: Mutex::new(health), retired, tasks })
+        let health = Mutex::new(health);
+        Arc::new(Self { endpoint, queues, partitions, positions, given_up, health, retired, tasks })
+    }
+
+    /// What is before this offset is no longer delivered.
+    pub(super) fn given_up(&self, partition: PartitionId) -> Offset {
+        Offset(*self.given_up[usize::from(partition.0)].borrow())
+    }
+
+    /// Waits until a record is no longer to be delivered. Cancel-safe.
+    pub(super) async fn gives_up(&self, partition: PartitionId, last: Offset) {
+        let mut changes = self.given_up[usize::from(partition.0)].subscribe();
+        // The sender lives as long as this does.
+        let _ = changes.wait_for(|before| *before > last.0).await;
+    }
+
+    fn give_up(&self, partition: PartitionId, before: Offset) {
+        self.given_up[usize::from(partition.0)].send_if_modified(|known| {
+            let more = before.0 > *known;
+            *known = before.0.max(*known);
+            more
+        });
     }
 
     pub(super) fn name(&self) -> &str {
@@ -211,6 +235,10 @@ impl Shared {
 
     pub(super) fn lowest(&self, partition: PartitionId) -> Option<Offset> {
         self.entries().all.iter().filter_map(|entry| entry.lowest(partition)).min()
+    }
+
+    pub(super) fn give_up(&self, partition: PartitionId, before: Offset) {
+        self.entries().all.iter().for_each(|entry| entry.give_up(partition, before));
     }
 
     pub(super) fn backlog(&self) -> Vec<(String, u32, u64)> {

@@ -21,6 +21,8 @@ const SKIPPED_MAX: u64 = 50_000;
 /// Bounds on the pause an endpoint asks for.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(300);
+/// Why messages are dead-lettered that are not too old.
+const NO_ROOM: &str = "the log has no room for what the endpoint does not take";
 /// Dead letters of a batch that get a log line each.
 const DEAD_LETTER_LINES_MAX: usize = 5;
 
@@ -178,6 +180,7 @@ impl Task {
             );
             cursor.next = first;
         }
+        self.let_go(cursor).await?;
         let gathered = self.gather(cursor, cancel).await?;
         let turn = match gathered.batch.is_empty() {
             true if gathered.next == cursor.next => Turn::Idle,
@@ -195,6 +198,25 @@ impl Task {
         }
         self.entry.set_position(cursor.index, self.partition, cursor.next);
         Ok(turn)
+    }
+
+    /// Dead-letters what of a queue the log has no room for any more.
+    async fn let_go(&self, cursor: &mut Cursor) -> Result<(), LogError> {
+        let before = self.entry.given_up(self.partition);
+        if cursor.next >= before {
+            return Ok(());
+        }
+        while cursor.next < before {
+            let (partition, queue) = (self.partition, cursor.queue.id);
+            let read = self.log.read(partition, queue, cursor.next, READ_RECORDS_MAX, READ_BYTES_MAX).await?;
+            let lost = read.records.iter().filter(|record| record.offset < before).count();
+            self.dead_letter(std::iter::repeat_n(NO_ROOM, lost));
+            // The log gives something or moves on, up to its end; and what is given up is before that.
+            cursor.next = read.next.max(Offset(cursor.next.0 + 1)).min(before);
+        }
+        self.store(cursor).await?;
+        self.entry.set_position(cursor.index, self.partition, cursor.next);
+        Ok(())
     }
 
     async fn store(&self, cursor: &mut Cursor) -> Result<(), LogError> {
@@ -287,15 +309,15 @@ impl Task {
             if let Some(time_to_live) = time_to_live {
                 self.drop_expired(&mut batch, time_to_live);
             }
-            if batch.is_empty() {
-                return Fate::Settled;
-            }
+            self.drop_given_up(&mut batch);
+            let Some(last) = batch.last().map(|message| message.offset) else { return Fate::Settled };
             let sent = tokio::select! {
                 biased;
                 sent = self.entry.endpoint.send(self.partition, &batch) => sent,
                 () = self.drained(cancel) => return Fate::Interrupted,
                 // An endpoint that waits for something may not hold the log for ever.
                 () = self.all_expired(&batch, time_to_live) => continue,
+                () = self.entry.gives_up(self.partition, last) => continue,
             };
             match sent {
                 Sent::Done => {
@@ -316,6 +338,7 @@ impl Task {
                     tokio::select! {
                         biased;
                         () = cancel.cancelled() => return Fate::Interrupted,
+                        () = self.entry.gives_up(self.partition, last) => {}
                         () = self.clock.sleep(pause.clamp(RETRY_MIN, RETRY_MAX)) => {}
                     }
                 }
@@ -373,6 +396,13 @@ impl Task {
             self.metrics.endpoint_expired.get_or_create(&self.labels).inc_by(expired as u64);
         }
         self.dead_letter(std::iter::repeat_n("it is older than the time to live", expired));
+    }
+
+    fn drop_given_up(&self, batch: &mut Vec<Routed>) {
+        let before = self.entry.given_up(self.partition);
+        let given_up = batch.iter().take_while(|message| message.offset < before).count();
+        batch.drain(..given_up);
+        self.dead_letter(std::iter::repeat_n(NO_ROOM, given_up));
     }
 
     fn dead_letter<'a>(&self, reasons: impl ExactSizeIterator<Item = &'a str>) {

@@ -3,7 +3,7 @@
 use super::cursor::Cursor;
 use super::seal::{self, Sealing};
 use crate::keys::Cipher;
-use crate::{Error, Keys};
+use crate::{Error, KeyId, Keys};
 use std::io;
 use std::path::Path;
 
@@ -67,6 +67,14 @@ impl Header {
 
     pub(super) fn is_sealed(&self) -> bool {
         self.seal != Seal::Plain
+    }
+
+    /// The master key the records are encrypted with.
+    pub(super) fn key(&self) -> Option<KeyId> {
+        match &self.seal {
+            Seal::Sealed(sealing) => Some(sealing.key),
+            Seal::Plain | Seal::Lost => None,
+        }
     }
 
     /// What the records are sealed with; `None` where they are not, or cannot be read.

@@ -8,6 +8,7 @@ mod config;
 mod cursor;
 mod file;
 mod header;
+pub mod inspect;
 mod partition;
 mod read;
 mod record;
@@ -64,6 +65,9 @@ impl SegmentLog {
     pub fn open(storage: Arc<dyn Storage>, folder: &Path, config: Config) -> Result<Self, Error> {
         storage.create_folder(folder)?;
         check_partitions(&*storage, folder, &config)?;
+        if config.sync == SyncPolicy::Never {
+            tracing::warn!(folder = %folder.display(), "the log is not synced: a power cut loses what was acknowledged");
+        }
         let damaged = AtomicU64::new(0);
         let (mut partitions, mut positions) = (Vec::new(), Vec::new());
         for number in 0..config.partitions {
@@ -111,8 +115,17 @@ impl SegmentLog {
         needed_from: Offset,
     ) -> Result<(), Error> {
         self.shared.check()?;
-        let before = retain::limit(&self.shared, partition, now, needed_from)?;
-        self.trim(partition, before).await
+        let before = retain::limit(&self.shared, partition, Some(now))?;
+        self.trim(partition, before.min(needed_from)).await
+    }
+
+    /// Up to where records have to go for a partition to be no larger than retention says, whoever needs them. Whoever holds
+    /// the log should let go of what is before; [`retain`](Self::retain) removes it then. The growing segment stays.
+    ///
+    /// # Errors
+    /// [`Error::Partition`] if there is no such partition.
+    pub fn oversize(&self, partition: PartitionId) -> Result<Offset, Error> {
+        retain::limit(&self.shared, partition, None)
     }
 
     fn room_in(&self, partition: &Partition) -> bool {

@@ -145,7 +145,7 @@ impl Head {
         self.queues(record).any(|found| found == queue)
     }
 
-    fn queues<'a>(&self, record: &'a [u8]) -> impl Iterator<Item = QueueId> + use<'a> {
+    pub(super) fn queues<'a>(&self, record: &'a [u8]) -> impl Iterator<Item = QueueId> + use<'a> {
         let bytes = record.get(HEAD_BYTES..HEAD_BYTES + 2 * self.queue_count).unwrap_or_default();
         bytes.chunks_exact(2).map(|pair| QueueId(u16::from_le_bytes(array(pair, 0))))
     }

@@ -90,7 +90,7 @@ fn find(storage: &dyn Storage, folder: &Path, partition: u16) -> Result<Vec<Cand
     Ok(candidates)
 }
 
-fn read_full(file: &dyn File, buffer: &mut [u8]) -> std::io::Result<usize> {
+pub(super) fn read_full(file: &dyn File, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut count = 0;
     while count < buffer.len() {
         match file.read_at(&mut buffer[count..], count as u64)? {

@@ -31,21 +31,21 @@ pub(super) fn trim(shared: &Shared, partition: PartitionId, before: Offset) -> R
     }
 }
 
-/// Up to where retention lets a partition's records go, but never beyond what a reader needs.
+/// Up to where retention lets a partition's records go; without a time its size alone counts.
 pub(super) fn limit(
     shared: &Shared,
     partition: PartitionId,
-    now: Timestamp,
-    needed_from: Offset,
+    now: Option<Timestamp>,
 ) -> Result<Offset, Error> {
     let retention = shared.config.retention;
+    let max_age = retention.max_age.zip(now);
     let view = shared.partition(partition)?.view();
     let mut bytes: u64 = view.segments.iter().map(|segment| segment.state().len).sum();
     let mut keep_from = view.first().offset;
     for (oldest, next) in view.segments.iter().zip(view.segments.iter().skip(1)) {
         // The next segment's header has the time of the newest record of this one.
         let newest = Timestamp::from_millis(next.header.base.enqueued);
-        let too_old = retention.max_age.is_some_and(|max| now.since(newest) > max);
+        let too_old = max_age.is_some_and(|(max, now)| now.since(newest) > max);
         let too_large = retention.max_bytes.is_some_and(|max| bytes > max);
         if !too_old && !too_large {
             break;
@@ -53,5 +53,5 @@ pub(super) fn limit(
         keep_from = next.header.base.offset;
         bytes = bytes.saturating_sub(oldest.state().len);
     }
-    Ok(Offset(keep_from).min(needed_from))
+    Ok(Offset(keep_from))
 }

@@ -49,6 +49,109 @@ impl Files {
     }
 }
 
+/// Real files below a root folder, to be looked at only. Nothing is locked: another process may have them open as [`Files`].
+/// Whatever would change something fails with `ReadOnlyFilesystem`.
+#[derive(Debug, Clone)]
+pub struct ReadOnly {
+    root: PathBuf,
+}
+
+impl ReadOnly {
+    /// The files below a folder.
+    ///
+    /// # Errors
+    /// If there is no such folder.
+    pub fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        std::fs::read_dir(&root)?;
+        Ok(Self { root })
+    }
+
+    fn path(&self, path: &Path) -> io::Result<PathBuf> {
+        check_inside(path)?;
+        Ok(self.root.join(path))
+    }
+}
+
+fn read_only<T>() -> io::Result<T> {
+    Err(io::ErrorKind::ReadOnlyFilesystem.into())
+}
+
+impl Storage for ReadOnly {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>> {
+        if create {
+            return read_only();
+        }
+        Ok(Arc::new(ReadOnlyFile(std::fs::File::open(self.path(path)?)?)))
+    }
+
+    fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
+        names_in(&self.path(folder)?)
+    }
+
+    fn create_folder(&self, _folder: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn remove(&self, _path: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        read_only()
+    }
+
+    fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
+        read_only()
+    }
+}
+
+struct ReadOnlyFile(std::fs::File);
+
+impl File for ReadOnlyFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        read_at(&self.0, buffer, position)
+    }
+
+    fn write_at(&self, _bytes: &[u8], _position: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, _len: u64) -> io::Result<()> {
+        read_only()
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        read_only()
+    }
+}
+
+fn read_at(file: &std::fs::File, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+fn names_in(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        // Names that are not UTF-8 are not ours.
+        if let Ok(name) = entry?.file_name().into_string()
+            && name != LOCK
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 /// How files are opened. New ones are their owner's alone, whatever folder they are in: they hold keys and messages.
 fn options() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
@@ -64,16 +167,7 @@ impl Storage for Files {
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(self.path(folder)?)? {
-            // Names that are not UTF-8 are not ours.
-            if let Ok(name) = entry?.file_name().into_string()
-                && name != LOCK
-            {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        names_in(&self.path(folder)?)
     }
 
     fn create_folder(&self, folder: &Path) -> io::Result<()> {
@@ -117,12 +211,7 @@ struct RealFile {
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        loop {
-            match self.file.read_at(buffer, position) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return done,
-            }
-        }
+        read_at(&self.file, buffer, position)
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
@@ -166,6 +255,31 @@ mod tests {
         assert_eq!(Files::open(folder.path()).err().unwrap().kind(), io::ErrorKind::ResourceBusy);
         drop(file);
         Files::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn what_another_one_has_open_can_be_looked_at_and_not_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path()).unwrap();
+        let file = files.open(Path::new("x"), true).unwrap();
+        file.write_at(b"hello", 0).unwrap();
+        let looked = ReadOnly::open(folder.path()).unwrap();
+        assert_eq!(looked.list(Path::new("")).unwrap(), ["x"]);
+        let found = looked.open(Path::new("x"), false).unwrap();
+        let mut buffer = [0; 9];
+        assert_eq!(found.read_at(&mut buffer, 1).unwrap(), 4);
+        let denied = [
+            found.write_at(b"y", 0),
+            found.set_len(0),
+            looked.remove(Path::new("x")),
+            looked.rename(Path::new("x"), Path::new("y")),
+            looked.create_folder(Path::new("y")),
+            looked.open(Path::new("y"), true).map(drop),
+        ];
+        for result in denied {
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+        }
+        assert_eq!(file.len().unwrap(), 5);
     }
 
     #[test]
