@@ -50,12 +50,13 @@ impl EdgeDevice {
     /// Opens what is in the data folder, which is the root of `storage`, and binds the ports. Needs no hub.
     pub async fn open(
         config: &config::Edge,
+        log: &config::Log,
         upstream: Upstream,
         storage: Arc<dyn Storage>,
         data_dir: &Path,
     ) -> anyhow::Result<Self> {
         let mut metrics = Metrics::default();
-        let settings = settings(config, upstream, data_dir)?;
+        let settings = settings(config, log, upstream, data_dir)?;
         let edge = Edge::open(settings, storage, Arc::new(SystemClock), &mut metrics).await?;
         let doors = ironbrook_gateway::Metrics::new(&mut metrics);
         let handle = edge.handle();
@@ -95,7 +96,12 @@ impl EdgeDevice {
     }
 }
 
-fn settings(config: &config::Edge, upstream: Upstream, data_dir: &Path) -> anyhow::Result<assembly::Config> {
+fn settings(
+    config: &config::Edge,
+    log: &config::Log,
+    upstream: Upstream,
+    data_dir: &Path,
+) -> anyhow::Result<assembly::Config> {
     let builtin = [
         ("azureiotedge-simulated-temperature-sensor", "temperature-sensor"),
         ("azure-stream-analytics/azureiotedge", "stream-analytics"),
@@ -123,5 +129,7 @@ fn settings(config: &config::Edge, upstream: Upstream, data_dir: &Path) -> anyho
         images: images.collect(),
         agent_image: AGENT_IMAGE.to_owned(),
         links: LinksConfig::default(),
+        sync: log.sync_policy(),
+        keys: log.keys()?,
     })
 }

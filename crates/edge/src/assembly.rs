@@ -16,7 +16,7 @@ use first_routes::FirstRoutes;
 use ironbrook_client::{Builder, DeviceClient, DeviceRegistryClient, Transport, Trust};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::Clock;
-use ironbrook_log::Storage;
+use ironbrook_log::{Keys, Storage, SyncPolicy};
 use ironbrook_model::{
     ConnectionString, ConnectionStringError, DeviceId, IdError, Identity, ModuleId, SharedAccessKey,
 };
@@ -69,6 +69,10 @@ pub struct Config {
     pub agent_image: String,
     /// Connections to the hub on behalf of clients.
     pub links: LinksConfig,
+    /// When messages are synced, and so acknowledged.
+    pub sync: SyncPolicy,
+    /// Keys for encryption of the log at rest; nothing is encrypted without.
+    pub keys: Keys,
 }
 
 impl fmt::Debug for Config {
@@ -196,6 +200,7 @@ impl Edge {
         hub_config.gateway_hosts.push(config.gateway_host);
         hub_config.gateway_hosts.extend(config.names);
         hub_config.links = config.links;
+        (hub_config.sync, hub_config.keys) = (config.sync, config.keys);
         let hub = EdgeHub::open(storage.clone(), clock.clone(), hub_config, metrics).await?;
         let runtime = ProcessRuntime::new(ProcessConfig {
             program: config.program,

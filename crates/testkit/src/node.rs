@@ -269,6 +269,7 @@ fn config() -> assembly::Config {
             segment_bytes: 64 << 10,
             retention: Duration::from_secs(86_400),
             retention_bytes: 1 << 30,
+            ..LogConfig::default()
         },
         account_name: "test".to_owned(),
     }

@@ -59,5 +59,5 @@ pub async fn open(
         mqtt: Some(config.listen.mqtt),
         https: Some(https),
     };
-    EdgeDevice::open(&config.edge, upstream, storage, data.path()).await.map(Some)
+    EdgeDevice::open(&config.edge, &config.log, upstream, storage, data.path()).await.map(Some)
 }

@@ -81,6 +81,8 @@ pub fn settings(config: &Config, hosts: Vec<String>) -> anyhow::Result<assembly:
             segment_bytes: config.log.segment_bytes,
             retention: Duration::from_secs(u64::from(config.log.retention_days) * 24 * 3600),
             retention_bytes: config.log.retention_bytes,
+            sync: config.log.sync_policy(),
+            keys: config.log.keys()?,
         },
         account_name: config.storage.account.clone(),
     })

@@ -40,6 +40,8 @@ pub async fn open(
             response_information: Some(topics.response_information.clone()).filter(|text| !text.is_empty()),
         },
         sys_interval: Some(topics.sys_interval_seconds).filter(|s| *s > 0).map(Duration::from_secs),
+        sync: config.log.sync_policy(),
+        keys: config.log.keys()?,
     };
     let hub = topics.hub_identities.then(|| hub.clone());
     let opened = OrdinaryTopics::open(storage, Arc::new(SystemClock), settings, hub, metrics).await?;

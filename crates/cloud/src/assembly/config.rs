@@ -4,6 +4,7 @@ pub use crate::storage::endpoint::Encoding;
 
 use crate::storage::endpoint;
 use ironbrook_hub::{Limits, Route};
+use ironbrook_log::{Keys, SyncPolicy};
 use std::time::Duration;
 
 /// Which limits hold.
@@ -59,6 +60,23 @@ pub struct LogConfig {
     pub retention: Duration,
     /// Bytes kept at most per partition.
     pub retention_bytes: u64,
+    /// When messages are synced, and so acknowledged.
+    pub sync: SyncPolicy,
+    /// Keys for encryption at rest; nothing is encrypted without.
+    pub keys: Keys,
+}
+
+impl Default for LogConfig {
+    /// One day in segments of 16 MiB, at most 4 GiB per partition, synced in groups, in plain.
+    fn default() -> Self {
+        Self {
+            segment_bytes: 16 << 20,
+            retention: Duration::from_secs(24 * 3600),
+            retention_bytes: 4 << 30,
+            sync: SyncPolicy::default(),
+            keys: Keys::default(),
+        }
+    }
 }
 
 impl LogConfig {
@@ -70,6 +88,8 @@ impl LogConfig {
                 max_age: Some(self.retention),
                 max_bytes: Some(self.retention_bytes),
             },
+            sync: self.sync,
+            keys: self.keys.clone(),
             ..ironbrook_log::Config::default()
         }
     }

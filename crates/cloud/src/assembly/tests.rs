@@ -18,6 +18,7 @@ fn config(profile: Profile) -> Config {
             segment_bytes: 1 << 20,
             retention: Duration::from_secs(60),
             retention_bytes: 1 << 20,
+            ..LogConfig::default()
         },
         account_name: "account".to_owned(),
     }

@@ -48,6 +48,7 @@ async fn hub_with_routes(routes: Vec<Route>) -> Hub {
             segment_bytes: 1 << 20,
             retention: Duration::from_secs(60),
             retention_bytes: 1 << 20,
+            ..LogConfig::default()
         },
         account_name: "account".to_owned(),
     };

@@ -8,7 +8,9 @@ use figures::Figures;
 use ironbrook_gateway::{Topics, TopicsSettings};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::Clock;
-use ironbrook_log::{Config as LogConfig, Log, PartitionId, Retention, SegmentLog, Storage};
+use ironbrook_log::{
+    Config as LogConfig, Keys, Log, PartitionId, Retention, SegmentLog, Storage, SyncPolicy,
+};
 use ironbrook_pubsub::acl::Acl;
 use ironbrook_pubsub::{Broker, OpenError, Publish, QoS, Reason, Wakes};
 use std::collections::HashMap;
@@ -57,6 +59,10 @@ pub struct Config {
     pub door: TopicsSettings,
     /// How often figures are published below `$SYS/broker/`; never where absent.
     pub sys_interval: Option<Duration>,
+    /// When the journal is synced, and so messages are acknowledged.
+    pub sync: SyncPolicy,
+    /// Keys for encryption of the journal at rest; nothing is encrypted without.
+    pub keys: Keys,
 }
 
 /// A broker of ordinary topics with everything around it but the listeners.
@@ -77,17 +83,23 @@ impl OrdinaryTopics {
         hub: Option<Hub>,
         metrics: &mut prometheus_client::registry::Registry,
     ) -> Result<Self, Error> {
+        let Config { broker, acl, door, sys_interval, sync, keys } = config;
         let open_log = move || {
             storage.create_folder(Path::new(FOLDER))?;
             let retention = Retention { max_age: None, max_bytes: None };
-            let config =
-                LogConfig { partitions: 1, segment_bytes: SEGMENT_BYTES, retention, ..LogConfig::default() };
+            let config = LogConfig {
+                partitions: 1,
+                segment_bytes: SEGMENT_BYTES,
+                retention,
+                sync,
+                keys,
+                ..LogConfig::default()
+            };
             let log = SegmentLog::open(storage.clone(), Path::new(FOLDER), config)?;
             storage.sync_folder(Path::new(""))?;
             Ok::<_, Error>(Arc::new(log))
         };
         let log = tokio::task::spawn_blocking(open_log).await.map_err(|_| Error::Stopped)??;
-        let Config { broker, acl, door, sys_interval } = config;
         let journal = (log.clone() as Arc<dyn Log>, PartitionId(0));
         let broker = Broker::open(broker, acl, Some(journal), clock.now()).await?;
         Figures::register(broker.clone(), metrics);

@@ -42,6 +42,8 @@ fn config(connection_string: &str, trust: Trust, data_dir: &Path) -> Config {
         images: Vec::new(),
         agent_image: "ironbrook/azureiotedge-agent:1".to_owned(),
         links: LinksConfig::default(),
+        sync: SyncPolicy::default(),
+        keys: Keys::default(),
     }
 }
 

@@ -32,7 +32,9 @@ use ironbrook_hub::fabric::InProcess;
 use ironbrook_hub::router::{self, Router};
 use ironbrook_hub::seams::{Checkpoints, Clock, Log, Seams};
 use ironbrook_hub::{Hub, Limits, Metrics};
-use ironbrook_log::{Error as LogError, FileCheckpoints, Offset, PartitionId, SegmentLog, Storage};
+use ironbrook_log::{
+    Error as LogError, FileCheckpoints, Keys, Offset, PartitionId, SegmentLog, Storage, SyncPolicy,
+};
 use ironbrook_model::{DeviceId, Identity, IdentityRecord, Refusal};
 use own::Own;
 use routing::Routing;
@@ -72,6 +74,10 @@ pub struct Config {
     pub folder: PathBuf,
     /// Bytes of a segment of the log.
     pub segment_bytes: u64,
+    /// When messages are synced, and so acknowledged.
+    pub sync: SyncPolicy,
+    /// Keys for encryption of the log at rest; nothing is encrypted without.
+    pub keys: Keys,
     /// Connections to the hub.
     pub links: LinksConfig,
 }
@@ -85,6 +91,8 @@ impl Config {
             gateway_hosts: Vec::new(),
             folder: PathBuf::from("edge"),
             segment_bytes: 16 << 20,
+            sync: SyncPolicy::default(),
+            keys: Keys::default(),
             links: LinksConfig::default(),
         }
     }
@@ -302,11 +310,12 @@ fn open_stores(storage: Arc<dyn Storage>, config: &Config) -> Result<Opened, Err
     let segments = ironbrook_log::Config {
         partitions: PARTITIONS,
         segment_bytes: config.segment_bytes,
+        sync: config.sync,
+        keys: config.keys.clone(),
         buffer_bytes: LOG_BUFFER_BYTES,
         cache_bytes: LOG_CACHE_BYTES,
         // Nobody reads here but the endpoints, and they hold what they need.
         retention: ironbrook_log::Retention { max_age: Some(Duration::ZERO), max_bytes: None },
-        ..ironbrook_log::Config::default()
     };
     let log = Arc::new(SegmentLog::open(storage.clone(), &folder("log"), segments)?);
     let checkpoints = Arc::new(FileCheckpoints::open(storage.clone(), &folder("checkpoints"))?);

@@ -27,7 +27,8 @@ pub struct Args {
     /// Where everything is kept.
     #[arg(long, value_name = "FOLDER", default_value = "ironbrook-edge-data")]
     data_dir: PathBuf,
-    /// The configuration; `ironbrook.toml` if there is one. Its section `edge` is read.
+    /// The configuration; `ironbrook.toml` if there is one. Its sections `edge` and, of `log`, when it
+    /// syncs and its keys, are read.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The name or address under which modules and devices reach this machine.
@@ -37,7 +38,7 @@ pub struct Args {
 
 /// Runs the command until Ctrl-C or SIGTERM.
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<()> {
-    let mut config = Config::load(args.config.as_deref())?.edge;
+    let Config { edge: mut config, log, .. } = Config::load(args.config.as_deref())?;
     if let Some(host) = args.gateway_host {
         config.gateway_host = host;
     }
@@ -58,7 +59,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         mqtt: None,
         https: None,
     };
-    let device_edge = EdgeDevice::open(&config, upstream, storage, data.path()).await?;
+    let device_edge = EdgeDevice::open(&config, &log, upstream, storage, data.path()).await?;
     announce(&device, &device_edge, &data, global)?;
     let cancel = CancellationToken::new();
     let mut running = tokio::spawn(device_edge.run(cancel.clone()));
