@@ -46,6 +46,7 @@ fn main() -> ExitCode {
             Command::Messages(args) => commands::messages::run(args, &cli.global).await,
             Command::Blobs(args) => commands::blobs::run(args, &cli.global).await,
             Command::Mqtt(args) => commands::mqtt::run(args, &cli.global).await,
+            Command::Log(args) => commands::log::run(args, &cli.global).await,
             Command::Plot(args) => commands::plot::run(args, &cli.global).await,
             Command::Config(args) => commands::config::run(args, &cli.global),
         }
@@ -104,6 +105,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     };
     error.chain().any(|cause| {
         cause.is::<config::Error>()
+            || cause.is::<ironbrook_log::KeyFileError>()
             || cause.is::<registry::SeedError>()
             || cause.downcast_ref::<topics::Error>().is_some_and(asked)
             || cause.downcast_ref::<assembly::Error>().is_some_and(prepared)

@@ -5,6 +5,7 @@ pub mod config;
 pub mod connection;
 pub mod device;
 pub mod edge;
+pub mod log;
 pub mod messages;
 pub mod module;
 pub mod mqtt;
@@ -68,6 +69,8 @@ pub enum Command {
     Blobs(blobs::Args),
     /// Publish, subscribe and measure on ordinary topics of any MQTT server.
     Mqtt(mqtt::Args),
+    /// Look at the files of a message log: what is in it, and whether all of it is sound.
+    Log(log::Args),
     /// Draw temperatures over time as PNG or SVG.
     Plot(plot::Args),
     /// Print or check the configuration.
