@@ -73,6 +73,10 @@ pub(crate) async fn replay(log: &dyn Log, partition: PartitionId) -> Result<Rest
             state.forget_unwanted();
         }
     }
+    // Who was connected at the end of the process may have got what no record speaks of ([MQTT-3.3.1-1]).
+    for session in state.sessions.values_mut().filter(|session| session.connected) {
+        session.outbound.restore_all_sent();
+    }
     // Numbers are dense: what is missing was damaged and is counted by the log.
     let Offset(span) = Offset(bounds.end.0 - bounds.first.0);
     state.damaged += span.saturating_sub(read);

@@ -48,6 +48,11 @@ impl Outbound {
         }
     }
 
+    /// The connection was there when the process ended, and nobody knows how far it had come: all may have been sent.
+    pub(crate) fn restore_all_sent(&mut self) {
+        self.restore_sent(self.next);
+    }
+
     /// Sets the next number of a line read back from disk.
     pub(crate) fn restore_next(&mut self, number: u64) {
         self.next = self.next.max(number);
