@@ -6,6 +6,7 @@
 
 mod bench;
 mod command;
+mod fuzz;
 mod paths;
 mod process_tree;
 mod steps;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask test [--slow] [--only STEP]...   all checks, or only the named ones; --slow adds the long ones
+                                             and fuzzing, IRONBROOK_FUZZ_SECONDS (600) for each target
 cargo xtask tidy                             only the rules of the tree
 cargo xtask bench [NAME]... [OPTION]...      measurements, all of them without a name;
                                              mqtt: --only b1,t1  --servers sink,ironbrook  --reps N  --secs S  --binary FILE";

@@ -1,6 +1,6 @@
 //! The steps of `cargo xtask test`, in order, and the summary.
 
-use crate::{command, paths, tidy, tools};
+use crate::{command, fuzz, paths, tidy, tools};
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::Command;
@@ -71,15 +71,26 @@ const STEPS: &[Step] = &[
     Step { name: "portal", what: "the web page in a browser", limit: TEST, run: portal },
 ];
 
+/// Those that only a slow run has, or one that names them.
+const SLOW_STEPS: &[Step] = &[Step {
+    name: "fuzz",
+    what: "every parser and codec against bytes nobody thought of",
+    limit: TEST,
+    run: |_| fuzz::run(),
+}];
+
 /// Names for `--only`.
 pub fn names() -> Vec<&'static str> {
-    STEPS.iter().map(|step| step.name).collect()
+    STEPS.iter().chain(SLOW_STEPS).map(|step| step.name).collect()
 }
 
 /// Runs the steps, all of them even after one has failed; true if none did.
 pub fn run(slow: bool, only: &[String]) -> Result<bool> {
     let mut results = Vec::new();
-    for step in STEPS.iter().filter(|step| only.is_empty() || only.iter().any(|name| name == step.name)) {
+    let is_named = |step: &&Step| only.iter().any(|name| name == step.name);
+    let always = STEPS.iter().filter(|step| only.is_empty() || is_named(step));
+    let sometimes = SLOW_STEPS.iter().filter(|step| (slow && only.is_empty()) || is_named(step));
+    for step in always.chain(sometimes) {
         println!("\n==== {}: {}", step.name, step.what);
         let start = Instant::now();
         let minutes = if slow { step.limit.slow } else { step.limit.quick };

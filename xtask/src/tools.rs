@@ -50,6 +50,7 @@ const FETCH: Duration = Duration::from_secs(30 * 60);
 const BUILD: Duration = Duration::from_secs(30 * 60);
 
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_FUZZ: &str = "0.13.2";
 /// The newest release; its broker program is in the crate.
 const RUMQTTD: &str = "0.20.0";
 
@@ -192,6 +193,11 @@ pub fn cargo_deny() -> Result<PathBuf> {
     let quick = ["--locked", "--no-default-features", "--debug"];
     let environment = [("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_PROFILE_DEV_OPT_LEVEL", "1")];
     cargo_install("cargo-deny", CARGO_DENY, &quick, &environment)
+}
+
+/// cargo-fuzz, which builds for the fuzzer and runs it.
+pub fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_install("cargo-fuzz", CARGO_FUZZ, &["--locked", "--debug"], &[("CARGO_PROFILE_DEV_DEBUG", "0")])
 }
 
 /// rumqttd, optimised: it is measured. Not with its own lock file, which holds a crate that today's compiler refuses.

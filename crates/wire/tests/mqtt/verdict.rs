@@ -43,6 +43,8 @@ fn only_they_take_v4(violation: v4::Violation) -> bool {
 fn only_they_take_v5(violation: v5::Violation) -> bool {
     use v5::Violation::*;
     match violation {
+        // It takes lengths of more bytes than they need.
+        VariableByteInteger => true,
         // As in MQTT 3.1.1.
         TrailingBytes | NullCharacter | EmptyTopic | ConnAckFlags | DupWithoutQoS | WillFlags => true,
         TopicName(fault) => fault == ironbrook_wire::mqtt::topic::TopicFault::Empty,

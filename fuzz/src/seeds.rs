@@ -1,0 +1,132 @@
+//! Writes what the fuzzers begin with: `seeds FOLDER` makes a folder for each target. The packets are made by the generators of
+//! the codec's own tests and written by its encoders; always the same ones.
+
+use bytes::BytesMut;
+use ironbrook_fuzz::mqtt::{generate_v4, generate_v5};
+use ironbrook_model::{SharedAccessKey, Timestamp};
+use ironbrook_wire::amqp::{ClientSasl, Config, Connection, Event, LinkOptions, Message, SaslCode, Value};
+use ironbrook_wire::mqtt::{v4, v5};
+use proptest::strategy::{Strategy, ValueTree as _};
+use proptest::test_runner::TestRunner;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Packets of each version.
+const PACKETS: usize = 300;
+
+fn main() -> io::Result<()> {
+    let folder = std::env::args_os().nth(1).ok_or_else(|| io::Error::other("give a folder: seeds FOLDER"))?;
+    let folder = Path::new(&folder);
+    write(
+        &folder.join("mqtt_v4"),
+        packets(generate_v4::packet(), |packet, out| v4::encode(packet, out).is_ok()),
+    )?;
+    write(
+        &folder.join("mqtt_v5"),
+        packets(generate_v5::packet(), |packet, out| v5::encode(packet, out).is_ok()),
+    )?;
+    write(&folder.join("amqp"), amqp())?;
+    write(&folder.join("log_recovery"), scripts())?;
+    write(&folder.join("topics"), lines(include_str!("../seeds/topics.txt")))?;
+    write(&folder.join("queries"), lines(include_str!("../seeds/queries.txt")))?;
+    write(&folder.join("texts"), texts())
+}
+
+fn write(folder: &Path, seeds: Vec<Vec<u8>>) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for (number, seed) in seeds.iter().enumerate() {
+        fs::write(folder.join(format!("seed-{number:04}")), seed)?;
+    }
+    Ok(())
+}
+
+fn packets<T>(any: impl Strategy<Value = T>, encode: impl Fn(&T, &mut BytesMut) -> bool) -> Vec<Vec<u8>> {
+    let mut runner = TestRunner::deterministic();
+    let mut all = Vec::new();
+    while all.len() < PACKETS {
+        let packet = any.new_tree(&mut runner).expect("the generators refuse nothing").current();
+        let mut bytes = BytesMut::new();
+        if encode(&packet, &mut bytes) {
+            all.push(bytes.to_vec());
+        }
+    }
+    // Streams too: several packets, and a part of one.
+    let streams: Vec<Vec<u8>> = all.chunks(5).map(|some| some.concat()).collect();
+    let parts: Vec<Vec<u8>> = all.iter().step_by(9).map(|bytes| bytes[..bytes.len() / 2].to_vec()).collect();
+    all.into_iter().chain(streams).chain(parts).collect()
+}
+
+/// Both ends of a conversation, and messages.
+fn amqp() -> Vec<Vec<u8>> {
+    let mut client = Connection::client(Config::default(), ClientSasl::Anonymous);
+    let mut server = Connection::server(Config::default(), &["ANONYMOUS"]);
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let mut session = None;
+    for _ in 0..8 {
+        let out = client.output().split();
+        up.extend_from_slice(&out);
+        server.input().extend_from_slice(&out);
+        while let Ok(Some(event)) = server.poll() {
+            match event {
+                Event::Sasl(_) => server.sasl_outcome(SaslCode::Ok),
+                Event::AttachRequested(link, _) => server.accept(link, 10),
+                _ => {}
+            }
+        }
+        let out = server.output().split();
+        down.extend_from_slice(&out);
+        client.input().extend_from_slice(&out);
+        while let Ok(Some(event)) = client.poll() {
+            if matches!(event, Event::Opened(_)) && session.is_none() {
+                session = client.begin().ok();
+                if let Some(session) = session {
+                    let address = "hub/ConsumerGroups/$Default/Partitions/0";
+                    let _ = client.attach(session, LinkOptions::receiver("reader", address));
+                    let _ = client.attach(session, LinkOptions::sender("token", "$cbs"));
+                }
+            }
+        }
+    }
+    let mut message = Message::data(&b"body"[..]);
+    message.properties.message_id = Some(Value::from(7_u64));
+    message.properties.reply_to = Some("cbs".into());
+    message.set_property("name", "sb://localhost/hub");
+    message.annotate("x-opt-offset", 12_i64);
+    let value = Message::value("SharedAccessSignature sr=x");
+    vec![up, down, message.to_bytes().to_vec(), value.to_bytes().to_vec()]
+}
+
+/// Scripts for a log: some records, then one kind of damage each.
+fn scripts() -> Vec<Vec<u8>> {
+    let life: Vec<u8> =
+        (0..20_u8).flat_map(|number| [number.wrapping_mul(37) % 0xF0, number * 9]).chain([0xFF]).collect();
+    let lives = [vec![8], life.clone(), life].concat();
+    (0..7_u8)
+        .flat_map(|kind| {
+            (0..12_u8).map(move |place| vec![kind, 0, place, place % 4, place * 21, place, 0, 40, 1, 90])
+        })
+        .map(|change| [lives.clone(), change].concat())
+        .collect()
+}
+
+fn lines(text: &str) -> Vec<Vec<u8>> {
+    text.split("\n\n").map(|part| part.trim_end().as_bytes().to_vec()).collect()
+}
+
+fn texts() -> Vec<Vec<u8>> {
+    let key = SharedAccessKey::from_bytes(&[7; 32]);
+    let token = key.sign("localhost/devices/d1", Timestamp::from_secs(2_000_000_000), None);
+    let policy = key.sign("localhost", Timestamp::from_secs(2_000_000_000), Some("iothubowner"));
+    let connection = format!("HostName=localhost;DeviceId=d1;SharedAccessKey={}", key.to_base64());
+    [
+        token,
+        policy,
+        connection,
+        "2026-01-01T12:00:07.123Z".into(),
+        "Thu, 01 Jan 2026 12:00:07 GMT".into(),
+        "device-1:._%".into(),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
