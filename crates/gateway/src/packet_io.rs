@@ -81,6 +81,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         Ok(())
     }
 
+    /// Makes room in the output buffer.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.output.reserve(bytes);
+    }
+
     /// Bytes waiting to be written.
     pub(crate) fn pending(&self) -> usize {
         self.output.len()

@@ -250,6 +250,19 @@ impl SessionHandle {
         self.own()?.outbound.puback(id).map(|_| ())
     }
 
+    /// PUBACKs came, many at once; those that are not under way are passed over.
+    ///
+    /// # Errors
+    /// The connection has to end.
+    pub fn pubacks(&mut self, ids: impl Iterator<Item = NonZeroU16>) -> Result<(), Reason> {
+        let mut state = self.own()?;
+        for id in ids {
+            // Unknown ones may be late.
+            let _ = state.outbound.puback(id);
+        }
+        Ok(())
+    }
+
     /// PUBREC came; `failed` for a reason code of 0x80 or above. The answer is PUBREL, `None` for no answer.
     ///
     /// # Errors

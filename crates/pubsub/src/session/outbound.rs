@@ -29,6 +29,9 @@ const PACKET_IDS: u64 = u16::MAX as u64;
 
 /// Done slots that the line is not gone through for.
 const DONE_KEPT: usize = 64;
+/// Places that an empty line may keep: a busy client's is filled and emptied many times a second.
+const EMPTY_KEPT: usize = 32;
+
 /// Bytes of payloads handed out at a time, so that what a door has to write at once does not grow with the size of messages.
 const TAKE_BYTES: usize = 256 * 1024;
 
@@ -134,7 +137,7 @@ impl Outbound {
         self.held -= 1;
         self.bytes -= size;
         self.plain_bytes -= size;
-        if self.plain.is_empty() {
+        if self.plain.is_empty() && self.plain.capacity() > EMPTY_KEPT {
             // An idle client keeps no memory of its last burst.
             self.plain = VecDeque::new();
         }
@@ -423,7 +426,7 @@ impl Outbound {
             self.done = 0;
         }
         self.cursor = self.cursor.max(self.first());
-        if self.line.is_empty() {
+        if self.line.is_empty() && self.line.capacity() > EMPTY_KEPT {
             self.line = VecDeque::new();
         }
     }

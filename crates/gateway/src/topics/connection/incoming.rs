@@ -3,6 +3,7 @@
 use super::{Connection, End};
 use crate::topics::convert::{publish_v4, publish_v5, subscription_v4, subscription_v5};
 use crate::topics::speech::{Reply, Speech};
+use bytes::Buf as _;
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
 use ironbrook_pubsub::{Publish, QoS, Reason, Subscription, Wakes};
@@ -32,6 +33,14 @@ impl From<v5::Violation> for End {
     }
 }
 
+/// The identifier of a PUBACK without reason and properties.
+fn puback(packet: &[u8]) -> Option<PacketId> {
+    match packet {
+        [0x40, 2, high, low] => PacketId::new(u16::from_be_bytes([*high, *low])),
+        _ => None,
+    }
+}
+
 fn unexpected(what: &str) -> End {
     End::Fault { code: ReasonCode::ProtocolError, text: format!("it sent {what}") }
 }
@@ -40,6 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes every whole packet of what was read, unless something has to be waited for.
     pub(super) fn parse(&mut self, now: Timestamp, wakes: &mut Wakes) -> Result<(), End> {
         while !self.is_blocked() {
+            self.take_pubacks()?;
             match self.speech {
                 Speech::V4 => match self.io.take(v4::decode)? {
                     Some(packet) => self.on_v4(packet, now, wakes)?,
@@ -52,6 +62,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
+    }
+
+    /// Takes PUBACKs in their shortest form, which is the same in both versions and stands in long rows where a client takes
+    /// much: decoded and looked up one by one they would cost more than the messages they answer.
+    fn take_pubacks(&mut self) -> Result<(), End> {
+        let session = &mut self.session;
+        let taken = self.io.take(|input, _| {
+            let row = input.chunks_exact(4).take_while(|packet| puback(packet).is_some()).count() * 4;
+            if row > 0 {
+                session.pubacks(input[..row].chunks_exact(4).filter_map(puback))?;
+                input.advance(row);
+            }
+            Ok::<_, Reason>(None::<()>)
+        });
+        taken.map(drop).map_err(End::Broker)
     }
 
     fn on_v4(&mut self, packet: v4::Packet, now: Timestamp, wakes: &mut Wakes) -> Result<(), End> {
