@@ -35,7 +35,7 @@ pub use metrics::{ConnectionGuard, Metrics, Protocol};
 pub use peer::Peer;
 pub use service::{AmqpService, Attach, ServiceSink, ServiceSource};
 pub use services::Services;
-pub use topics::{Topics, TopicsSettings};
+pub use topics::{EnhancedAuthentication, Exchange, ExchangeStep, ScramSha256, Topics, TopicsSettings};
 
 /// Application properties a message may come with; a bound of ours.
 const PROPERTIES_MAX: usize = 256;

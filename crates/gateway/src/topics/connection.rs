@@ -4,6 +4,7 @@ mod incoming;
 mod outgoing;
 
 use super::answers::Answers;
+use super::enhanced::Proven;
 use super::login::Login;
 use super::speech::{Speech, Unwritten};
 use super::{Topics, convert, farewell};
@@ -99,13 +100,14 @@ pub(super) struct Connection<S> {
     /// Since when output waits without any of it going out.
     stuck: Option<Instant>,
     until: Option<Timestamp>,
+    proven: Option<Box<Proven>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(
         io: Io<S>,
         topics: &Topics,
-        login: &Login,
+        login: Login,
         session: SessionHandle,
         services: &Services,
     ) -> Self {
@@ -126,6 +128,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             heard: Instant::now(),
             stuck: None,
             until: login.until,
+            proven: login.proven.map(|(proven, _)| Box::new(proven)),
         }
     }
 

@@ -1,18 +1,21 @@
 //! CONNECT: who the client says it is, its proof, and what it asks for.
 
 use super::convert::{will_v4, will_v5};
+use super::enhanced::{self, Proven};
 use super::speech::{Speech, V5};
 use super::{Denied, Topics};
+use crate::packet_io::Io;
 use crate::{Peer, mqtt};
 use bytes::Bytes;
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
 use ironbrook_pubsub::{ClientInfo, Reason, Version};
 use ironbrook_wire::mqtt::first::First;
-use ironbrook_wire::mqtt::v5::{self, PeerLimits, ReasonCode};
+use ironbrook_wire::mqtt::v5::{self, AuthData, PeerLimits};
 use ironbrook_wire::mqtt::{Sender, v4};
 use std::num::NonZeroU16;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A CONNECT that is let in, as far as the door can tell.
 pub(super) struct Login {
@@ -26,6 +29,8 @@ pub(super) struct Login {
     pub(super) wants_response: bool,
     /// When what it proved itself with ends.
     pub(super) until: Option<Timestamp>,
+    /// How it proved itself by an enhanced authentication, and what CONNACK then carries.
+    pub(super) proven: Option<(Proven, Bytes)>,
 }
 
 /// What both versions ask for.
@@ -34,6 +39,8 @@ struct Wishes {
     password: Option<Bytes>,
     keep_alive: u16,
     wants_response: bool,
+    /// Method and first data of an enhanced authentication.
+    method: Option<(ByteString, Bytes)>,
 }
 
 /// The client id and how to speak to a client that may not be let in.
@@ -64,15 +71,27 @@ fn is_hub_name(user: Option<&str>, client_id: &str) -> bool {
 }
 
 /// Reads a CONNECT and checks who it is from.
-pub(super) async fn read(first: First, topics: &Topics, peer: &Peer) -> Result<Login, Denied> {
+pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    first: First,
+    topics: &Topics,
+    peer: &Peer,
+    io: &mut Io<S>,
+) -> Result<Login, Denied> {
     let speech = who(&first, topics).1;
     let wishes = match first {
         First::V4(connect) => wishes_v4(*connect)?,
         First::V5(connect) => wishes_v5(*connect)?,
     };
-    let Wishes { mut client, password, keep_alive, wants_response } = wishes;
-    let mut until = None;
-    if is_hub_name(client.user.as_deref(), &client.client_id) {
+    let Wishes { mut client, password, keep_alive, wants_response, method } = wishes;
+    let (mut until, mut proven) = (None, None);
+    if let (Some(method), Speech::V5(v5)) = (method, speech) {
+        let (by, data) = enhanced::authenticate(io, topics, method, v5).await?;
+        if client.user.as_ref().is_some_and(|user| *user != by.user) {
+            return Err(Reason::NotAuthorized.into());
+        }
+        client.user = Some(by.user.clone());
+        proven = Some((by, data));
+    } else if is_hub_name(client.user.as_deref(), &client.client_id) {
         until = hub_identity(topics, &client, password.as_ref(), peer).await?;
         client.user = Some(client.client_id.clone());
     } else if !is_known(topics, client.user.clone(), password).await {
@@ -85,7 +104,7 @@ pub(super) async fn read(first: First, topics: &Topics, peer: &Peer) -> Result<L
     let keep_alive = server_keep_alive.map_or(keep_alive, NonZeroU16::get);
     // [MQTT-3.1.2-24] of 3.1.1, [MQTT-3.1.2-22] of 5.0: one and a half times.
     let silence = (keep_alive > 0).then(|| Duration::from_millis(u64::from(keep_alive) * 1500));
-    Ok(Login { client, speech, silence, server_keep_alive, wants_response, until })
+    Ok(Login { client, speech, silence, server_keep_alive, wants_response, until, proven })
 }
 
 fn wishes_v4(connect: v4::Connect) -> Result<Wishes, Denied> {
@@ -104,7 +123,7 @@ fn wishes_v4(connect: v4::Connect) -> Result<Wishes, Denied> {
         will: will.map(will_v4),
         ..ClientInfo::new(client_id, Version::V3)
     };
-    Ok(Wishes { client, password, keep_alive, wants_response: false })
+    Ok(Wishes { client, password, keep_alive, wants_response: false, method: None })
 }
 
 fn wishes_v5(connect: v5::Connect) -> Result<Wishes, Denied> {
@@ -116,14 +135,8 @@ fn wishes_v5(connect: v5::Connect) -> Result<Wishes, Denied> {
     })?;
     let v5::Packet::Connect(connect) = packet else { return Err(Reason::ProtocolError.into()) };
     let v5::Connect { client_id, keep_alive, clean_start, will, username, password, properties } = *connect;
-    if properties.authentication_method.is_some() {
-        // [MQTT-4.12.0-1]
-        return Err(Denied {
-            reason: Reason::NotAuthorized,
-            code: Some(ReasonCode::BadAuthenticationMethod),
-            text: "this authentication method is not served; use user name and password".to_owned(),
-        });
-    }
+    let first_data = properties.authentication_data.map_or_else(Bytes::new, |AuthData(data)| data);
+    let method = properties.authentication_method.map(|name| (name, first_data));
     let client = ClientInfo {
         user: username.map(|name| ByteString::from(&*name)),
         // A name that the broker makes up has no earlier session.
@@ -136,7 +149,7 @@ fn wishes_v5(connect: v5::Connect) -> Result<Wishes, Denied> {
         ..ClientInfo::new(client_id, Version::V5)
     };
     let wants_response = properties.request_response_information.unwrap_or(false);
-    Ok(Wishes { client, password, keep_alive, wants_response })
+    Ok(Wishes { client, password, keep_alive, wants_response, method })
 }
 
 /// Whether a user name and password are right.

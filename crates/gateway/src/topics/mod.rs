@@ -12,6 +12,7 @@ mod answers;
 mod conformance;
 mod connection;
 mod convert;
+mod enhanced;
 mod login;
 mod speech;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 use crate::packet_io::{Event, Io};
 use crate::{Peer, Protocol, Services, mqtt};
 use connection::Connection;
+pub use enhanced::{EnhancedAuthentication, Exchange, ExchangeStep, ScramSha256};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::Clock;
 use ironbrook_model::ErrorCode;
@@ -78,6 +80,7 @@ pub struct Topics {
     settings: TopicsSettings,
     identities: Option<Hub>,
     checks: Semaphore,
+    methods: Vec<Arc<dyn EnhancedAuthentication>>,
 }
 
 impl Topics {
@@ -89,7 +92,15 @@ impl Topics {
         settings: TopicsSettings,
         identities: Option<Hub>,
     ) -> Self {
-        Self { broker, clock, settings, identities, checks: Semaphore::new(PASSWORD_CHECKS_MAX) }
+        let checks = Semaphore::new(PASSWORD_CHECKS_MAX);
+        Self { broker, clock, settings, identities, checks, methods: vec![Arc::new(ScramSha256)] }
+    }
+
+    /// Serves another method of enhanced authentication as well.
+    #[must_use]
+    pub fn with_method(mut self, method: Arc<dyn EnhancedAuthentication>) -> Self {
+        self.methods.push(method);
+        self
     }
 
     /// The broker behind it.
@@ -189,7 +200,7 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let _counted = services.metrics.connection(Protocol::mqtt);
     let (client_id, speech) = login::who(&first, topics);
     let let_in = async {
-        let login = login::read(first, topics, peer).await?;
+        let login = login::read(first, topics, peer, &mut io).await?;
         let connected = topics.broker.connect(login.client.clone(), topics.clock.now())?;
         if let Some(mark) = connected.mark {
             topics.broker.durable(mark).await?;
@@ -208,7 +219,7 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin + Send>(
             io.set_packet_max(packet_max(topics));
             tracing::debug!(client_id = %connected.client_id, user = login.client.user.as_deref().unwrap_or_default(),
                 peer = %peer.addr, session_present = connected.session_present, "connected to ordinary topics");
-            let connection = Connection::new(io, topics, &login, connected.session, services);
+            let connection = Connection::new(io, topics, login, connected.session, services);
             Box::pin(connection.serve(&connected.client_id, peer, cancel)).await;
         }
         Err(denied) => {
@@ -251,6 +262,8 @@ fn accept(
         assigned_client_identifier: client.client_id.is_empty().then(|| connected.client_id.clone()),
         topic_alias_maximum: Some(config.topic_alias_maximum),
         server_keep_alive: login.server_keep_alive.map(NonZeroU16::get),
+        authentication_method: login.proven.as_ref().map(|(proven, _)| proven.method.name().into()),
+        authentication_data: login.proven.as_ref().map(|(_, data)| v5::AuthData(data.clone())),
         response_information: response.map(|text| text.replace("%c", &connected.client_id).into()),
         ..v5::ConnAckProperties::default()
     };

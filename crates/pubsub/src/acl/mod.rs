@@ -2,11 +2,13 @@
 
 mod password;
 mod rules;
+mod scram;
 #[cfg(test)]
 mod tests;
 
 pub use password::{PasswordHash, PasswordHashError};
 pub use rules::{Access, Rule, RuleError, Rules};
+pub use scram::{SCRAM_SHA_256, Scram, ScramStep};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -56,6 +56,21 @@ impl PasswordHash {
         pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, self.iterations, &self.salt, password, &self.hash).is_ok()
     }
 
+    /// Salt and iterations, which SCRAM tells a client.
+    pub(super) fn salting(&self) -> (Vec<u8>, NonZeroU32) {
+        (self.salt.clone(), self.iterations)
+    }
+
+    /// The same for a user nobody knows, made of 16 bytes or more.
+    pub(super) fn salting_of_nobody(random: &[u8]) -> (Vec<u8>, NonZeroU32) {
+        (random.iter().copied().take(SALT_BYTES).collect(), ITERATIONS)
+    }
+
+    /// What SCRAM calls the salted password.
+    pub(super) fn salted(&self) -> &[u8] {
+        &self.hash
+    }
+
     /// Takes as long as a check.
     pub(super) fn verify_nothing(password: &[u8]) {
         let nobody = Self { iterations: ITERATIONS, salt: vec![0; SALT_BYTES], hash: vec![0; HASH_BYTES] };

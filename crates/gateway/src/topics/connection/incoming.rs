@@ -2,6 +2,7 @@
 
 use super::{Connection, End};
 use crate::topics::convert::{publish_v4, publish_v5, subscription_v4, subscription_v5};
+use crate::topics::enhanced::{self, ExchangeStep};
 use crate::topics::speech::{Reply, Speech};
 use bytes::Buf as _;
 use bytestring::ByteString;
@@ -136,14 +137,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         with_will: end.reason != ReasonCode::NORMAL_DISCONNECTION,
                         expiry: end.properties.session_expiry_interval,
                     }),
-                    // [MQTT-4.12.0-6]: there is none to go on with.
-                    v5::Packet::Auth(_) => {
-                        Err(unexpected("AUTH, although CONNECT named no authentication method"))
-                    }
+                    v5::Packet::Auth(auth) => self.on_auth(auth),
                     _ => Err(unexpected("a packet that only servers send")),
                 }
             }
         }
+    }
+
+    /// A client proves again who it is (section 4.12.1); everything else goes on meanwhile.
+    fn on_auth(&mut self, auth: v5::Auth) -> Result<(), End> {
+        let (Some(proven), Speech::V5(speech)) = (&mut self.proven, self.speech) else {
+            // [MQTT-4.12.0-6]: there is none to go on with.
+            return Err(unexpected("AUTH, although CONNECT named no authentication method"));
+        };
+        // [MQTT-4.12.1-1]
+        if auth.properties.authentication_method.as_deref() != Some(proven.method.name()) {
+            return Err(unexpected("AUTH with another authentication method than CONNECT"));
+        }
+        if auth.reason == ReasonCode::ReAuthenticate {
+            proven.exchange = Some(proven.method.begin(self.broker.acl()));
+        }
+        let Some(exchange) = &mut proven.exchange else {
+            return Err(unexpected("AUTH to go on with an authentication that did not begin"));
+        };
+        let (reason, data) = match exchange.step(&enhanced::data(auth)) {
+            Some(ExchangeStep::Continue(data)) => (ReasonCode::ContinueAuthentication, data),
+            Some(ExchangeStep::Done { user, data }) if user == proven.user => {
+                proven.exchange = None;
+                (ReasonCode::Success, data)
+            }
+            // [MQTT-4.12.1-2]
+            _ => return Err(End::Broker(Reason::NotAuthorized)),
+        };
+        let name = proven.method.name();
+        Ok(self.io.put_with(|out| enhanced::put(name, reason, data, speech, out))?)
     }
 
     pub(super) fn publish(&mut self, publish: Publish, now: Timestamp, wakes: &mut Wakes) -> Result<(), End> {

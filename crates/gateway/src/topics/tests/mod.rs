@@ -4,6 +4,7 @@
 //! [`Raw`], which both are made of, bytes.
 
 mod client;
+mod scram;
 mod v3;
 mod v5;
 
