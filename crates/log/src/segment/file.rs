@@ -138,10 +138,13 @@ impl Segment {
 
     /// Walks over all that is durable from a mark on, or from the beginning.
     pub(super) fn scanner(&self, from: Option<Mark>, chunk: usize) -> Scanner {
-        let limit = self.state().len;
+        let (limit, below) = {
+            let state = self.state();
+            (state.len, state.end)
+        };
         let (position, expected) =
             from.map_or((self.header.len(), self.header.base.offset), |mark| (mark.position, mark.offset));
-        Scanner::new(self.file.clone(), self.header.salt, (position, limit), expected, chunk)
+        Scanner::new(self.file.clone(), self.header.salt, (position, limit), (expected, below), chunk)
     }
 
     /// The last mark for which `before` holds; marks are sorted by it. `None` is the beginning of the segment.

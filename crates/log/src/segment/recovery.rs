@@ -148,8 +148,13 @@ fn repair_headers(
 /// Where a partition stood at the begin of a segment, as far as its first sound record tells.
 fn first_cursor(candidate: &Candidate, header: &Header) -> Result<Cursor, Error> {
     let range = (header.len(), candidate.len);
-    let mut scanner =
-        Scanner::new(candidate.file.clone(), header.salt, range, candidate.base, super::file::SCAN_CHUNK);
+    let mut scanner = Scanner::new(
+        candidate.file.clone(),
+        header.salt,
+        range,
+        (candidate.base, u64::MAX),
+        super::file::SCAN_CHUNK,
+    );
     while let Some(item) = scanner.next()? {
         if let Item::Record { head, bytes, .. } = item {
             let last_event = head.is_in(&bytes, QueueId::EVENTS).then_some((head.offset, head.enqueued));

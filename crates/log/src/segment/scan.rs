@@ -29,6 +29,9 @@ pub(super) struct Scanner {
     limit: u64,
     /// The lowest offset the next record may have: they only rise.
     expected: u64,
+    /// The lowest offset no record may have: the next segment begins with it. A record of another segment that a disk wrote to
+    /// the wrong place would hide all between.
+    below: u64,
     /// How much is read at once.
     chunk: usize,
     /// Where `window` begins in the file.
@@ -41,10 +44,10 @@ impl Scanner {
         file: Arc<dyn File>,
         salt: u32,
         (from, limit): (u64, u64),
-        expected: u64,
+        (expected, below): (u64, u64),
         chunk: usize,
     ) -> Self {
-        Self { file, salt, limit, expected, chunk, position: from, window: BytesMut::new() }
+        Self { file, salt, limit, expected, below, chunk, position: from, window: BytesMut::new() }
     }
 
     /// The next record or damaged stretch, `None` at the limit.
@@ -73,7 +76,8 @@ impl Scanner {
         if !self.fill(HEAD_BYTES)? {
             return Ok(None);
         }
-        let head = Head::check(&self.window, self.salt).filter(|head| head.offset >= self.expected);
+        let offsets = self.expected..self.below;
+        let head = Head::check(&self.window, self.salt).filter(|head| offsets.contains(&head.offset));
         Ok(head.filter(|head| head.length as u64 <= self.limit - self.position))
     }
 

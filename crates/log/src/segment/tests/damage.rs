@@ -122,6 +122,24 @@ async fn a_record_inside_a_damaged_body_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_record_written_over_one_of_another_segment_costs_that_one_only() {
+    let memory = Memory::new();
+    append_events(&open(&memory), 300).await;
+    let last = last_segment(&memory);
+    let mut record = vec![0; usize::try_from(SHORT + 2).unwrap()];
+    last.read_at(&mut record, FIRST).unwrap();
+    // Over "3" and the begin of "4": sound where it is, and of a later place.
+    first_segment(&memory).write_at(&record, FIRST + 3 * SHORT).unwrap();
+    for _ in 0..2 {
+        let log = open(&memory);
+        let expected: Vec<_> =
+            numbers(0..300).into_iter().filter(|text| text != "3" && text != "4").collect();
+        assert_eq!(texts(&read_all(&log, EVENTS).await), expected);
+        assert_eq!(log.damaged(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_header_costs_no_record() {
     let memory = Memory::new();
     append_events(&open(&memory), 300).await;
