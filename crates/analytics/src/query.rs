@@ -148,6 +148,16 @@ impl Query {
         crate::engine::event_time(reader, event)
     }
 
+    /// Whether TIMESTAMP BY gives the events of an input their time; else it is their arrival.
+    pub fn is_timed(&self, input: usize) -> bool {
+        self.plan.readers.iter().any(|reader| reader.input == input && reader.timestamp.is_some())
+    }
+
+    /// What the query does step by step, for people: inputs with their times, nodes with their clauses, outputs.
+    pub fn explain(&self) -> String {
+        self.plan.explain(&self.text)
+    }
+
     pub(crate) fn plan(&self) -> &Plan {
         &self.plan
     }

@@ -88,6 +88,10 @@ impl Expr {
                 let extra = at.part(*source).extra.as_ref();
                 Ok(Cow::Borrowed(extra.and_then(|extra| extra.former.get(*place)).unwrap_or(&NULL)))
             }
+            Self::Metadata(source, names) => {
+                let metadata = at.part(*source).extra.as_ref().and_then(|extra| extra.metadata.as_deref());
+                Ok(Cow::Borrowed(metadata.map_or(&NULL, |metadata| known_as(metadata, names))))
+            }
             Self::TimeOf(source) => {
                 let part = at.part(*source);
                 owned(part.record.as_ref().map(|_| part.time).into())
@@ -252,6 +256,18 @@ fn walk<'a>(part: &'a Part, fields: &[Arc<str>]) -> &'a Value {
     let Some((first, rest)) = fields.split_first() else { return &NULL };
     let first = field_of(part, first).unwrap_or(&NULL);
     rest.iter().fold(first, |value, field| value.field(field))
+}
+
+/// A property through records, by names in any case.
+fn known_as<'a>(metadata: &'a Record, names: &[Arc<str>]) -> &'a Value {
+    let Some((first, rest)) = names.split_first() else { return &NULL };
+    let same = |(name, _): &(&Arc<str>, &Value)| name.eq_ignore_ascii_case(first);
+    let value = metadata.get(first).or_else(|| metadata.iter().find(same).map(|(_, value)| value));
+    match (value, rest) {
+        (Some(value), []) => value,
+        (Some(Value::Record(record)), rest) => known_as(record, rest),
+        _ => &NULL,
+    }
 }
 
 fn whole(part: &Part) -> Value {

@@ -278,6 +278,7 @@ impl Builder<'_> {
                 .push(Problem::new(*span, "PARTITION BY is not offered to jobs of this kind; leave it out"));
         }
         let step = self.steps.iter().position(|step| step.name.eq_ignore_ascii_case(&input.name.text));
+        let kind = if step.is_some() { SourceKind::Step } else { SourceKind::Stream };
         let (origin, columns) = match step {
             Some(step) => {
                 if let Some(timestamp) = &input.timestamp {
@@ -294,7 +295,7 @@ impl Builder<'_> {
             }
             None => (Origin::Reader(self.reader(input)?), None),
         };
-        Some((origin, ScopeSource { name: seen.text.as_str().into(), columns, kind: SourceKind::Stream }))
+        Some((origin, ScopeSource { name: seen.text.as_str().into(), columns, kind }))
     }
 
     /// Steps that nothing reads are mistakes more often than not; so are inputs named almost like a step.

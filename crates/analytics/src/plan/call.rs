@@ -34,6 +34,9 @@ impl Compiler<'_> {
             }
             return self.aggregate(aggregate, call);
         }
+        if name.text.eq_ignore_ascii_case("GetMetadataPropertyValue") {
+            return self.metadata(call);
+        }
         if let Some(refused) = self.refused(&name.text, call) {
             return Err(refused);
         }
@@ -64,16 +67,6 @@ impl Compiler<'_> {
 
     fn refused(&self, name: &str, call: &Call) -> Option<Problem> {
         let is = |known: &str| known.eq_ignore_ascii_case(name);
-        if is("GetMetadataPropertyValue") {
-            return Some(if self.options.level.is_limited() {
-                Problem::new(
-                    call.span,
-                    "GetMetadataPropertyValue is not offered to jobs of this kind; take the value from the event",
-                )
-            } else {
-                not_yet(call, "metadata of events")
-            });
-        }
         if is("GetArrayElements") || is("GetRecordProperties") {
             return Some(Problem::new(
                 call.span,
@@ -178,9 +171,4 @@ fn arity(function: &ScalarFunction, found: usize) -> String {
         (least, most) => format!("{least} to {most}"),
     };
     format!("{} takes {wanted} arguments, not {}", function.name, found + part)
-}
-
-/// The refusal of what the language has and this engine has not.
-pub(crate) fn not_yet(call: &Call, what: &str) -> Problem {
-    Problem::new(call.span, format!("{what} are not supported yet"))
 }

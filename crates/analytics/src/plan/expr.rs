@@ -39,6 +39,8 @@ pub(crate) enum Expr {
     Time,
     /// The time of a source's own row, before it was joined.
     TimeOf(usize),
+    /// What a source's input knows of an event beside its body, through records.
+    Metadata(usize, Box<[Arc<str>]>),
     /// What a function over former events gave for the row.
     Former(usize),
     /// What a function over former events of one source gave for its part.
@@ -99,6 +101,7 @@ impl Expr {
             | Self::FieldOrSource(source, _)
             | Self::FieldOr(source, ..)
             | Self::TimeOf(source)
+            | Self::Metadata(source, _)
             | Self::FormerOf(source, _) => found.push(*source),
             Self::AnyPath(sources, _) => found.extend(sources),
             Self::Row(names) => found.extend(0..names.len()),
@@ -119,6 +122,7 @@ impl Expr {
             | Self::Slot(_)
             | Self::Time
             | Self::TimeOf(_)
+            | Self::Metadata(..)
             | Self::Former(_)
             | Self::FormerOf(..)
             | Self::WindowId => Vec::new(),

@@ -122,7 +122,7 @@ impl Compiler<'_> {
         }
         let sources = &self.scope.sources;
         let side = if sources.len() > 1 {
-            spec.source().filter(|side| sources[*side].kind == SourceKind::Stream)
+            spec.source().filter(|side| matches!(sources[*side].kind, SourceKind::Stream | SourceKind::Step))
         } else {
             None
         };

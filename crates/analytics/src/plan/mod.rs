@@ -20,9 +20,11 @@ mod apply;
 mod call;
 mod former;
 mod join;
+mod metadata;
 mod select;
 mod window;
 
+mod explain;
 mod fingerprint;
 
 pub(crate) use aggregate::AggregateSpec;

@@ -27,8 +27,10 @@ pub(crate) struct ScopeSource {
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SourceKind {
-    /// An input or step.
+    /// An input.
     Stream,
+    /// A step.
+    Step,
     /// Reference data.
     Reference,
     /// The elements of an APPLY.

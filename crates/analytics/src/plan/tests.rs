@@ -217,3 +217,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_plan_is_told_step_by_step() {
+    let query = compile(
+        "WITH s AS (SELECT k, AVG(v) AS a FROM i TIMESTAMP BY t WHERE v > 0 GROUP BY k, TumblingWindow(minute, 1) HAVING a > 3)
+         SELECT s.k, LAG(s.a) OVER (LIMIT DURATION(hour, 1)) AS p INTO o FROM s LEFT JOIN j ON j.k = s.k AND DATEDIFF(second, s, j) BETWEEN 0 AND 5",
+    );
+    assert_eq!(
+        query.unwrap().explain(),
+        "input i, time t → 0
+input j, time of arrival → 2 (port 1)
+0 s: select → 1
+    where: v > 0
+    window: tumbling 60 s
+    keys: k
+    aggregates: AVG(v)
+    having: a > 3
+    columns: k, a
+1 o: LAG(s.a) OVER (LIMIT DURATION(hour, 1)), looking back 3600 s → 2
+2 o: left join on j.k = s.k AND DATEDIFF(second, s, j) BETWEEN 0 AND 5, by hash; right rows are kept 0.9999999 s → 3
+3 o: select → output o
+    columns: k, p
+"
+    );
+}

@@ -231,3 +231,22 @@ fn the_ends_of_the_calendar_and_of_the_input_are_safe() {
         assert_eq!(again.watermark(), engine.watermark());
     }
 }
+
+#[test]
+fn metadata_of_an_event_goes_with_it() {
+    let text = "SELECT GetMetadataPropertyValue(i, 'iothub.ConnectionDeviceId') AS d,
+                GetMetadataPropertyValue(i, '[User].[line]') AS l, GetMetadataPropertyValue(i, 'EventId') AS e, a
+                FROM i TIMESTAMP BY t";
+    let mut engine = Engine::new(query(text), policies(100, 5));
+    let query = engine.query().clone();
+    let metadata = event(&query, r#"{"IoTHub":{"ConnectionDeviceId":"d1"},"User":{"line":"7"}}"#);
+    let body = event(&query, r#"{"a":1,"t":1}"#);
+    engine.push_with_metadata(0, second(1.0), body, Some(metadata)).unwrap();
+    engine = Engine::restore(query, policies(100, 5), &engine.snapshot()).unwrap();
+    push(&mut engine, 2.0, r#"{"a":2,"t":2}"#);
+    engine.flush().unwrap();
+    assert_eq!(
+        shown(&mut engine),
+        [r#"1 output {"d":"d1","l":"7","e":null,"a":1}"#, r#"2 output {"d":null,"l":null,"e":null,"a":2}"#]
+    );
+}
