@@ -73,6 +73,9 @@ fn become_module(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 #[allow(clippy::print_stderr, reason = "the last word of a command")]
 fn fail(error: &anyhow::Error) -> ExitCode {
+    if error.is::<commands::sql::Told>() {
+        return ExitCode::FAILURE;
+    }
     // An error may or may not name its cause in its own text: what was said once is not said again.
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

@@ -1,10 +1,8 @@
-//! `ironbrook sql`: Stream Analytics queries.
+//! `sql publish`: a query as a package in the storage account.
 
-use super::Global;
-use super::blobs::store;
-use super::connection::Where;
-use anyhow::{Context as _, bail};
-use clap::Subcommand;
+use crate::commands::blobs::store;
+use crate::commands::connection::Where;
+use anyhow::bail;
 use ironbrook_analytics::{Level, Options, Query};
 use ironbrook_hub::seams::{Clock as _, SystemClock};
 use ironbrook_modules::stream_analytics::Package;
@@ -20,21 +18,9 @@ const URL_DAYS: u64 = 3 * 365;
 /// Image of the module that runs a package.
 const IMAGE: &str = "mcr.microsoft.com/azure-stream-analytics/azureiotedge:1.0.14-linux-amd64";
 
-/// Options of `ironbrook sql`.
+/// Options of `sql publish`.
 #[derive(Debug, clap::Args)]
-pub struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Store a query as a package for the Stream Analytics module, and print the module twin that names it.
-    Publish(PublishArgs),
-}
-
-#[derive(Debug, clap::Args)]
-struct PublishArgs {
+pub(super) struct Args {
     #[command(flatten)]
     at: Where,
     /// The job's name, usually also the module's.
@@ -50,23 +36,14 @@ struct PublishArgs {
     file: PathBuf,
 }
 
-/// Runs the command.
-pub async fn run(args: Args, _global: &Global) -> anyhow::Result<()> {
-    match args.command {
-        Command::Publish(args) => publish(args).await,
-    }
-}
-
+/// Stores the package.
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "what the command is asked for")]
-async fn publish(args: PublishArgs) -> anyhow::Result<()> {
+pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if args.name.is_empty() || !args.name.chars().all(plain) {
         bail!("--name: letters, digits, hyphens and underscores only; it is part of the package's address");
     }
-    let query = match args.file.as_os_str().as_encoded_bytes() {
-        b"-" => std::io::read_to_string(std::io::stdin()).context("standard input")?,
-        _ => std::fs::read_to_string(&args.file).with_context(|| args.file.display().to_string())?,
-    };
+    let query = super::text(&args.file)?;
     check(&query, &args)?;
     let etag = uuid::Uuid::new_v4().to_string();
     let package = Package::new(&args.name, &etag, &query);
@@ -96,7 +73,7 @@ async fn publish(args: PublishArgs) -> anyhow::Result<()> {
 
 /// Refuses a query that cannot run, and tells of one that only this product's module can run.
 #[allow(clippy::print_stderr, reason = "what people should know of their query")]
-fn check(query: &str, args: &PublishArgs) -> anyhow::Result<()> {
+fn check(query: &str, args: &Args) -> anyhow::Result<()> {
     let file = args.file.display();
     let at = |level| Options { level, ..Options::default() };
     let Err(errors) = Query::compile(query, &at(Level::Edge)) else { return Ok(()) };

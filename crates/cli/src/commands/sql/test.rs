@@ -1,0 +1,61 @@
+//! `sql test`: cases of queries, from files.
+
+use super::Told;
+use anyhow::{Context as _, bail};
+use ironbrook_analytics::cases::{Case, Verdict};
+use std::path::{Path, PathBuf};
+
+/// Options of `sql test`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Test files, or folders with such.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+/// Runs all cases; the last line tells how many passed.
+#[allow(clippy::print_stdout, reason = "what the command is asked for")]
+pub(super) fn run(args: Args) -> anyhow::Result<()> {
+    let mut files = Vec::new();
+    for path in &args.paths {
+        collect(path, true, &mut files)?;
+    }
+    if files.is_empty() {
+        bail!("there are no .json files in what was given");
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for file in files {
+        let verdict = match Case::parse(&super::text(&file)?) {
+            Ok(case) => case.check(),
+            Err(error) => Verdict::Failed(error.to_string()),
+        };
+        match verdict {
+            Verdict::Passed => passed += 1,
+            Verdict::Failed(why) => {
+                failed += 1;
+                println!("FAILED {}\n{}", file.display(), indented(&why));
+            }
+        }
+    }
+    println!("{passed} passed, {failed} failed");
+    if failed == 0 { Ok(()) } else { Err(Told.into()) }
+}
+
+/// Files of a path, in order; of a folder those that end in `.json`, also further down.
+fn collect(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let at = || path.display().to_string();
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).with_context(at)?;
+        let mut entries = entries.collect::<Result<Vec<_>, _>>().with_context(at)?;
+        entries.sort_by_key(std::fs::DirEntry::path);
+        return entries.iter().try_for_each(|entry| collect(&entry.path(), false, files));
+    }
+    if named || path.extension().is_some_and(|extension| extension == "json") {
+        files.push(path.to_owned());
+    }
+    Ok(())
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
