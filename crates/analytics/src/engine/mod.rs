@@ -18,6 +18,7 @@ mod former;
 mod join;
 mod lookup;
 mod node;
+mod recognize;
 mod select;
 mod union;
 mod window;

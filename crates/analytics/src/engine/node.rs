@@ -2,6 +2,7 @@
 
 use super::join::JoinState;
 use super::lookup::{self, Versions};
+use super::recognize::RecognizeState;
 use super::row::Row;
 use super::select::{Failed, SelectState};
 use super::union::UnionState;
@@ -24,6 +25,7 @@ enum OperatorState {
     Union(UnionState),
     Join(Box<JoinState>),
     Former(FormerState),
+    Recognize(Box<RecognizeState>),
     /// What a row becomes is decided by it alone.
     Stateless,
 }
@@ -38,6 +40,7 @@ impl NodeState {
             Operator::Union { ports } => OperatorState::Union(UnionState::new(*ports)),
             Operator::Join(join) => OperatorState::Join(Box::new(JoinState::new(join))),
             Operator::Former(specs) => OperatorState::Former(FormerState::new(specs)),
+            Operator::Recognize(_) => OperatorState::Recognize(Box::default()),
             Operator::Apply(_) | Operator::Lookup(_) => OperatorState::Stateless,
         };
         Self { watermark: DateTime::MIN, state }
@@ -60,6 +63,7 @@ impl NodeState {
             }
             (OperatorState::Join(state), Operator::Join(join)) => state.row(join, port, row, out),
             (OperatorState::Former(state), Operator::Former(specs)) => state.extend(specs, row, out),
+            (OperatorState::Recognize(state), Operator::Recognize(recognize)) => state.row(recognize, row),
             (_, Operator::Apply(apply)) => apply::row(apply, &row, out),
             (_, Operator::Lookup(join)) => lookup::row(join, table, &row, out),
             _ => Ok(()),
@@ -86,6 +90,10 @@ impl NodeState {
                 let result = state.reached(join, port, watermark, out);
                 (result, state.watermark())
             }
+            (OperatorState::Recognize(state), Operator::Recognize(recognize)) => {
+                let result = state.reached(recognize, watermark, out);
+                (result, state.watermark())
+            }
             (OperatorState::Former(state), Operator::Former(specs)) => {
                 state.forget(specs, watermark);
                 (Ok(()), watermark)
@@ -98,6 +106,7 @@ impl NodeState {
     pub(crate) fn held(&self) -> Option<DateTime> {
         match &self.state {
             OperatorState::Join(state) => state.held(),
+            OperatorState::Recognize(state) => state.held(),
             _ => None,
         }
     }
@@ -109,6 +118,7 @@ impl NodeState {
             OperatorState::Union(state) => state.weight(),
             OperatorState::Join(state) => state.weight(),
             OperatorState::Former(state) => state.weight(),
+            OperatorState::Recognize(state) => state.weight(),
             OperatorState::Stateless => 0,
         }
     }
@@ -119,6 +129,7 @@ impl NodeState {
             OperatorState::Union(state) => state.write(out),
             OperatorState::Join(state) => state.write(out),
             OperatorState::Former(state) => state.write(out),
+            OperatorState::Recognize(state) => state.write(out),
             OperatorState::Stateless => {}
         }
     }
@@ -134,6 +145,7 @@ impl NodeState {
             Operator::Union { ports } => OperatorState::Union(UnionState::read(*ports, from)?),
             Operator::Join(join) => OperatorState::Join(Box::new(JoinState::read(join, from)?)),
             Operator::Former(specs) => OperatorState::Former(FormerState::read(specs, from)?),
+            Operator::Recognize(_) => OperatorState::Recognize(Box::new(RecognizeState::read(from)?)),
             Operator::Apply(_) | Operator::Lookup(_) => OperatorState::Stateless,
         };
         Ok(Self { watermark, state })

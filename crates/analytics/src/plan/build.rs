@@ -174,12 +174,11 @@ impl Builder<'_> {
     }
 
     fn select(&mut self, select: &tree::Select, name: &str) -> Option<(Origin, Option<Vec<Arc<str>>>)> {
-        if let Some(span) = select.source.pattern {
-            self.problems.push(Problem::new(span, "MATCH_RECOGNIZE is not supported yet"));
-            return None;
-        }
         let mut formers = Formers::default();
-        let sources = self.sources(&select.source, &mut formers)?;
+        let sources = match &select.source.pattern {
+            Some(pattern) => self.recognized(&select.source, pattern, name)?,
+            None => self.sources(&select.source, &mut formers)?,
+        };
         let mut planned = select::plan(
             self.text,
             self.options,

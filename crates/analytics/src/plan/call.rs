@@ -25,6 +25,9 @@ impl Compiler<'_> {
         if window::is_window(call) {
             return Err(Problem::new(call.span, "a window stands alone as an item of GROUP BY"));
         }
+        if let Some(matched) = self.matched_call(&name.text, call) {
+            return matched;
+        }
         if former::is_former(&name.text) {
             return self.former(call);
         }

@@ -3,6 +3,7 @@
 use super::aggregate::AggregateSpec;
 use super::expr::{Expr, Located};
 use super::former::Formers;
+use super::recognize::Matching;
 use super::scope::{Scope, is_system_timestamp, span_of};
 use crate::error::Problem;
 use crate::ops::{Comparison, LikePattern};
@@ -25,6 +26,8 @@ pub(crate) struct Compiler<'a> {
     pub(crate) aliases: &'a [(Arc<str>, Expr)],
     /// Functions over former rows found so far; absent where they have no place.
     pub(crate) formers: Option<Formers>,
+    /// Present in MATCH_RECOGNIZE, whose expressions look at the rows of a match.
+    pub(crate) matching: Option<Matching>,
 }
 
 /// What expressions behind GROUP BY may refer to. Slots are the keys, then the aggregates.
@@ -112,6 +115,9 @@ impl Compiler<'_> {
     fn path(&mut self, path: &[Name]) -> Compiled {
         if is_system_timestamp(path) {
             return Ok(Expr::Time);
+        }
+        if let Some(matched) = self.matched_path(path) {
+            return matched;
         }
         let alias = match path {
             [name] => self.aliases.iter().find(|(alias, _)| *alias == self.scope.field(&name.text)),

@@ -49,6 +49,10 @@ impl Plan {
                     write!(out, "{kind} in {input} on {}, {}", said(&lookup.on), by(lookup.keys.len()))
                 }
                 Operator::Apply(apply) => write!(out, "a row for each element of {}", said(&apply.operand)),
+                Operator::Recognize(recognize) => {
+                    let seconds = recognize.length as f64 / SECOND as f64;
+                    write!(out, "sequences of rows of a pattern, at most {seconds} s long")
+                }
                 Operator::Former(specs) => {
                     write!(
                         out,

@@ -155,6 +155,7 @@ impl Builder<'_> {
             grouped: None,
             aliases: &[],
             formers: None,
+            matching: None,
         };
         let over = timestamp.over.iter().map(|key| compiler.located(key)).collect::<Result<Vec<_>, _>>();
         let compiled = over.and_then(|over| Ok((compiler.located(&timestamp.expr)?, over)));

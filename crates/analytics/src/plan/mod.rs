@@ -21,6 +21,7 @@ mod call;
 mod former;
 mod join;
 mod metadata;
+mod recognize;
 mod select;
 mod window;
 
@@ -34,6 +35,7 @@ pub(crate) use expr::{Expr, Located};
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use former::{FormerKind, FormerSpec};
 pub(crate) use join::{Join, Lookup};
+pub(crate) use recognize::{Gathered, Instruction, Recognize, Taken};
 pub(crate) use window::{MAX_WINDOW, WindowKind, WindowSpec};
 
 use crate::query::Input;
@@ -108,6 +110,8 @@ pub(crate) enum Operator {
     Lookup(Box<Lookup>),
     /// Rows with each of the elements in them.
     Apply(Box<Apply>),
+    /// One row for each sequence of rows that fits a pattern.
+    Recognize(Box<Recognize>),
     /// Rows of a source with what functions over its former rows say.
     Former(Vec<FormerSpec>),
 }

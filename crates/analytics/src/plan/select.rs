@@ -30,8 +30,16 @@ pub(crate) fn plan(
     notes: &mut Vec<Problem>,
 ) -> Option<Planned> {
     let before = problems.len();
-    let compiler =
-        Compiler { text, options, scope, notes, grouped: None, aliases: &[], formers: Some(formers) };
+    let compiler = Compiler {
+        text,
+        options,
+        scope,
+        notes,
+        grouped: None,
+        aliases: &[],
+        formers: Some(formers),
+        matching: None,
+    };
     let mut planner = SelectPlanner { compiler, problems };
     let planned = planner.plan(select);
     (planner.problems.len() == before).then_some(planned)
@@ -169,8 +177,16 @@ impl SelectPlanner<'_, '_> {
         let mut notes = Vec::new();
         let grouped = self.compiler.grouped.take();
         let formers = self.compiler.formers.take();
-        let mut compiler =
-            Compiler { text, options, scope, notes: &mut notes, grouped, aliases: &aliases, formers };
+        let mut compiler = Compiler {
+            text,
+            options,
+            scope,
+            notes: &mut notes,
+            grouped,
+            aliases: &aliases,
+            formers,
+            matching: None,
+        };
         let compiled = compiler.located(having);
         self.compiler.grouped = compiler.grouped;
         self.compiler.formers = compiler.formers;

@@ -77,6 +77,37 @@ impl Builder<'_> {
         Some(sources)
     }
 
+    /// The matches of MATCH_RECOGNIZE as the only source.
+    pub(super) fn recognized(
+        &mut self,
+        source: &Source,
+        pattern: &tree::Recognize,
+        name: &str,
+    ) -> Option<Sources> {
+        if self.options.level.is_limited() {
+            let message = "MATCH_RECOGNIZE is not offered to jobs of this kind";
+            self.problems.push(Problem::new(pattern.span, message));
+            return None;
+        }
+        if !source.more.is_empty() {
+            let message =
+                "MATCH_RECOGNIZE looks at the rows of one input or step; join or apply in a step before";
+            self.problems.push(Problem::new(pattern.span, message));
+            return None;
+        }
+        let (origin, seen) = self.stream(&source.first)?;
+        let scope = self.scope(vec![seen]);
+        let compiled = self.compile(&scope, None, |compiler| compiler.recognize(pattern));
+        let recognize = compiled.map_err(|problem| self.problems.push(problem)).ok()?;
+        let columns = recognize.measures.iter().map(|(name, _)| name.clone()).collect();
+        let seen = pattern.alias.as_ref().map_or("match", |alias| &alias.text).into();
+        let text = source.first.name.span.to(pattern.span);
+        let operator = Operator::Recognize(Box::new(recognize));
+        let first = self.behind("recognize", &[origin], text, operator, name);
+        let seen = ScopeSource { name: seen, columns: Some(columns), kind: SourceKind::Step };
+        Some(Sources { scope: self.scope(vec![seen]), first, more: Vec::new(), span: text })
+    }
+
     /// Two sources of one name cannot be told apart.
     fn twice(&mut self, scope: &Scope, source: &Source) {
         for (place, joined) in source.more.iter().enumerate() {
@@ -141,6 +172,7 @@ impl Builder<'_> {
             grouped: None,
             aliases: &[],
             formers: formers.take(),
+            matching: None,
         };
         let compiled = compile(&mut compiler);
         *formers = compiler.formers;

@@ -85,6 +85,17 @@ fn mistakes_are_told_with_place_and_cure() {
             (1, 8),
             "is no value of a group",
         ),
+        (
+            "SELECT * FROM i MATCH_RECOGNIZE (LIMIT DURATION(day, 1) MEASURES A.x AS x AFTER MATCH SKIP TO NEXT ROW PATTERN (A B) DEFINE A AS B.x > 1, B AS x > 1) AS t",
+            (1, 130),
+            "B is defined later",
+        ),
+        (
+            "SELECT * FROM i MATCH_RECOGNIZE (LIMIT DURATION(day, 1) MEASURES A.x AS x AFTER MATCH SKIP TO NEXT ROW PATTERN ((A*)+) DEFINE A AS x > 1) AS t",
+            (1, 117),
+            "at least one row each time",
+        ),
+        ("SELECT * FROM i MATCH_RECOGNIZE (MEASURES A.x AS x) AS t", (1, 34), "how long it may be"),
         ("SELECT a INTO x FROM i UNION SELECT a INTO y FROM j", (1, 44), "write into one output"),
         ("SELECT a FROM i WHERE a LIKE 'x' ESCAPE 'yz'", (1, 41), "one character"),
     ] {

@@ -34,7 +34,7 @@ pub enum TokenKind {
 /// Two-character signs before their first characters.
 const SIGNS: &[&str] = &[
     "<>", "!=", "<=", ">=", "!<", "!>", "(", ")", ",", ".", ";", "*", "=", "<", ">", "+", "-", "/", "%", "&",
-    "|", "^", "~",
+    "|", "^", "~", "?",
 ];
 
 /// All tokens of a text; the last one is [`TokenKind::End`].
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn what_never_ends_is_told_where_it_begins() {
         for (text, at) in
-            [("SELECT 'abc", 7), ("SELECT [abc", 7), ("a /* b", 2), ("a ? b", 2), ("99999999999999999999", 0)]
+            [("SELECT 'abc", 7), ("SELECT [abc", 7), ("a /* b", 2), ("a $ b", 2), ("99999999999999999999", 0)]
         {
             assert_eq!(tokens(text).unwrap_err().span.start, at, "{text}");
         }

@@ -99,8 +99,51 @@ pub struct Source {
     pub first: InputRef,
     /// Joins and applies, in order.
     pub more: Vec<Joined>,
-    /// The place of MATCH_RECOGNIZE, which is read over but not built yet.
-    pub pattern: Option<Span>,
+    /// `MATCH_RECOGNIZE (…)`.
+    pub pattern: Option<Box<Recognize>>,
+}
+
+/// `MATCH_RECOGNIZE (LIMIT DURATION(…) PARTITION BY … MEASURES … AFTER MATCH SKIP TO NEXT ROW PATTERN (…) DEFINE …) AS name`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recognize {
+    /// How long a match may be.
+    pub limit: Call,
+    /// Rows with equal keys are a sequence.
+    pub partition: Vec<Expr>,
+    /// What a match gives.
+    pub measures: Vec<(Expr, Name)>,
+    /// Which rows follow each other.
+    pub pattern: Pattern,
+    /// What the rows of each variable are.
+    pub define: Vec<(Name, Expr)>,
+    /// Name of the matches.
+    pub alias: Option<Name>,
+    /// Of the whole.
+    pub span: Span,
+}
+
+/// A pattern of rows, as a regular expression of characters.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pattern {
+    /// A row of a variable.
+    Variable(Name),
+    /// Any row.
+    Any,
+    /// One behind the other.
+    Sequence(Vec<Pattern>),
+    /// The first of these that leads to a match.
+    Either(Vec<Pattern>),
+    /// Repeated as often as possible: at least once or not, more than once or not.
+    Repeated {
+        /// What.
+        inner: Box<Pattern>,
+        /// `+`, not `*` or `?`.
+        once: bool,
+        /// `+` or `*`, not `?`.
+        more: bool,
+        /// The place of the sign.
+        span: Span,
+    },
 }
 
 /// An input or step with its modifiers.

@@ -105,7 +105,7 @@ impl Parser {
         }
     }
 
-    fn duration(&mut self) -> Parsed<Call> {
+    pub(super) fn duration(&mut self) -> Parsed<Call> {
         let expr = self.expression()?;
         match expr.kind {
             ExprKind::Call(call)

@@ -13,6 +13,7 @@
 
 mod call;
 mod expression;
+mod recognize;
 mod select;
 mod source;
 

@@ -1,4 +1,4 @@
-//! What a SELECT reads: inputs with modifiers, joins, applies, MATCH_RECOGNIZE.
+//! What a SELECT reads: inputs with modifiers, joins, applies.
 
 use super::{Parsed, Parser};
 use crate::error::Problem;
@@ -14,9 +14,8 @@ impl Parser {
                 source.more.push(joined);
                 self.limit_parts(source.more.len())?;
             } else if self.at_word("MATCH_RECOGNIZE") {
-                source.pattern = Some(self.next().span);
-                self.skip_parentheses()?;
-                self.alias()?;
+                source.pattern = Some(Box::new(self.recognize()?));
+                return Ok(source);
             } else if self.at_sign(",") {
                 let message = "inputs are combined by JOIN … ON DATEDIFF(…) or by UNION, not by a comma";
                 return Err(Problem::new(self.peek().span, message));
@@ -111,22 +110,5 @@ impl Parser {
             return Err(self.unexpected("the elements of APPLY need a name: AS name").expecting(&["AS"]));
         };
         Ok(Joined::Apply { outer, call, alias, span: start.to(self.last_span()) })
-    }
-
-    /// Everything up to the parenthesis that closes the one here.
-    fn skip_parentheses(&mut self) -> Parsed<()> {
-        let open = self.expect_sign("(")?;
-        let mut depth = 1_usize;
-        while depth > 0 {
-            match self.next().kind {
-                TokenKind::Sign("(") => depth += 1,
-                TokenKind::Sign(")") => depth -= 1,
-                TokenKind::End => {
-                    return Err(Problem::new(open, "this parenthesis is never closed").expecting(&[")"]));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 }

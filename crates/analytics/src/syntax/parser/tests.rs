@@ -59,7 +59,7 @@ fn the_shapes_of_the_reference_parse() {
         "SELECT PERCENTILE_CONT(0.9) OVER (ORDER BY a ASC, b DESC) FROM i GROUP BY Tumbling(Duration(hour, 1), Offset(millisecond, -1))",
         "SELECT a FROM i CROSS APPLY GetArrayElements(i.x) AS e OUTER APPLY GetRecordProperties(e.ArrayValue) p",
         "SELECT LEFT(a, 2), COUNT(DISTINCT b), COUNT(DISTINCT), count FROM i WHERE NOT a NOT LIKE '%!%' ESCAPE '!' OR b NOT IN (1, 2)",
-        "SELECT * FROM i MATCH_RECOGNIZE (LIMIT DURATION(minute, 1) PATTERN (A+) DEFINE A AS A.x > 1) AS T",
+        "SELECT * FROM i MATCH_RECOGNIZE (LIMIT DURATION(minute, 1) PARTITION BY k MEASURES LAST(A.x) AS x AFTER MATCH SKIP TO NEXT ROW PATTERN (A+ (B | .)? ) DEFINE A AS A.x > 1) AS T",
         "SELECT CASE a WHEN 1 THEN 'x' ELSE NULL END, CAST(b AS nvarchar(max)) 'c' FROM i",
     ] {
         if let Err(problem) = parse(text) {
