@@ -18,8 +18,10 @@ mod scan;
 mod seal;
 mod seek;
 mod shared;
+mod syncers;
 #[cfg(test)]
 mod tests;
+mod waiters;
 mod writer;
 
 use crate::{Append, Batch, Bounds, Error, Log, Offset, PartitionId, QueueId, Seek, Storage, Ticket};
@@ -77,7 +79,7 @@ impl SegmentLog {
             partitions.push(Partition::new(found, config.keys.current().is_some()));
         }
         let shared = Arc::new(Shared::new(config, storage, partitions, damaged));
-        let writer = writer::Writer::new(shared.clone(), &positions);
+        let writer = writer::Writer::new(shared.clone(), &positions)?;
         let thread = std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run())?;
         shared.set_writer(thread.thread().clone());
         // Appends that came before the writer was known to the others cannot be: there is no handle yet.
@@ -239,7 +241,7 @@ impl Log for SegmentLog {
 
     async fn durable(&self, ticket: Ticket) -> Result<(), Error> {
         let part = self.shared.partition(ticket.partition)?;
-        wait(&part.published, |now| now.end.offset > ticket.offset.0).await.map(drop)
+        part.waiters.wait(ticket.offset.0, &self.shared.runtime).await
     }
 
     async fn read(

@@ -4,6 +4,7 @@ use super::cursor::Cursor;
 use super::file::{MARK_BYTES, Mark, Segment};
 use super::record;
 use super::recovery::Recovered;
+use super::waiters::Waiters;
 use crate::{Append, QueueId};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
@@ -14,6 +15,9 @@ use tokio::sync::watch;
 const IDLE_BUFFER_BYTES: usize = 256 << 10;
 /// Groups up to this size are copied out, so that the buffer stays where it is.
 const COPIED_GROUP_BYTES: usize = 64 << 10;
+/// The chunks of larger groups are copied into the cache; those of smaller ones share the group's memory, so that a cache holds
+/// at most this much more than its limit.
+const SHARED_GROUP_BYTES: usize = 256 << 10;
 /// What a cached chunk costs beside its bytes.
 const CHUNK_OVERHEAD: usize = 128;
 
@@ -24,13 +28,15 @@ pub(super) struct Partition {
     pub flags: u16,
     pub buffer: Mutex<Buffer>,
     pub view: Mutex<View>,
-    /// Tells of new durable records, of new room and of the end. Sent after `view` shows them.
+    /// Tells readers of new durable records, of new room and of the end. Sent after `view` shows them.
     pub published: watch::Sender<Published>,
+    /// Told after `published`.
+    pub waiters: Waiters,
     /// Held while segments are removed, so that removals come in order.
     pub trimming: Mutex<()>,
 }
 
-/// What waiting tasks look at.
+/// What tasks look at that wait for records to read or for room.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Published {
     pub end: Cursor,
@@ -53,6 +59,7 @@ pub(super) struct Buffer {
     marks: Vec<Mark>,
     first: Cursor,
     pub cursor: Cursor,
+    newest: Newest,
     /// Bytes the writer has taken that are not yet durable.
     pub in_flight: usize,
 }
@@ -64,12 +71,33 @@ pub(super) struct Group {
     pub marks: Vec<Mark>,
     pub first: Cursor,
     pub end: Cursor,
+    newest: Newest,
+}
+
+/// The newest record of each queue. A hub has few, so a list beats a map.
+#[derive(Debug, Default)]
+struct Newest(Vec<(QueueId, u64)>);
+
+impl Newest {
+    fn note(&mut self, queue: QueueId, offset: u64) {
+        match self.0.iter_mut().find(|(known, _)| *known == queue) {
+            Some((_, newest)) => *newest = offset,
+            None => self.0.push((queue, offset)),
+        }
+    }
+
+    fn of(&self, queue: QueueId) -> Option<u64> {
+        self.0.iter().find(|(known, _)| *known == queue).map(|(_, newest)| *newest)
+    }
 }
 
 /// What readers may see, and where it is.
 pub(super) struct View {
     /// In order, never empty; the last one grows.
     pub segments: VecDeque<Arc<Segment>>,
+    /// Of records since the log was opened, which begin at `opened`.
+    newest: Newest,
+    opened: u64,
     cache: VecDeque<Chunk>,
     cached_bytes: usize,
 }
@@ -84,16 +112,23 @@ pub(super) struct Chunk {
 impl Partition {
     pub(super) fn new(found: Recovered, is_sealed: bool) -> Self {
         let cursor = found.cursor;
-        let buffer =
-            Buffer { bytes: BytesMut::new(), marks: Vec::new(), first: cursor, cursor, in_flight: 0 };
+        let (bytes, marks) = (BytesMut::new(), Vec::new());
+        let buffer = Buffer { bytes, marks, first: cursor, cursor, newest: Newest::default(), in_flight: 0 };
         let salt = found.segments.last().map_or(0, |segment| segment.header.salt);
-        let view = View { segments: found.segments.into(), cache: VecDeque::new(), cached_bytes: 0 };
+        let view = View {
+            segments: found.segments.into(),
+            newest: Newest::default(),
+            opened: cursor.offset,
+            cache: VecDeque::new(),
+            cached_bytes: 0,
+        };
         Self {
             salt,
             flags: if is_sealed { record::SEALED } else { 0 },
             buffer: Mutex::new(buffer),
             view: Mutex::new(view),
             published: watch::Sender::new(Published { end: cursor, status: Status::Open }),
+            waiters: Waiters::new(cursor.offset),
             trimming: Mutex::new(()),
         }
     }
@@ -123,6 +158,7 @@ impl Buffer {
         }
         let flags = flags | if position == 0 { record::FIRST_OF_GROUP } else { 0 };
         record::encode(&mut self.bytes, salt, (offset, events, enqueued, flags), append);
+        append.queues.iter().for_each(|queue| self.newest.note(*queue, offset));
         let is_event = append.queues.contains(&QueueId::EVENTS);
         let last_event = if is_event { Some((offset, enqueued)) } else { self.cursor.last_event };
         self.cursor =
@@ -144,8 +180,8 @@ impl Buffer {
             std::mem::replace(&mut self.bytes, next).freeze()
         };
         self.in_flight = bytes.len();
-        let group =
-            Group { bytes, marks: std::mem::take(&mut self.marks), first: self.first, end: self.cursor };
+        let (marks, newest) = (std::mem::take(&mut self.marks), std::mem::take(&mut self.newest));
+        let group = Group { bytes, marks, first: self.first, end: self.cursor, newest };
         self.first = self.cursor;
         Some(group)
     }
@@ -163,8 +199,19 @@ impl View {
         self.segments.front().map_or(Cursor::START, |segment| segment.header.base)
     }
 
+    /// Shows a durable group to readers.
+    pub(super) fn show(&mut self, group: &Group, cache_limit: usize) {
+        group.newest.0.iter().for_each(|(queue, offset)| self.newest.note(*queue, *offset));
+        self.cache(group, cache_limit);
+    }
+
+    /// Whether no record of a queue is known from an offset on, so that a reader may pass over what others have.
+    pub(super) fn is_none_left(&self, queue: QueueId, from: u64) -> bool {
+        self.newest.of(queue).map_or(from >= self.opened, |newest| newest < from)
+    }
+
     /// Adds a durable group to the cache, in chunks that can be found by offset, and drops the oldest ones.
-    pub(super) fn cache(&mut self, group: &Group, limit: usize) {
+    fn cache(&mut self, group: &Group, limit: usize) {
         let length = group.bytes.len() as u64;
         let ends = group.marks.iter().skip(1).map(|mark| mark.position).chain([length]);
         for (mark, end) in group.marks.iter().zip(ends) {
@@ -177,7 +224,8 @@ impl View {
             let at = |position| usize::try_from(position).unwrap_or(usize::MAX);
             let bytes = group.bytes.slice(at(mark.position)..at(end));
             // A chunk of a large group is copied: it would hold the whole group in memory.
-            let bytes = if bytes.len() < group.bytes.len() { Bytes::copy_from_slice(&bytes) } else { bytes };
+            let is_large = group.bytes.len() > SHARED_GROUP_BYTES && bytes.len() < group.bytes.len();
+            let bytes = if is_large { Bytes::copy_from_slice(&bytes) } else { bytes };
             self.cached_bytes += bytes.len() + CHUNK_OVERHEAD;
             self.cache.push_back(Chunk { first: mark.offset, bytes });
         }

@@ -67,10 +67,18 @@ impl Filling {
 /// Reads from the cache; `None` if the records asked for are not in it. Does not block.
 pub(super) fn from_cache(partition: &Partition, request: Request) -> Option<Batch> {
     let mut filling = Filling::new(request);
-    if request.from >= partition.published.borrow().end.offset || request.max_records == 0 {
+    // Before the view: what it does not know of then may be durable already, but is behind this end.
+    let end = partition.published.borrow().end.offset;
+    if request.from >= end || request.max_records == 0 {
         return Some(filling.batch);
     }
-    let chunks = partition.view().cached(request.from, request.max_bytes.max(1), CHUNKS)?;
+    let view = partition.view();
+    if view.is_none_left(request.queue, request.from) {
+        filling.move_to(end);
+        return Some(filling.batch);
+    }
+    let chunks = view.cached(request.from, request.max_bytes.max(1), CHUNKS)?;
+    drop(view);
     for Chunk { mut bytes, .. } in chunks {
         while let Some(head) = Head::read(&bytes) {
             let record = bytes.split_to(head.length.clamp(HEAD_BYTES, bytes.len()));

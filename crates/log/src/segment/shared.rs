@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::partition::{Partition, Status};
+use super::waiters::{Runtime, Told};
 use crate::{Error, PartitionId, Storage};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     /// The writer sleeps, or is about to.
     parked: AtomicBool,
     writer: OnceLock<Thread>,
+    /// Where tasks run that wait for records to become durable.
+    pub runtime: Runtime,
     pub damaged: AtomicU64,
     pub syncs: AtomicU64,
     pub written_bytes: AtomicU64,
@@ -44,6 +47,7 @@ impl Shared {
             dirty: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             writer: OnceLock::new(),
+            runtime: Runtime::default(),
             damaged,
             syncs: AtomicU64::new(0),
             written_bytes: AtomicU64::new(0),
@@ -78,9 +82,12 @@ impl Shared {
             return;
         }
         self.closing.store(true, Ordering::SeqCst);
+        let mut told = Told::default();
         for partition in &self.partitions {
             partition.published.send_modify(|published| published.status = reason);
+            partition.waiters.stop(reason, &mut told);
         }
+        self.runtime.wake(told);
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -5,6 +5,9 @@ use super::file::{MARK_BYTES, Segment};
 use super::header::Header;
 use super::partition::{Group, Status};
 use super::shared::Shared;
+use super::syncers::{PARALLEL_SYNCS, Syncers};
+use super::waiters::Told;
+use crate::File;
 use crate::storage::is_full;
 use std::io;
 use std::sync::Arc;
@@ -14,15 +17,23 @@ use std::time::{Duration, Instant};
 /// How long the writer waits before it tries a full disk again.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
-/// How many files are synced at the same time.
-const PARALLEL_SYNCS: usize = 16;
 /// How often a waiting group is looked at.
 const GATHER_LOOK: Duration = Duration::from_millis(1);
+/// A sync costs as much CPU as a hundred records. So a round waits the longer, the more records the one before had: a few are
+/// synced at once, and under load syncs take a small part of the time.
+const GATHER_PER_RECORD: Duration = Duration::from_micros(20);
+/// Rounds of fewer records are followed by the next without waiting.
+const GATHER_FROM: u64 = 8;
+/// The longest such wait, well below what a loaded disk takes.
+const GATHER_MAX: Duration = Duration::from_millis(2);
 
 /// The writer; it lives on a thread of its own.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     ends: Vec<End>,
+    syncers: Syncers,
+    /// Records of the last round.
+    records: u64,
 }
 
 /// The growing end of a partition's files.
@@ -42,11 +53,17 @@ struct End {
 impl End {
     fn sync(&mut self, syncs: &AtomicU64) -> io::Result<()> {
         if self.unsynced {
-            // A failed sync is never tried again, not even for want of space: nobody knows what it left.
-            self.segment.file.sync_data().map_err(io::Error::other)?;
-            self.unsynced = false;
-            syncs.fetch_add(1, Ordering::Relaxed);
+            let result = self.segment.file.sync_data();
+            self.synced(result, syncs)?;
         }
+        Ok(())
+    }
+
+    /// A sync came to its end. A failed one is never tried again, not even for want of space: nobody knows what it left.
+    fn synced(&mut self, result: io::Result<()>, syncs: &AtomicU64) -> io::Result<()> {
+        result.map_err(io::Error::other)?;
+        self.unsynced = false;
+        syncs.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -63,7 +80,7 @@ impl Drop for LastWords {
 
 impl Writer {
     /// `positions` are the lengths of the partitions' last segments, and whether these take no further records.
-    pub(super) fn new(shared: Arc<Shared>, positions: &[(u64, bool)]) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, positions: &[(u64, bool)]) -> io::Result<Self> {
         let ends =
             shared.partitions.iter().zip(positions).filter_map(|(partition, (position, is_closed))| {
                 let segment = partition.view().segments.back()?.clone();
@@ -73,7 +90,8 @@ impl Writer {
                 Some(End { segment, position, marked, group: None, unsynced: false, is_closed })
             });
         let ends = ends.collect();
-        Self { shared, ends }
+        let syncers = Syncers::start(positions.len())?;
+        Ok(Self { shared, ends, syncers, records: 0 })
     }
 
     /// Runs until the log is closed or poisoned.
@@ -122,9 +140,12 @@ impl Writer {
         if self.shared.config.sync != SyncPolicy::Never {
             self.sync_all()?;
         }
+        let mut told = Told::default();
+        self.records = 0;
         for index in written {
-            self.publish(index);
+            self.publish(index, &mut told);
         }
+        self.shared.runtime.wake(told);
         Ok(full)
     }
 
@@ -181,26 +202,23 @@ impl Writer {
         let syncs = &self.shared.syncs;
         let mut unsynced: Vec<&mut End> = self.ends.iter_mut().filter(|end| end.unsynced).collect();
         for some in unsynced.chunks_mut(PARALLEL_SYNCS) {
-            let Some((first, others)) = some.split_first_mut() else { break };
-            std::thread::scope(|scope| {
-                let mut running = Vec::with_capacity(others.len());
-                for end in others {
-                    running.push(std::thread::Builder::new().spawn_scoped(scope, || end.sync(syncs))?);
-                }
-                first.sync(syncs)?;
-                let panicked = |_| Err(io::Error::other("a sync panicked"));
-                running.into_iter().try_for_each(|sync| sync.join().unwrap_or_else(panicked))
-            })?;
+            let files: Vec<Arc<dyn File>> = some.iter().map(|end| end.segment.file.clone()).collect();
+            let mut outcome = Ok(());
+            for (end, result) in some.iter_mut().zip(self.syncers.sync(&files)) {
+                outcome = outcome.and(end.synced(result, syncs));
+            }
+            outcome?;
         }
         Ok(())
     }
 
-    /// Shows a durable group to readers, then wakes those who wait.
-    fn publish(&mut self, index: usize) {
+    /// Shows a durable group to readers; who waits for it is to be told.
+    fn publish(&mut self, index: usize, told: &mut Told) {
         let (end, partition) = (&mut self.ends[index], &self.shared.partitions[index]);
         let Some(group) = end.group.take() else { return };
         let base = end.position;
         end.position += group.bytes.len() as u64;
+        self.records += group.end.offset - group.first.offset;
         {
             let mut state = end.segment.state();
             (state.len, state.end) = (end.position, group.end.offset);
@@ -212,16 +230,18 @@ impl Writer {
                 }
             }
         }
-        partition.view().cache(&group, self.shared.config.cache_bytes);
+        partition.view().show(&group, self.shared.config.cache_bytes);
         partition.buffer().in_flight = 0;
         self.shared.written_bytes.fetch_add(group.bytes.len() as u64, Ordering::Relaxed);
         partition.published.send_modify(|published| published.end = group.end);
+        partition.waiters.publish(group.end.offset, told);
     }
 
-    /// Waits for more records where the policy says so.
+    /// Waits for more records where the policy or the load says so.
     fn gather(&self) {
         let SyncPolicy::Group { max_delay, max_bytes } = self.shared.config.sync else { return };
-        let Some(until) = (!max_delay.is_zero()).then(|| Instant::now() + max_delay) else { return };
+        let delay = max_delay.max(delay_after(self.records));
+        let Some(until) = (!delay.is_zero()).then(|| Instant::now() + delay) else { return };
         while !self.shared.closing.load(Ordering::SeqCst) && self.shared.gathered() < max_bytes {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -239,5 +259,26 @@ impl Writer {
             return self.shared.stop(Status::Poisoned);
         }
         self.shared.stop(Status::Closed);
+    }
+}
+
+/// How long to gather after a round of so many records.
+fn delay_after(records: u64) -> Duration {
+    match u32::try_from(records) {
+        Ok(records) if u64::from(records) < GATHER_FROM => Duration::ZERO,
+        Ok(records) => GATHER_PER_RECORD.saturating_mul(records).min(GATHER_MAX),
+        Err(_) => GATHER_MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_records_wait_for_nobody_and_many_not_long() {
+        assert_eq!([0, 1, 7].map(delay_after), [Duration::ZERO; 3]);
+        assert_eq!(delay_after(50), Duration::from_millis(1));
+        assert_eq!([100, 10_000, u64::MAX].map(delay_after), [GATHER_MAX; 3]);
     }
 }

@@ -1,0 +1,262 @@
+//! Who waits for records to become durable, and how they are told: all of a round by one hand-over to their runtime.
+//!
+//! Waking a task from the writer's thread takes the runtime's global queue and may take a system call. So the writer hands all
+//! that it would wake to one short task of the runtime, which wakes them from a worker, into that worker's own queue.
+
+use super::partition::Status;
+use crate::Error;
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::runtime::Handle;
+
+/// Tasks waiting for records of one partition.
+pub(super) struct Waiters(Mutex<State>);
+
+struct State {
+    /// The cursor's offset behind the last durable record.
+    end: u64,
+    status: Status,
+    last_key: u64,
+    waiting: Vec<Waiter>,
+}
+
+struct Waiter {
+    key: u64,
+    offset: u64,
+    waker: Waker,
+}
+
+/// A place among the waiters, given up when dropped: one for each wait under way, so that the callers bound the list.
+struct Place<'a> {
+    waiters: &'a Waiters,
+    /// Its key, and who is woken, while it is in the list.
+    taken: Option<(u64, Waker)>,
+}
+
+impl Waiters {
+    /// `end` is behind the last record that is durable already.
+    pub(super) fn new(end: u64) -> Self {
+        Self(Mutex::new(State { end, status: Status::Open, last_key: 0, waiting: Vec::new() }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a record is durable. Cancel-safe.
+    pub(super) async fn wait(&self, offset: u64, runtime: &Runtime) -> Result<(), Error> {
+        let mut place = Place { waiters: self, taken: None };
+        poll_fn(|cx| place.poll(offset, runtime, cx)).await
+    }
+
+    /// More is durable: who waited for it goes to `told`.
+    pub(super) fn publish(&self, end: u64, told: &mut Told) {
+        let mut state = self.state();
+        state.end = end;
+        told.0.extend(state.waiting.extract_if(.., |waiter| waiter.offset < end).map(|waiter| waiter.waker));
+    }
+
+    /// The log ends: all are told.
+    pub(super) fn stop(&self, reason: Status, told: &mut Told) {
+        let mut state = self.state();
+        state.status = reason;
+        told.0.extend(state.waiting.drain(..).map(|waiter| waiter.waker));
+    }
+}
+
+impl State {
+    fn look(&self, offset: u64) -> Option<Result<(), Error>> {
+        match self.status {
+            Status::Open | Status::Closed if self.end > offset => Some(Ok(())),
+            Status::Open => None,
+            status => Some(status.check()),
+        }
+    }
+}
+
+impl Place<'_> {
+    fn poll(&mut self, offset: u64, runtime: &Runtime, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut state = self.waiters.state();
+        if let Some(result) = state.look(offset) {
+            // Who publishes takes all from the list whose result is known.
+            self.taken = None;
+            return Poll::Ready(result);
+        }
+        match &mut self.taken {
+            Some((_, waker)) if waker.will_wake(cx.waker()) => {}
+            Some((key, waker)) => {
+                waker.clone_from(cx.waker());
+                if let Some(waiter) = state.waiting.iter_mut().find(|waiter| waiter.key == *key) {
+                    waiter.waker.clone_from(cx.waker());
+                }
+            }
+            None => {
+                state.last_key += 1;
+                let key = state.last_key;
+                state.waiting.push(Waiter { key, offset, waker: cx.waker().clone() });
+                drop(state);
+                self.taken = Some((key, cx.waker().clone()));
+                runtime.note();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some((key, _)) = self.taken else { return };
+        let mut state = self.waiters.state();
+        if let Some(at) = state.waiting.iter().position(|waiter| waiter.key == key) {
+            state.waiting.swap_remove(at);
+        }
+    }
+}
+
+/// Tasks to be woken; dropping it wakes them, wherever that is.
+#[derive(Default)]
+pub(super) struct Told(Vec<Waker>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
+}
+
+/// The runtime of those who wait.
+#[derive(Default)]
+pub(super) struct Runtime(OnceLock<Handle>);
+
+impl Runtime {
+    /// Called in a task that waits.
+    fn note(&self) {
+        if self.0.get().is_none()
+            && let Ok(handle) = Handle::try_current()
+        {
+            // Any will do, and the first stays.
+            let _ = self.0.set(handle);
+        }
+    }
+
+    /// Wakes tasks, many of them from within the runtime. A runtime that is shut down drops what it is given, and so they
+    /// are woken even then.
+    pub(super) fn wake(&self, told: Told) {
+        match self.0.get() {
+            Some(runtime) if told.0.len() > 1 => drop(runtime.spawn(async move { drop(told) })),
+            _ => drop(told),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn publish(waiters: &Waiters, end: u64) {
+        let mut told = Told::default();
+        waiters.publish(end, &mut told);
+        Runtime::default().wake(told);
+    }
+
+    #[test]
+    fn only_those_whose_record_is_durable_are_woken() {
+        let (waiters, runtime) = (Waiters::new(3), Runtime::default());
+        let counts: Vec<_> = (0..3).map(|_| Arc::new(Count::default())).collect();
+        let wakers: Vec<Waker> = counts.iter().map(|count| count.clone().into()).collect();
+        let mut waits: Vec<_> =
+            [2, 3, 9].iter().map(|offset| Box::pin(waiters.wait(*offset, &runtime))).collect();
+        let mut poll = |index: usize| waits[index].as_mut().poll(&mut Context::from_waker(&wakers[index]));
+        assert!(poll(0).is_ready());
+        assert!(poll(1).is_pending() && poll(1).is_pending() && poll(2).is_pending());
+        publish(&waiters, 5);
+        assert_eq!(counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>(), [0, 1, 0]);
+        assert!(poll(1).is_ready() && poll(2).is_pending());
+        assert_eq!(waiters.state().waiting.len(), 1);
+    }
+
+    #[test]
+    fn a_wait_that_moves_to_another_task_wakes_that_one_and_a_dropped_one_leaves_nothing() {
+        let (waiters, runtime) = (Waiters::new(0), Runtime::default());
+        let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        {
+            let mut wait = pin!(waiters.wait(0, &runtime));
+            for count in [&first, &second] {
+                let waker = count.clone().into();
+                assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            }
+            publish(&waiters, 1);
+            assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
+            let mut dropped = Box::pin(waiters.wait(7, &runtime));
+            assert!(dropped.as_mut().poll(&mut Context::from_waker(&second.into())).is_pending());
+        }
+        assert!(waiters.state().waiting.is_empty());
+    }
+
+    #[test]
+    fn the_end_tells_all_but_those_who_have_what_they_want() {
+        for (reason, durable) in [(Status::Closed, true), (Status::Poisoned, false)] {
+            let (waiters, runtime) = (Waiters::new(2), Runtime::default());
+            let count = Arc::new(Count::default());
+            let waker = count.clone().into();
+            let mut cx = Context::from_waker(&waker);
+            let mut wait = pin!(waiters.wait(2, &runtime));
+            assert!(wait.as_mut().poll(&mut cx).is_pending());
+            let mut told = Told::default();
+            waiters.stop(reason, &mut told);
+            drop(told);
+            assert_eq!(count.0.load(Ordering::SeqCst), 1);
+            assert!(matches!(wait.as_mut().poll(&mut cx), Poll::Ready(Err(_))));
+            let Poll::Ready(result) = pin!(waiters.wait(1, &runtime)).poll(&mut cx) else {
+                panic!("pending")
+            };
+            assert_eq!(result.is_ok(), durable);
+        }
+    }
+
+    #[test]
+    fn a_runtime_that_is_gone_holds_nobody_up() {
+        let runtime = Runtime::default();
+        let old = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        old.block_on(async { runtime.note() });
+        drop(old);
+        let count = Arc::new(Count::default());
+        runtime.wake(Told(vec![count.clone().into(), count.clone().into()]));
+        assert_eq!(count.0.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn many_are_told_by_another_thread() {
+        let waiters = Arc::new((Waiters::new(0), Runtime::default()));
+        let tasks: Vec<_> = (0..500)
+            .map(|offset| {
+                let waiters = waiters.clone();
+                tokio::spawn(async move { waiters.0.wait(offset, &waiters.1).await })
+            })
+            .collect();
+        let publishing = tokio::task::spawn_blocking(move || {
+            for end in (0..=500).step_by(50) {
+                let mut told = Told::default();
+                waiters.0.publish(end, &mut told);
+                waiters.1.wake(told);
+            }
+        });
+        publishing.await.unwrap();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+    }
+}
