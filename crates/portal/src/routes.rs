@@ -3,7 +3,7 @@
 use crate::assets;
 use crate::edge;
 use crate::feed::{self, Feed};
-use crate::follow;
+use crate::follow::{self, Viewers};
 use crate::now;
 use crate::session::Sessions;
 use axum::extract::{Query, Request, State};
@@ -63,6 +63,7 @@ struct Shared {
     service: ServiceClient,
     sessions: Sessions,
     feed: Feed,
+    viewers: Viewers,
     edge: edge::Watch,
     cancel: CancellationToken,
 }
@@ -76,14 +77,14 @@ impl Portal {
         }
         let service = service.build()?;
         let sessions = Sessions::new(config.setup_token.clone());
-        let (feed, edge) = (Feed::default(), edge::Watch::default());
-        Ok(Self { shared: Arc::new(Shared { config, service, sessions, feed, edge, cancel }) })
+        let (feed, viewers, edge) = (Feed::default(), Viewers::default(), edge::Watch::default());
+        Ok(Self { shared: Arc::new(Shared { config, service, sessions, feed, viewers, edge, cancel }) })
     }
 
-    /// Reads telemetry until cancelled.
+    /// Reads telemetry while there are pages, until cancelled.
     pub async fn run(self) {
-        let Shared { config, feed, cancel, .. } = &*self.shared;
-        follow::run(config, feed, cancel).await;
+        let Shared { config, feed, viewers, cancel, .. } = &*self.shared;
+        follow::run(config, feed, viewers, cancel).await;
     }
 
     /// The page and its API. Only the page's files and the opening of a session need no session.
@@ -166,6 +167,7 @@ struct Since {
 /// What came since. Pages ask again and again: that goes through any proxy, holds no connection, and needs no start-over.
 /// `now` is this machine's time, which the times of points are on: a page's own clock may be wrong.
 async fn telemetry(State(shared): State<Arc<Shared>>, Query(since): Query<Since>) -> Response {
+    shared.viewers.asked();
     let news = shared.feed.since(since.from);
     Json(News { news, now: now().as_millis() }).into_response()
 }
