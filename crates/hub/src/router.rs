@@ -4,6 +4,7 @@
 //! several routes lead to one endpoint is put into one queue, that of the best priority.
 
 mod facts;
+mod members;
 mod path;
 mod table;
 

@@ -138,8 +138,10 @@ pub struct Message {
 
 impl Message {
     /// A message with a body and nothing else.
+    #[inline]
     pub fn new(body: impl Into<Bytes>) -> Self {
-        Self { body: body.into(), ..Self::default() }
+        // Field by field: a whole one made first would be copied, and it is large.
+        Self { system: SystemProperties::default(), properties: Properties::default(), body: body.into() }
     }
 
     /// Its size as quotas count it: body, system property values, application property names and values, in bytes.

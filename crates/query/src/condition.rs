@@ -4,11 +4,12 @@
 //! and only the value `true` matches.
 
 use crate::eval::{Scope, eval};
-use crate::expr::{Expr, Root};
+use crate::expr::{Comparison, Expr, Path, Root, Step};
 use crate::parser::Parser;
 use crate::value::Value;
 use crate::{Dialect, Error};
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 /// What a condition can ask about a message.
 pub trait Operands {
@@ -20,6 +21,11 @@ pub trait Operands {
 
     /// The body, if it is JSON and says so. Asked for once per path: keep it.
     fn body(&self) -> Option<&serde_json::Value>;
+
+    /// A member of such a body. Where all conditions ask for members alone ([`Condition::body_members`]), `body` is not called.
+    fn body_member(&self, name: &str) -> Option<&serde_json::Value> {
+        self.body()?.as_object()?.get(name)
+    }
 
     /// The sender's twin.
     fn twin(&self) -> Option<&serde_json::Value> {
@@ -55,13 +61,46 @@ impl Condition {
         self.expr.any_path(&|path| path.root == Root::Body)
     }
 
+    /// The members of the body it looks at, each once; `None` where it looks at the body as a whole or by index.
+    pub fn body_members(&self) -> Option<Vec<String>> {
+        let members = RefCell::new(Vec::new());
+        let is_whole = self.expr.any_path(&|path| match (&path.root, path.steps.first()) {
+            (Root::Body, Some(Step::Name(name))) => {
+                let mut members = members.borrow_mut();
+                if !members.contains(name) {
+                    members.push(name.clone());
+                }
+                false
+            }
+            (Root::Body, _) => true,
+            _ => false,
+        });
+        (!is_whole).then(|| members.into_inner())
+    }
+
     /// Whether it looks into twins.
     pub fn reads_twin(&self) -> bool {
         self.expr.any_path(&|path| path.root == Root::Twin)
     }
 
+    /// What most conditions say, `name = 'text'`, which takes no values to evaluate.
+    fn property_is(&self) -> Option<(&str, &str)> {
+        let Expr::Compare(Comparison::Equal, left, right) = &self.expr else { return None };
+        match (&**left, &**right) {
+            (Expr::Path(Path { root: Root::Property(name), steps }), Expr::Text(text))
+                if steps.is_empty() =>
+            {
+                Some((name, text))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a message fulfils it.
     pub fn matches(&self, message: &dyn Operands) -> bool {
+        if let Some((name, text)) = self.property_is() {
+            return message.property(name) == Some(text);
+        }
         eval(&self.expr, &MessageScope(message)) == Value::Bool(true)
     }
 }
@@ -77,6 +116,10 @@ impl Scope for MessageScope<'_> {
             Root::Twin => self.0.twin().map_or(Value::Undefined, Value::of_json),
             Root::Document => Value::Undefined,
         }
+    }
+
+    fn body_member(&self, name: &str) -> Option<&serde_json::Value> {
+        self.0.body_member(name)
     }
 
     fn nulls_equal(&self) -> bool {

@@ -14,6 +14,11 @@ pub(crate) trait Scope {
     /// The value at the beginning of a path.
     fn root(&self, root: &Root) -> Value<'_>;
 
+    /// A member of the message's body, if that is an object.
+    fn body_member(&self, _name: &str) -> Option<&Json> {
+        None
+    }
+
     /// Whether `null = null` holds (twin queries) or is undefined (route conditions).
     fn nulls_equal(&self) -> bool;
 }
@@ -100,12 +105,18 @@ fn is_in<'a>(needle: &Value<'_>, list: &'a [Expr], negated: bool, scope: &'a dyn
 }
 
 fn walk<'a>(path: &'a Path, scope: &'a dyn Scope) -> Value<'a> {
-    let root = scope.root(&path.root);
-    if path.steps.is_empty() {
-        return root;
-    }
-    let Value::Json(mut json) = root else { return Value::Undefined };
-    for step in &path.steps {
+    let (mut json, steps) = match (&path.root, &path.steps[..]) {
+        (Root::Body, [Step::Name(name), rest @ ..]) => match scope.body_member(name) {
+            Some(member) => (member, rest),
+            None => return Value::Undefined,
+        },
+        (root, []) => return scope.root(root),
+        (root, steps) => match scope.root(root) {
+            Value::Json(json) => (json, steps),
+            _ => return Value::Undefined,
+        },
+    };
+    for step in steps {
         let found = match (step, json) {
             (Step::Name(name), Json::Object(object)) => object.get(name),
             (Step::Index(index), Json::Array(array)) => array.get(*index),

@@ -1,5 +1,6 @@
 //! What a condition can ask about a message.
 
+use super::members::Members;
 use ironbrook_model::{Identity, Message, MessageSource, SystemProperty, Timestamp};
 use ironbrook_query::Operands;
 use serde_json::Value;
@@ -13,8 +14,6 @@ pub(crate) struct Facts<'a> {
     pub(crate) source: MessageSource,
     pub(crate) message: &'a Message,
     pub(crate) enqueued: Timestamp,
-    /// Parsed when the first condition asks for it, then kept for the others.
-    body: OnceCell<Option<Value>>,
 }
 
 impl<'a> Facts<'a> {
@@ -25,52 +24,80 @@ impl<'a> Facts<'a> {
         message: &'a Message,
         enqueued: Timestamp,
     ) -> Self {
-        Self { identity, auth_method, source, message, enqueued, body: OnceCell::new() }
+        Self { identity, auth_method, source, message, enqueued }
     }
 }
 
-impl Operands for Facts<'_> {
+/// A message as the conditions of one table see it.
+pub(super) struct Sight<'a> {
+    facts: &'a Facts<'a>,
+    /// The members of the body that conditions name; `None` where one looks at the whole.
+    members: Option<&'a [String]>,
+    /// Parsed when the first condition asks for it, then kept for the others.
+    body: OnceCell<Option<Value>>,
+    found: OnceCell<Option<Members>>,
+}
+
+impl<'a> Sight<'a> {
+    pub(super) fn new(facts: &'a Facts<'a>, members: Option<&'a [String]>) -> Self {
+        Self { facts, members, body: OnceCell::new(), found: OnceCell::new() }
+    }
+}
+
+impl Operands for Sight<'_> {
     fn property(&self, name: &str) -> Option<&str> {
         // rule ROUTE-04: names of application properties are compared without case.
-        self.message.properties.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| &**v)
+        self.facts.message.properties.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| &**v)
     }
 
     fn system(&self, name: &str) -> Option<Cow<'_, str>> {
+        let facts = self.facts;
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         if is("enqueuedTime") || is("iothub-enqueuedtime") {
-            return Some(Cow::Owned(self.enqueued.to_string()));
+            return Some(Cow::Owned(facts.enqueued.to_string()));
         }
         if is("iothub-message-source") {
-            return Some(Cow::Borrowed(self.source.wire_name()));
+            return Some(Cow::Borrowed(facts.source.wire_name()));
         }
         match SystemProperty::from_routing_name(name)? {
-            SystemProperty::ConnectionDeviceId => Some(Cow::Borrowed(self.identity.device.as_str())),
+            SystemProperty::ConnectionDeviceId => Some(Cow::Borrowed(facts.identity.device.as_str())),
             SystemProperty::ConnectionModuleId => {
-                self.identity.module.as_ref().map(|module| Cow::Borrowed(module.as_str()))
+                facts.identity.module.as_ref().map(|module| Cow::Borrowed(module.as_str()))
             }
             SystemProperty::ConnectionAuthMethod => {
-                Some(Cow::Borrowed(self.auth_method)).filter(|method| !method.is_empty())
+                Some(Cow::Borrowed(facts.auth_method)).filter(|method| !method.is_empty())
             }
-            SystemProperty::OutputName => self.output().map(Cow::Borrowed),
-            property => self.message.system.get(property).map(|value| Cow::Borrowed(&**value)),
+            SystemProperty::OutputName => facts.output().map(Cow::Borrowed),
+            property => facts.message.system.get(property).map(|value| Cow::Borrowed(&**value)),
         }
     }
 
     fn body(&self) -> Option<&Value> {
-        // rule ROUTE-05: only a body that says it is JSON, in a known encoding, is looked into.
-        self.body.get_or_init(|| self.message.has_json_body().then(|| parse(self.message)).flatten()).as_ref()
+        self.body.get_or_init(|| read(self.facts.message, |text| serde_json::from_str(text).ok())).as_ref()
+    }
+
+    fn body_member(&self, name: &str) -> Option<&Value> {
+        let Some(wanted) = self.members else { return self.body()?.as_object()?.get(name) };
+        let found = self.found.get_or_init(|| read(self.facts.message, |text| Members::read(text, wanted)));
+        found.as_ref()?.get(wanted.iter().position(|member| member == name)?)
     }
 }
 
-fn parse(message: &Message) -> Option<Value> {
+/// Reads a body.
+///
+/// rule ROUTE-05: only a body that says it is JSON, in a known encoding, is looked into.
+fn read<T>(message: &Message, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    if !message.has_json_body() {
+        return None;
+    }
     let encoding = message.system.get(SystemProperty::ContentEncoding)?.trim();
     let body = &message.body;
     if encoding.eq_ignore_ascii_case("utf-8") {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        return serde_json::from_slice(body).ok();
+        return parse(std::str::from_utf8(body).ok()?);
     }
     let text = if encoding.eq_ignore_ascii_case("utf-16") { utf16(body) } else { utf32(body) };
-    serde_json::from_str(&text?).ok()
+    parse(&text?)
 }
 
 /// UTF-16, little-endian where no byte order mark says otherwise.

@@ -1,5 +1,6 @@
 //! Routes compiled to a table.
 
+use super::facts::Sight;
 use super::path::Path;
 use super::{EVENTS, Error, Facts, Route, queue_name};
 use ironbrook_log::QueueId;
@@ -47,6 +48,23 @@ struct Source {
     always: Targets,
     /// The other routes.
     conditional: Vec<Conditional>,
+    /// The members of bodies that their conditions name.
+    members: Vec<String>,
+    /// Some condition looks at bodies as a whole.
+    reads_whole: bool,
+}
+
+impl Source {
+    fn note_members(&mut self, condition: &Condition) {
+        match condition.body_members() {
+            None => self.reads_whole = true,
+            Some(members) => {
+                let new: Vec<_> =
+                    members.into_iter().filter(|member| !self.members.contains(member)).collect();
+                self.members.extend(new);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +104,7 @@ impl Table {
             if path.is_none() && condition.is_none() {
                 merge(&mut source.always, &targets);
             } else {
+                condition.iter().for_each(|condition| source.note_members(condition));
                 source.conditional.push(Conditional { path, condition, targets });
             }
         }
@@ -100,11 +119,12 @@ impl Table {
     pub(super) fn choose(&self, facts: &Facts<'_>) -> Choice {
         let source = &self.sources[usize::from(facts.source.number())];
         let mut targets = source.always.clone();
+        let sight = Sight::new(facts, (!source.reads_whole).then_some(&source.members));
         for route in &source.conditional {
             // Its endpoints may all have the message already.
             if route.targets.iter().any(|target| improves(&targets, target))
                 && route.path.as_ref().is_none_or(|path| path.matches(facts))
-                && route.condition.as_ref().is_none_or(|condition| condition.matches(facts))
+                && route.condition.as_ref().is_none_or(|condition| condition.matches(&sight))
             {
                 merge(&mut targets, &route.targets);
             }
