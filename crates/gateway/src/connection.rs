@@ -59,19 +59,20 @@ pub(crate) async fn serve(tcp: TcpStream, addr: SocketAddr, entrance: Arc<Entran
     // Small answers must not wait for the client's delayed acknowledgement.
     let _ = tcp.set_nodelay(true);
     let cancel = entrance.cancel.clone();
+    // Each stage has memory of its own, given back when it is over: together they would be that of the largest for all time.
     let identified = tokio::select! {
         () = cancel.cancelled() => return,
-        identified = identify(tcp, addr, &entrance, opened) => identified,
+        identified = Box::pin(identify(tcp, addr, &entrance, opened)) => identified,
     };
     let Some((stream, first, peer)) = identified else { return };
     match first {
         MQTT_CONNECT => {
             let services = entrance.services.clone();
-            topics::serve(stream, services, peer, opened + FIRST_PACKET_TIME, cancel).await;
+            Box::pin(topics::serve(stream, services, peer, opened + FIRST_PACKET_TIME, cancel)).await;
         }
-        b'A' => amqp::serve(stream, entrance.services.clone(), peer, cancel).await,
+        b'A' => Box::pin(amqp::serve(stream, entrance.services.clone(), peer, cancel)).await,
         // Methods are upper-case words; no method of ours begins with an A.
-        b'B'..=b'Z' => http::serve(stream, entrance, peer, permit).await,
+        b'B'..=b'Z' => Box::pin(http::serve(stream, entrance, peer, permit)).await,
         TLS_HANDSHAKE if !peer.tls => {
             tracing::warn!(peer = %addr, "client refused: it speaks TLS to a port without; use the port with TLS");
         }

@@ -111,7 +111,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         poll_fn(|cx| self.poll_drive(cx, read)).await
     }
 
-    fn poll_drive(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<io::Result<Event>> {
+    /// As [`drive`](Self::drive).
+    pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<io::Result<Event>> {
         let wrote = self.poll_output(cx)?;
         if read {
             match self.poll_input(cx) {

@@ -34,6 +34,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
         let len = self.first.len().min(buf.remaining());
         buf.put_slice(&self.first[..len]);
         self.first.advance(len);
+        if self.first.is_empty() {
+            // An empty slice would keep its memory as long as the connection lives.
+            self.first = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -9,7 +9,7 @@ use crate::operation::{Delivery, LockToken, Settlement};
 use crate::record::Stamps;
 use crate::seams::{Activity, Epoch, Kept, Mailbox};
 use crate::{connection_state, telemetry};
-use ironbrook_log::PartitionId;
+use ironbrook_log::{PartitionId, Ticket};
 use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
 use pull::Pull;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -147,6 +147,11 @@ impl Session {
     pub(crate) fn replace_credential(&self, credential: Credential, expires: Option<Timestamp>) {
         *lock(&self.credential) = credential;
         self.renew(expires);
+    }
+
+    /// As [`Hub::durable`](crate::Hub::durable). What waits here shares no count of owners with other sessions.
+    pub async fn durable(&self, ticket: Ticket) -> Result<(), Refusal> {
+        self.core.seams.log.durable(ticket).await.map_err(telemetry::log_refusal)
     }
 
     pub(crate) fn partition(&self) -> PartitionId {

@@ -1,34 +1,38 @@
 //! A connection after CONNACK: one loop that reads much, parses all of it, and answers once.
 
+mod bell;
+mod ending;
 mod incoming;
 mod outgoing;
 
 use super::End;
 use super::address::Addresses;
 use super::io::{Event, Io};
+use super::login::{Login, Will};
 use super::operations::{Operations, Request};
 use super::outgoing::Outgoing;
 use super::unacknowledged::Unacknowledged;
 use crate::{Metrics, Protocol};
+use bell::Bell;
 use futures_util::future::BoxFuture;
-use ironbrook_hub::{Hub, LockToken, Session, Settlement};
+use ironbrook_hub::{ConnectRequest, Hub, LockToken, Session, Settlement};
 use ironbrook_log::Ticket;
-use ironbrook_model::{Message, Refusal};
+use ironbrook_model::{Identity, Message, Refusal};
 use ironbrook_wire::mqtt::v4::{Packet, PacketId, QoS};
 use prometheus_client::metrics::counter::Counter;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
 /// Output waiting to be written at which nothing more is read or delivered.
 const OUTPUT_MAX: usize = 64 * 1024;
 /// How long a client may take nothing while output waits.
 const STUCK_TIME: Duration = Duration::from_secs(30);
-/// How long acknowledgements are waited for at a stop.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Telemetry that the hub had no room for.
 struct Stalled {
@@ -42,13 +46,19 @@ pub(super) struct Connection<S> {
     hub: Hub,
     session: Arc<Session>,
     addresses: Addresses,
+    will: Option<Box<Will>>,
     clean_session: bool,
     operations: Operations,
     unacknowledged: Unacknowledged,
     /// What is waited for on disk, and the wait.
     awaited: Option<Ticket>,
     durable: ReusableBoxFuture<'static, Result<(), Refusal>>,
-    stalled: Option<Stalled>,
+    /// Rare, and large.
+    stalled: Option<Box<Stalled>>,
+    /// Rings where more than the traffic has to be looked at.
+    bell: Arc<Bell>,
+    /// There is no room for deliveries.
+    held_back: bool,
     outgoing: Outgoing,
     cloud_to_device_qos: QoS,
     inputs_qos: QoS,
@@ -62,15 +72,9 @@ pub(super) struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(super) fn new(
-        io: Io<S>,
-        hub: Hub,
-        session: Session,
-        addresses: Addresses,
-        clean_session: bool,
-        silence: Duration,
-        metrics: &Metrics,
-    ) -> Self {
+    pub(super) fn new(io: Io<S>, hub: Hub, session: Session, login: Login, metrics: &Metrics) -> Self {
+        // What else is in the request, the credential above all, is not needed any more.
+        let Login { request: ConnectRequest { clean_session, .. }, addresses, will, silence } = login;
         // rule MQTT-30: a client with clean session 0 may have subscribed in a session before, and does not again (Python).
         let takes_twin_answers = session.kept_twin_answers();
         let session = Arc::new(session);
@@ -80,11 +84,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             hub,
             session,
             addresses,
+            will: will.map(Box::new),
             clean_session,
             unacknowledged: Unacknowledged::default(),
             awaited: None,
             durable: ReusableBoxFuture::new(std::future::pending()),
             stalled: None,
+            bell: Bell::new(),
+            held_back: false,
             outgoing: Outgoing::default(),
             // rule MQTT-18: a stored subscription delivers before any SUBSCRIBE, at least once.
             cloud_to_device_qos: QoS::AtLeastOnce,
@@ -98,6 +105,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Whose it is.
+    pub(super) fn identity(&self) -> &Identity {
+        self.session.identity()
+    }
+
     /// Serves until the connection has to end, and says why.
     pub(super) async fn run(&mut self, cancel: &CancellationToken) -> End {
         let session = self.session.clone();
@@ -107,30 +119,104 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         tokio::pin!(cancelled);
         let timer = tokio::time::sleep_until(self.heard + self.silence);
         tokio::pin!(timer);
-        loop {
-            if let Err(end) = self.advance() {
-                return end;
+        let bell = self.bell.clone();
+        let waker = Waker::from(bell.clone());
+        let mut task = None;
+        let end = poll_fn(|cx| {
+            // Always the same as long as the connection is a task of its own.
+            if task.as_ref().is_none_or(|known: &Waker| !known.will_wake(cx.waker())) {
+                bell.set_task(cx.waker());
+                task = Some(cx.waker().clone());
             }
-            let may_read = !self.is_blocked();
-            let may_deliver = self.io.pending() < OUTPUT_MAX && !self.outgoing.is_full();
-            self.watch_output(timer.as_mut());
-            let step = tokio::select! {
-                biased;
-                () = &mut cancelled => return self.drain().await,
-                result = poll_fn(|cx| self.durable.poll(cx)), if self.awaited.is_some() => self.on_durable(result),
-                result = room(&mut self.stalled), if self.stalled.is_some() => self.on_room(result),
-                reply = self.operations.next() => self.on_reply(reply),
-                next = &mut delivery, if may_deliver => {
-                    delivery.set(session.next());
-                    self.deliver(next)
+            loop {
+                if let Poll::Ready(end) = self.poll_traffic(cx) {
+                    return Poll::Ready(Some(end));
                 }
-                event = self.io.drive(may_read) => self.on_event(event),
-                () = &mut timer => self.on_timer(timer.as_mut()),
-            };
-            if let Err(end) = step {
-                return end;
+                self.watch_output(timer.as_mut());
+                self.watch_room();
+                if !bell.take() {
+                    return Poll::Pending;
+                }
+                // Who rang used it up. Whoever rings from now on is noticed at the next look above.
+                bell.set_task(cx.waker());
+                let aside = &mut Context::from_waker(&waker);
+                if cancelled.as_mut().poll(aside).is_ready() {
+                    return Poll::Ready(None);
+                }
+                let mut step = self.poll_aside(aside);
+                if step.is_pending() && !self.held_back {
+                    step = delivery.as_mut().poll(aside).map(|next| {
+                        delivery.set(session.next());
+                        self.deliver(next)
+                    });
+                }
+                if step.is_pending() {
+                    step = timer.as_mut().poll(aside).map(|()| self.on_timer(timer.as_mut()));
+                }
+                match step {
+                    Poll::Ready(Ok(())) => bell.ring(),
+                    Poll::Ready(Err(end)) => return Poll::Ready(Some(end)),
+                    Poll::Pending => {}
+                }
+            }
+        });
+        match end.await {
+            Some(end) => end,
+            None => self.drain().await,
+        }
+    }
+
+    /// Does all that the socket and the disk allow.
+    fn poll_traffic(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        loop {
+            match self.poll_traffic_once(cx) {
+                Ok(Poll::Ready(())) => {}
+                Ok(Poll::Pending) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end),
             }
         }
+    }
+
+    /// Ready where there may be more to do at once.
+    fn poll_traffic_once(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+        self.advance()?;
+        self.take_durable(cx)?;
+        let may_read = !self.is_blocked();
+        let Poll::Ready(event) = self.io.poll_drive(cx, may_read) else { return Ok(Poll::Pending) };
+        let has_only_written = matches!(event, Ok(Event::Wrote));
+        self.on_event(event)?;
+        // Having written, it found nothing to read either; only where it did not look there may be something.
+        Ok(if has_only_written && may_read { Poll::Pending } else { Poll::Ready(()) })
+    }
+
+    /// Acknowledges all that is durable by now, so that it leaves in one write.
+    fn take_durable(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        while self.awaited.is_some()
+            && let Poll::Ready(result) = self.durable.poll(cx)
+        {
+            self.on_durable(result)?;
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// What comes neither from the socket nor from the disk.
+    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
+        if let Some(stalled) = &mut self.stalled
+            && let Poll::Ready(result) = stalled.room.as_mut().poll(cx)
+        {
+            return Poll::Ready(self.on_room(result));
+        }
+        self.operations.poll_next(cx).map(|reply| self.on_reply(reply))
+    }
+
+    /// Holds deliveries back while there is no room for them, and has them looked at as soon as there is.
+    fn watch_room(&mut self) {
+        let held_back = self.io.pending() >= OUTPUT_MAX || self.outgoing.is_full();
+        if self.held_back && !held_back {
+            self.bell.ring();
+        }
+        self.held_back = held_back;
     }
 
     /// Acknowledges what may be, parses what was read, and starts to wait for the disk.
@@ -145,8 +231,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.awaited.is_none()
             && let Some(ticket) = self.unacknowledged.awaited()
         {
-            let hub = self.hub.clone();
-            self.durable.set(async move { hub.durable(ticket).await });
+            let session = self.session.clone();
+            self.durable.set(async move { session.durable(ticket).await });
             self.awaited = Some(ticket);
         }
         Ok(())
@@ -192,12 +278,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn on_room(&mut self, result: Result<(), Refusal>) -> Result<(), End> {
         result.map_err(End::Refused)?;
         match self.stalled.take() {
-            Some(stalled) => self.offer(stalled.message, stalled.id),
+            Some(mut stalled) => self.offer(&mut stalled.message, stalled.id),
             None => Ok(()),
         }
     }
 
-    fn on_timer(&mut self, timer: std::pin::Pin<&mut tokio::time::Sleep>) -> Result<(), End> {
+    fn on_timer(&mut self, timer: Pin<&mut Sleep>) -> Result<(), End> {
         let now = Instant::now();
         if self.is_blocked() {
             // Nothing was read, so the client's silence is ours.
@@ -215,7 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Notices when output begins to wait, and has the timer look at it.
-    fn watch_output(&mut self, timer: std::pin::Pin<&mut tokio::time::Sleep>) {
+    fn watch_output(&mut self, timer: Pin<&mut Sleep>) {
         if self.io.is_flushed() {
             self.stuck = None;
         } else if self.stuck.is_none() {
@@ -223,54 +309,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.stuck = Some(now);
             if timer.deadline() > now + STUCK_TIME {
                 timer.reset(now + STUCK_TIME);
+                self.bell.ring();
             }
         }
     }
 
     fn settle(&mut self, lock: LockToken, settlement: Settlement) {
-        self.operations.push(Request::Settle { lock, settlement });
+        self.request(Request::Settle { lock, settlement });
     }
 
-    /// Takes nothing more, but acknowledges what was taken.
-    async fn drain(&mut self) -> End {
-        let deadline = Instant::now() + DRAIN_TIME;
-        while self.awaited.is_some() || !self.io.is_flushed() {
-            let step = tokio::select! {
-                result = poll_fn(|cx| self.durable.poll(cx)), if self.awaited.is_some() => self.on_durable(result),
-                event = self.io.drive(false) => self.on_event(event),
-                () = tokio::time::sleep_until(deadline) => break,
-            };
-            if step.and_then(|()| self.acknowledge()).is_err() {
-                break;
-            }
-            if self.unacknowledged.is_empty() && self.io.is_flushed() {
-                break;
-            }
-        }
-        End::Shutdown
-    }
-
-    /// Ends: sends the will where one is due, finishes what was begun, closes the stream.
-    pub(super) async fn close(mut self, will: Option<Message>) {
-        if let Some(will) = will {
-            match self.hub.will(&self.session, &will) {
-                Ok(Some(ticket)) => drop(self.hub.durable(ticket).await),
-                Ok(None) => {}
-                Err(refusal) => {
-                    tracing::debug!(identity = %self.session.identity(), code = refusal.code.number(),
-                    reason = %refusal.message, "will not sent")
-                }
-            }
-        }
-        let _ = tokio::time::timeout(DRAIN_TIME, self.io.shutdown()).await;
-        self.operations.finish().await;
-    }
-}
-
-/// Waits for room for what is stalled.
-async fn room(stalled: &mut Option<Stalled>) -> Result<(), Refusal> {
-    match stalled {
-        Some(stalled) => stalled.room.as_mut().await,
-        None => std::future::pending().await,
+    fn request(&mut self, request: Request) {
+        self.operations.push(request);
+        self.bell.ring();
     }
 }

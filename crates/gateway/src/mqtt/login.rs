@@ -12,13 +12,15 @@ use std::time::Duration;
 /// Longest silence that is waited for, whatever the client asks.
 const SILENCE_MAX: Duration = Duration::from_secs(1767);
 
+/// Bag and payload of a will.
+pub(super) type Will = (ByteString, Bytes);
+
 /// A CONNECT that makes sense.
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) request: ConnectRequest,
     pub(super) addresses: Addresses,
-    /// Bag and payload of the will.
-    pub(super) will: Option<(ByteString, Bytes)>,
+    pub(super) will: Option<Will>,
     /// How long the client may be silent.
     pub(super) silence: Duration,
 }

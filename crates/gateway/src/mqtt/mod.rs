@@ -17,7 +17,7 @@ use crate::{Peer, Protocol, Services};
 use connection::Connection;
 use io::{Event, Io};
 use ironbrook_hub::Hub;
-use ironbrook_model::{ErrorCode, Message, MqttAction, Refusal};
+use ironbrook_model::{ErrorCode, Identity, MqttAction, Refusal};
 use ironbrook_wire::mqtt::v4::{ConnAck, Connect, ConnectReturnCode, Packet, Unencodable, Violation};
 use login::Login;
 pub(crate) use login::{credential, identity};
@@ -87,32 +87,10 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let _counted = services.metrics.connection(Protocol::mqtt);
-    let mut io = Io::new(stream, CONNECT_LEN_MAX);
-    let connect = tokio::select! {
-        () = cancel.cancelled() => return,
-        connect = timeout_at(deadline, first_packet(&mut io)) => connect,
-    };
-    let refused = match connect {
-        Ok(Ok(connect)) => return admit(io, connect, &services, &peer, &cancel).await,
-        Ok(Err(End::Violation(violation @ Violation::ProtocolLevel(_)))) => {
-            let refusal = Refusal::new(ErrorCode::InvalidProtocolVersion, violation.to_string());
-            let code = ConnectReturnCode::UnacceptableProtocolVersion;
-            let refused = Refused { code, refusal, by_hub: false };
-            refused.log(&peer, "");
-            refused
-        }
-        Ok(Err(End::Lost(_))) => return,
-        Ok(Err(end)) => {
-            tracing::warn!(peer = %peer.addr, reason = %describe(&end), "client refused before CONNECT");
-            return;
-        }
-        Err(_) => {
-            tracing::debug!(peer = %peer.addr, "no CONNECT in time");
-            return;
-        }
-    };
-    services.metrics.refused(Protocol::mqtt, refused.refusal.code);
-    farewell(io, refused.code).await;
+    // Boxed, because letting a client in takes far more memory than serving it.
+    if let Some(connection) = Box::pin(let_in(stream, &services, &peer, deadline, &cancel)).await {
+        attend(connection, &services, &peer, &cancel).await;
+    }
 }
 
 /// Serves a connection whose CONNECT was read already.
@@ -126,26 +104,87 @@ pub(crate) async fn serve_connect<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let _counted = services.metrics.connection(Protocol::mqtt);
-    admit(io, connect, services, peer, cancel).await;
+    if let Some(connection) = Box::pin(admit(io, connect, services, peer)).await {
+        attend(connection, services, peer, cancel).await;
+    }
 }
 
-/// Lets a client in and serves it, or tells it that it is refused.
+/// Waits for CONNECT and checks it. Who is not let in is told so, and gone when this returns.
+async fn let_in<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    services: &Services,
+    peer: &Peer,
+    deadline: Instant,
+    cancel: &CancellationToken,
+) -> Option<Box<Connection<S>>> {
+    let mut io = Io::new(stream, CONNECT_LEN_MAX);
+    let connect = tokio::select! {
+        () = cancel.cancelled() => return None,
+        connect = timeout_at(deadline, first_packet(&mut io)) => connect,
+    };
+    let refused = match connect {
+        Ok(Ok(connect)) => return admit(io, connect, services, peer).await,
+        Ok(Err(End::Violation(violation @ Violation::ProtocolLevel(_)))) => {
+            let refusal = Refusal::new(ErrorCode::InvalidProtocolVersion, violation.to_string());
+            let code = ConnectReturnCode::UnacceptableProtocolVersion;
+            let refused = Refused { code, refusal, by_hub: false };
+            refused.log(peer, "");
+            refused
+        }
+        Ok(Err(End::Lost(_))) => return None,
+        Ok(Err(end)) => {
+            tracing::warn!(peer = %peer.addr, reason = %describe(&end), "client refused before CONNECT");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!(peer = %peer.addr, "no CONNECT in time");
+            return None;
+        }
+    };
+    services.metrics.refused(Protocol::mqtt, refused.refusal.code);
+    farewell(io, refused.code).await;
+    None
+}
+
+/// Lets a client in and tells it so, or that it is refused.
 async fn admit<S: AsyncRead + AsyncWrite + Unpin>(
-    io: Io<S>,
+    mut io: Io<S>,
     connect: Connect,
     services: &Services,
     peer: &Peer,
-    cancel: &CancellationToken,
-) {
+) -> Option<Box<Connection<S>>> {
     let client_id = connect.client_id.clone();
-    match enter(connect, services, peer).await {
-        Ok((login, hub, session)) => stay(io, login, hub, session, services, peer, cancel).await,
+    let (login, hub, session) = match enter(connect, services, peer).await {
+        Ok(entered) => entered,
         Err(refused) => {
             refused.log(peer, &client_id);
             services.metrics.refused(Protocol::mqtt, refused.refusal.code);
             farewell(io, refused.code).await;
+            return None;
         }
-    }
+    };
+    let clean_session = login.request.clean_session;
+    tracing::debug!(identity = %session.identity(), peer = %peer.addr, clean_session, "connected by MQTT");
+    let limits = hub.limits();
+    io.set_packet_max(OVERHEAD_MAX + limits.telemetry_bytes.max(limits.method_payload_bytes));
+    // rule MQTT-27: session-present is always 0, which has most clients subscribe anew; for the others see rule HUB-11.
+    let accepted = ConnAck { session_present: false, code: ConnectReturnCode::Accepted };
+    io.put(&Packet::ConnAck(accepted)).ok()?;
+    Some(Box::new(Connection::new(io, hub, session, login, &services.metrics)))
+}
+
+/// Serves a client that was let in.
+async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Box<Connection<S>>,
+    services: &Services,
+    peer: &Peer,
+    cancel: &CancellationToken,
+) {
+    let end = connection.run(cancel).await;
+    note_end(&end, connection.identity(), services, peer);
+    // rule MQTT-28: the will is for ungraceful ends; a session that the hub ended, or another took over, leaves none.
+    let is_graceful = matches!(end, End::Disconnected | End::Shutdown | End::Closed(_));
+    Box::pin(connection.close(!is_graceful)).await;
 }
 
 /// A client that is not let in.
@@ -208,32 +247,11 @@ async fn enter(
     Ok((login, hub, session.map_err(|refusal| Refused::new(refusal, true))?))
 }
 
-/// Serves a client that was let in.
-async fn stay<S: AsyncRead + AsyncWrite + Unpin>(
-    mut io: Io<S>,
-    login: Login,
-    hub: Hub,
-    session: ironbrook_hub::Session,
-    services: &Services,
-    peer: &Peer,
-    cancel: &CancellationToken,
-) {
-    let Login { request, addresses, will, silence } = login;
-    let identity = request.identity;
-    tracing::debug!(%identity, peer = %peer.addr, clean_session = request.clean_session, "connected by MQTT");
-    let limits = hub.limits();
-    io.set_packet_max(OVERHEAD_MAX + limits.telemetry_bytes.max(limits.method_payload_bytes));
-    // rule MQTT-27: session-present is always 0, which has most clients subscribe anew; for the others see rule HUB-11.
-    let accepted = ConnAck { session_present: false, code: ConnectReturnCode::Accepted };
-    if io.put(&Packet::ConnAck(accepted)).is_err() {
-        return;
-    }
-    let mut connection =
-        Connection::new(io, hub, session, addresses, request.clean_session, silence, &services.metrics);
-    let end = connection.run(cancel).await;
-    match &end {
+/// One line for each connection that ends.
+fn note_end(end: &End, identity: &Identity, services: &Services, peer: &Peer) {
+    match end {
         End::Disconnected | End::Shutdown | End::Lost(_) | End::Closed(_) => {
-            tracing::debug!(%identity, peer = %peer.addr, reason = %describe(&end), "disconnected");
+            tracing::debug!(%identity, peer = %peer.addr, reason = %describe(end), "disconnected");
         }
         End::Refused(refusal) => {
             services.metrics.refused(Protocol::mqtt, refusal.code);
@@ -241,18 +259,9 @@ async fn stay<S: AsyncRead + AsyncWrite + Unpin>(
                 "client refused and disconnected");
         }
         End::Violation(_) | End::Unexpected(_) | End::Silent(_) | End::Stuck => {
-            tracing::warn!(%identity, peer = %peer.addr, reason = %describe(&end), "client disconnected");
+            tracing::warn!(%identity, peer = %peer.addr, reason = %describe(end), "client disconnected");
         }
     }
-    // rule MQTT-28: the will is for ungraceful ends; a session that the hub ended, or another took over, leaves none.
-    let is_graceful = matches!(end, End::Disconnected | End::Shutdown | End::Closed(_));
-    let will = will.filter(|_| !is_graceful).and_then(|(bag, payload)| {
-        let mut message = Message::new(payload);
-        bag::read(&bag, &mut message).ok()?;
-        message.properties.set("iothub-MessageType", "Will");
-        Some(message)
-    });
-    connection.close(will).await;
 }
 
 fn describe(end: &End) -> String {

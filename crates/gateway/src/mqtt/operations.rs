@@ -89,7 +89,8 @@ impl Operations {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
+    /// As [`next`](Self::next).
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
         if self.running.is_none()
             && let Some(request) = self.ordered.pop_front()
         {

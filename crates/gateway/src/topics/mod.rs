@@ -120,7 +120,7 @@ pub(crate) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let Some(topics) = services.topics.clone() else {
-        return mqtt::serve(stream, services, peer, deadline, cancel).await;
+        return Box::pin(mqtt::serve(stream, services, peer, deadline, cancel)).await;
     };
     let mut io = Io::new(stream, CONNECT_LEN_MAX);
     let first = tokio::select! {
@@ -132,14 +132,14 @@ pub(crate) async fn serve<S>(
             let is_for_hub = services.hub.is_some() && login::is_hub_user(&first);
             match first {
                 First::V4(connect) if is_for_hub => {
-                    mqtt::serve_connect(io, *connect, &services, &peer, &cancel).await;
+                    Box::pin(mqtt::serve_connect(io, *connect, &services, &peer, &cancel)).await;
                 }
                 First::V5(_) if is_for_hub => {
                     // rule TOPIC-02: the hub namespace is MQTT 3.1.1 only.
                     tracing::warn!(peer = %peer.addr, "client refused: devices of the hub speak MQTT 3.1.1");
                     refuse(io, Refused::ProtocolLevel(5)).await;
                 }
-                first => enter(io, first, &topics, &services, &peer, &cancel).await,
+                first => Box::pin(enter(io, first, &topics, &services, &peer, &cancel)).await,
             }
         }
         Ok(Ok(None)) => {}

@@ -62,7 +62,8 @@ impl Pull {
         loop {
             let changes = session.mailbox.changes();
             if changes != self.checked {
-                session.check_again().await;
+                // Rare, and larger than all the rest of what a session waits for.
+                Box::pin(session.check_again()).await;
                 // After the await: a cancelled check is done again.
                 self.checked = changes;
             }

@@ -51,7 +51,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     // rule MQTT-23: nothing is retained; the wish becomes a property.
                     message.properties.set("mqtt-retain", "true");
                 }
-                return self.offer(message, publish.packet_id);
+                return self.offer(&mut message, publish.packet_id);
             }
             Address::GetTwin { rid } => Request::GetTwin { rid },
             Address::PatchReported { rid } => Request::PatchReported { rid, patch: publish.payload },
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Request::AnswerMethod { rid, answer: MethodAnswer { status, payload } }
             }
         };
-        self.operations.push(request);
+        self.request(request);
         if let Some(id) = publish.packet_id {
             self.unacknowledged.push(id, None);
         }
@@ -68,8 +68,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Gives telemetry to the hub, or keeps it until there is room.
-    pub(super) fn offer(&mut self, message: Message, id: Option<PacketId>) -> Result<(), End> {
-        match self.hub.telemetry(&self.session, &message) {
+    ///
+    /// By reference, because a message is large and few are kept.
+    pub(super) fn offer(&mut self, message: &mut Message, id: Option<PacketId>) -> Result<(), End> {
+        match self.hub.telemetry(&self.session, message) {
             Ok(ticket) => {
                 self.received.inc();
                 if let Some(id) = id {
@@ -80,7 +82,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Err(refusal) if is_back_pressure(&refusal) => {
                 let (hub, session) = (self.hub.clone(), self.session.clone());
                 let room = Box::pin(async move { hub.room(&session).await });
-                self.stalled = Some(Stalled { message, id, room });
+                let message = std::mem::take(message);
+                self.stalled = Some(Box::new(Stalled { message, id, room }));
+                self.bell.ring();
                 Ok(())
             }
             Err(refusal) => Err(End::Refused(refusal)),
@@ -117,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             codes.push(SubAckCode::Granted(granted));
         }
         let answer = SubAck { packet_id: subscribe.packet_id, codes };
-        self.operations.push(Request::Subscribe { add, answer });
+        self.request(Request::Subscribe { add, answer });
         Ok(())
     }
 
@@ -132,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 remove.push(self.subscription(*wish));
             }
         }
-        self.operations.push(Request::Unsubscribe { remove, answer: unsubscribe.packet_id });
+        self.request(Request::Unsubscribe { remove, answer: unsubscribe.packet_id });
         Ok(())
     }
 

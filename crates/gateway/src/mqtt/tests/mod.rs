@@ -10,6 +10,7 @@ mod twin;
 use super::*;
 use crate::fakes::{HOST, World, token, within};
 use bytes::{Bytes, BytesMut};
+use ironbrook_model::Message;
 use ironbrook_wire::mqtt::v4::{
     PacketId, Publish, QoS, SubAck, SubAckCode, Subscribe, SubscribeFilter, Will, decode, encode,
 };
