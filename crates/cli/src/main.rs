@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         Command::Module(_) => tokio::runtime::Builder::new_current_thread(),
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
+    if let Some(workers) = cli.global.workers {
+        runtime.worker_threads(usize::from(workers));
+    }
     let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error.into()),

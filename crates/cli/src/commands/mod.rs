@@ -38,6 +38,16 @@ pub struct Global {
     /// Log one JSON object per line.
     #[arg(long, global = true)]
     pub log_json: bool,
+    /// Threads that serve connections; where not given, one for each CPU the process may use.
+    #[arg(long, global = true, env = "IRONBROOK_WORKERS", value_name = "N", value_parser = workers())]
+    pub workers: Option<u16>,
+}
+
+/// More threads than the largest machines have CPUs are a slip of the pen.
+const WORKERS_MAX: i64 = 1024;
+
+fn workers() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=WORKERS_MAX)
 }
 
 /// How data is printed.
