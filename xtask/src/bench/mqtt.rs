@@ -113,7 +113,8 @@ pub fn run(words: &[String]) -> Result<()> {
     };
     let folder = paths::cache()?.join(format!("bench-mqtt-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let measured = Tools::prepare(&folder, binary).and_then(|tools| measure(&options, &tools, &folder));
+    let measured =
+        Tools::prepare(&options, &folder, binary).and_then(|tools| measure(&options, &tools, &folder));
     fs::remove_dir_all(&folder)?;
     let measured = measured?;
     println!("\nmedians of {} runs of {} s", options.repetitions, options.seconds);
@@ -124,10 +125,12 @@ pub fn run(words: &[String]) -> Result<()> {
 }
 
 impl Tools {
-    fn prepare(folder: &Path, ironbrook: PathBuf) -> Result<Self> {
+    fn prepare(options: &Options, folder: &Path, ironbrook: PathBuf) -> Result<Self> {
         tools::system_packages(tools::NETWORK)?;
-        tools::system_packages(tools::MOSQUITTO)?;
-        let rumqttd = tools::rumqttd()?;
+        if options.wants_server(Kind::Mosquitto) {
+            tools::system_packages(tools::MOSQUITTO)?;
+        }
+        let rumqttd = if options.wants_server(Kind::Rumqttd) { tools::rumqttd()? } else { PathBuf::new() };
         let generator = generator()?;
         let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
         // The kind of key that the hub's own authority issues.
@@ -195,7 +198,7 @@ fn measure_one(
             fs::remove_dir_all(&folder)?;
         }
         fs::create_dir_all(&folder)?;
-        Server::start(kind, tools, &folder, scenario.tls, scenario.ordinary_topics)
+        Server::start(kind, tools, &folder, scenario)
     };
     let mut runs = Vec::new();
     let mut server = start()?;

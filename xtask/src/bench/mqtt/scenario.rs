@@ -58,6 +58,8 @@ pub enum Aim {
     OfSink(f64),
     /// This, but only where `sink --wal` gets as far.
     WhereSinkGets(f64),
+    /// This many times what ironbrook itself has in that scenario of the same run.
+    OfOwn(&'static str, f64),
 }
 
 /// A scenario.
@@ -70,6 +72,8 @@ pub struct Scenario {
     /// It is about ordinary topics, not about the hub's.
     pub ordinary_topics: bool,
     pub has_subscribers: bool,
+    /// Threads of the hub; more than one share the generator's CPU, so that only costs can be compared.
+    pub workers: usize,
     /// Options of the generator.
     pub options: &'static [&'static str],
     pub servers: &'static [Kind],
@@ -95,11 +99,17 @@ const NONE: Scenario = Scenario {
     starts_anew: false,
     ordinary_topics: false,
     has_subscribers: false,
+    workers: 1,
     options: &[],
     servers: &[Kind::Sink, Kind::Mosquitto, Kind::Rumqttd, Kind::Ironbrook],
     aims: &[],
 };
 const BROKERS: &[Kind] = &[Kind::Mosquitto, Kind::Rumqttd, Kind::Ironbrook];
+/// Scaling is asked of nobody else.
+const OWN: &[Kind] = &[Kind::Ironbrook];
+
+const B1P: &[&str] = &["--pubs", "100", "--qos", "1", "--window", "16", "--batch", "1"];
+const B1S: &[&str] = &["--pubs", "1000", "--qos", "1", "--window", "1"];
 
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -116,22 +126,40 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "b1p",
         what: "ingest of QoS 1 from 100 connections, window 16, one packet per write",
-        options: &["--pubs", "100", "--qos", "1", "--window", "16", "--batch", "1"],
+        options: B1P,
         aims: &[(Figure::Rate, Aim::OfSink(0.9)), (Figure::Cost, Aim::Is(3.6))],
         ..NONE
     },
     Scenario {
         name: "b1s",
         what: "ingest of QoS 1 from 1000 devices, stop and wait",
-        options: &["--pubs", "1000", "--qos", "1", "--window", "1"],
+        options: B1S,
         aims: &[(Figure::Rate, Aim::OfSink(0.75)), (Figure::Cost, Aim::Is(6.0))],
+        ..NONE
+    },
+    Scenario {
+        name: "b1p-2",
+        what: "as b1p with two workers, which share a CPU with the generator",
+        workers: 2,
+        options: B1P,
+        servers: OWN,
+        aims: &[(Figure::Cost, Aim::OfOwn("b1p", 1.15))],
+        ..NONE
+    },
+    Scenario {
+        name: "b1s-2",
+        what: "as b1s with two workers, which share a CPU with the generator",
+        workers: 2,
+        options: B1S,
+        servers: OWN,
+        aims: &[(Figure::Cost, Aim::OfOwn("b1s", 1.15))],
         ..NONE
     },
     Scenario {
         name: "t1",
         what: "as b1p over TLS",
         tls: true,
-        options: &["--pubs", "100", "--qos", "1", "--window", "16", "--batch", "1"],
+        options: B1P,
         aims: &[(Figure::Rate, Aim::Is(220_000.0)), (Figure::Cost, Aim::Is(4.4))],
         ..NONE
     },

@@ -1,6 +1,7 @@
 //! How each server is run: pinned, on ports of its own, with a fresh folder.
 
-use super::{SERVER_CPU, Tools};
+use super::scenario::Scenario;
+use super::{GENERATOR_CPU, SERVER_CPU, Tools};
 use crate::bench::Program;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -52,12 +53,13 @@ enum Process {
 }
 
 impl Server {
-    /// Starts it with everything it writes in `folder`, and waits until it listens. `topics` wants ordinary topics, which only
-    /// the hub has on a port of their own.
-    pub fn start(kind: Kind, tools: &Tools, folder: &Path, tls: bool, topics: bool) -> Result<Self> {
+    /// Starts it with everything it writes in `folder`, and waits until it listens. Ordinary topics have a port of their own
+    /// only in the hub.
+    pub fn start(kind: Kind, tools: &Tools, folder: &Path, scenario: &Scenario) -> Result<Self> {
         if kind == Kind::Ironbrook {
-            return hub(tools, folder, tls, topics);
+            return hub(tools, folder, scenario);
         }
+        let tls = scenario.tls;
         let address = free_address()?;
         let mut command = match kind {
             Kind::Mosquitto => mosquitto(tools, folder, tls, address)?,
@@ -112,8 +114,12 @@ impl Drop for Server {
 }
 
 fn pinned(program: impl AsRef<Path>) -> Command {
+    on_cpus(SERVER_CPU, program)
+}
+
+fn on_cpus(cpus: &str, program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("taskset");
-    command.args(["-c", SERVER_CPU]).arg(program.as_ref());
+    command.args(["-c", cpus]).arg(program.as_ref());
     command
 }
 
@@ -168,11 +174,16 @@ fn rumqttd(tools: &Tools, folder: &Path, tls: bool, address: SocketAddr) -> Resu
 }
 
 /// The hub alone, as a user starts it, but for its ports.
-fn hub(tools: &Tools, folder: &Path, tls: bool, topics: bool) -> Result<Server> {
-    let mut command = pinned(&tools.ironbrook);
-    command.args(["dev", "--no-edge", "--no-thermistor", "--profile", "native", "--output", "json"]);
+fn hub(tools: &Tools, folder: &Path, scenario: &Scenario) -> Result<Server> {
+    let cpus = match scenario.workers {
+        1 => SERVER_CPU.to_owned(),
+        _ => format!("{SERVER_CPU},{GENERATOR_CPU}"),
+    };
+    let mut command = on_cpus(&cpus, &tools.ironbrook);
+    command.args(["dev", "--workers", &scenario.workers.to_string()]);
+    command.args(["--no-edge", "--no-thermistor", "--profile", "native", "--output", "json"]);
     command.args(["--mqtt-plain", "127.0.0.1:0", "--seed"]).arg(&tools.seed);
-    if topics {
+    if scenario.ordinary_topics {
         command.args(["--mqtt-topics", "127.0.0.1:0", "--mqtt-anonymous"]);
     }
     command.arg("--data-dir").arg(folder.join("data")).current_dir(folder);
@@ -180,7 +191,7 @@ fn hub(tools: &Tools, folder: &Path, tls: bool, topics: bool) -> Result<Server> 
         command.env(format!("IRONBROOK__LISTEN__{port}"), "127.0.0.1:0");
     }
     let (program, ready) = Program::start_with_line(&mut command, &folder.join("log"))?;
-    let listener = match (topics, tls) {
+    let listener = match (scenario.ordinary_topics, scenario.tls) {
         (true, _) => "mqtt_topics",
         (false, true) => "mqtt",
         (false, false) => "mqtt_plain",

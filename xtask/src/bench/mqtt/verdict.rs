@@ -32,12 +32,13 @@ fn judge(figure: Figure, found: f64, aim: f64) -> Verdict {
     }
 }
 
-/// The aim as a number, where the yardstick allows one.
-fn value(aim: Aim, of_sink: Option<f64>) -> Option<f64> {
+/// The aim as a number, where the yardstick allows one; `own` tells what ironbrook has in another scenario.
+fn value(aim: Aim, of_sink: Option<f64>, own: impl Fn(&str) -> Option<f64>) -> Option<f64> {
     match aim {
         Aim::Is(value) => Some(value),
         Aim::OfSink(share) => of_sink.map(|sink| share * sink),
         Aim::WhereSinkGets(value) => of_sink.filter(|sink| *sink >= value).map(|_| value),
+        Aim::OfOwn(scenario, times) => own(scenario).map(|own| times * own),
     }
 }
 
@@ -47,7 +48,11 @@ pub fn print(measured: &[(&Scenario, Vec<Row>)]) {
     for (scenario, rows) in measured {
         let of = |kind: Kind, figure| rows.iter().find(|row| row.server == kind)?.figures.get(figure);
         for (figure, aim) in scenario.aims {
-            let (found, aim) = (of(Kind::Ironbrook, *figure), value(*aim, of(Kind::Sink, *figure)));
+            let own = |name: &str| {
+                let (_, rows) = measured.iter().find(|(scenario, _)| scenario.name == name)?;
+                rows.iter().find(|row| row.server == Kind::Ironbrook)?.figures.get(*figure)
+            };
+            let (found, aim) = (of(Kind::Ironbrook, *figure), value(*aim, of(Kind::Sink, *figure), own));
             let floor = aim.map(|aim| bounds(*figure, aim).1);
             let verdict = match found.zip(aim).map(|(found, aim)| judge(*figure, found, aim)) {
                 Some(Verdict::Reached) => "reached",
@@ -86,9 +91,12 @@ mod tests {
 
     #[test]
     fn the_yardstick_decides_what_is_asked() {
-        assert_eq!(value(Aim::OfSink(0.5), Some(8.0)), Some(4.0));
-        assert_eq!(value(Aim::OfSink(0.5), None), None);
-        assert_eq!(value(Aim::WhereSinkGets(9.0), Some(8.0)), None);
-        assert_eq!(value(Aim::WhereSinkGets(8.0), Some(8.0)), Some(8.0));
+        let own = |name: &str| (name == "b1p").then_some(2.0);
+        assert_eq!(value(Aim::OfSink(0.5), Some(8.0), own), Some(4.0));
+        assert_eq!(value(Aim::OfSink(0.5), None, own), None);
+        assert_eq!(value(Aim::WhereSinkGets(9.0), Some(8.0), own), None);
+        assert_eq!(value(Aim::WhereSinkGets(8.0), Some(8.0), own), Some(8.0));
+        assert_eq!(value(Aim::OfOwn("b1p", 1.5), None, own), Some(3.0));
+        assert_eq!(value(Aim::OfOwn("b1s", 1.5), None, own), None);
     }
 }
