@@ -42,6 +42,10 @@ pub struct ServiceGrant {
     pub refused_from: Timestamp,
 }
 
+/// `iothub-connection-auth-method` of what a bridge brings; the original has no such.
+const BRIDGE_METHOD: &str =
+    r#"{"scope":"hub","type":"bridge","issuer":"iothub","acceptingIpFilterRule":null}"#;
+
 /// Which key or certificate proved an identity; numbers of the texts in the auth-method table.
 #[derive(Debug, Clone, Copy)]
 enum Proof {
@@ -49,6 +53,8 @@ enum Proof {
     OwnKey,
     PolicyKey,
     SelfSigned,
+    /// The operator's configuration, for a bridge of this process.
+    Bridge,
 }
 
 /// Checks credentials against identities and policies.
@@ -77,9 +83,18 @@ impl Auth {
         identity: &Identity,
         credential: &Credential,
     ) -> Result<Authenticated, Refusal> {
-        self.check_device(identity, credential, self.clock.now()).await.inspect_err(|refusal| {
-            tracing::warn!(code = %refusal.code, %identity, reason = %refusal.message, "refused a device");
-        })
+        let checked = self.check_device(identity, credential, self.clock.now()).await;
+        match (&checked, credential) {
+            (Err(refusal), _) => {
+                tracing::warn!(code = %refusal.code, %identity, reason = %refusal.message, "refused a device");
+            }
+            // Nobody showed a secret: it has to be seen afterwards who spoke.
+            (Ok(_), Credential::Bridge(bridge)) => {
+                tracing::info!(%identity, bridge = shown(bridge.as_str()), "a bridge speaks for a device");
+            }
+            (Ok(_), _) => {}
+        }
+        checked
     }
 
     /// Checks a credential that was accepted before against the identity as it is now. Its expiry is not looked at: the
@@ -118,6 +133,8 @@ impl Auth {
                 (proof, Some(token.refused_from()))
             }
             Credential::Certificate(chain) => (check_certificate(found.as_deref(), identity, chain)?, None),
+            // rule AUTH-18: the identity has to exist and be enabled, as for any credential.
+            Credential::Bridge(_) => (Proof::Bridge, None),
         };
         let record = found.ok_or_else(|| not_found(identity))?;
         // Only who has the credential is told that it is disabled.
@@ -320,6 +337,7 @@ fn check_certificate(
 fn auth_method(proof: Proof, identity: &Identity) -> &'static str {
     let module = usize::from(identity.module.is_some());
     COMMON[match proof {
+        Proof::Bridge => return BRIDGE_METHOD,
         Proof::OwnKey => module,
         Proof::PolicyKey => 2,
         Proof::SelfSigned => 3 + module,

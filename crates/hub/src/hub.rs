@@ -31,6 +31,24 @@ pub enum Credential {
     Sas(SasToken),
     /// A TLS client certificate, already proven to be held by the peer, DER, leaf first.
     Certificate(Vec<bytes::Bytes>),
+    /// A bridge of this very process speaks for the identity, by the operator's configuration. No peer can show it.
+    Bridge(BridgeName),
+}
+
+/// The name of a bridge, for logs and for the properties of what it brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgeName(std::borrow::Cow<'static, str>);
+
+impl BridgeName {
+    /// A bridge of this name.
+    pub fn new(name: impl Into<std::borrow::Cow<'static, str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A wish to act as an identity.

@@ -35,7 +35,7 @@ pub mod seams;
 #[cfg(test)]
 mod testing;
 
-pub use hub::{Config, ConnectRequest, Credential, Hub};
+pub use hub::{BridgeName, Config, ConnectRequest, Credential, Hub};
 pub use input::{InputOutcome, InputStop};
 pub use limits::Limits;
 pub use metrics::Metrics;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::BridgeName;
 use crate::testing::{Bench, START, device, key, log_lines, module, record, signed, token};
 use ironbrook_model::X509Thumbprints;
 use std::time::Duration;
@@ -199,4 +200,25 @@ async fn words_of_a_peer_are_escaped_and_short() {
     let forged = signed(&format!("{host}/devices/d1"), START.plus(HOUR), None, &key("d1"));
     let refusal = refused(&bench, &device("d1"), forged).await;
     assert!(!refusal.message.contains('\n') && refusal.message.len() < 400, "{refusal}");
+}
+
+#[tokio::test]
+async fn a_bridge_speaks_for_identities_that_exist_and_are_enabled_and_is_seen_rule_auth_18() {
+    let bench = Bench::new();
+    let bridge = Credential::Bridge(BridgeName::new("plant"));
+    let mut found = None;
+    let lines = log_lines(async {
+        found = Some(bench.hub.auth().device(&device("d1"), &bridge).await.unwrap());
+    })
+    .await;
+    let found = found.unwrap();
+    assert_eq!((found.refused_from, found.through), (None, None));
+    assert!(found.auth_method.contains(r#""type":"bridge""#), "{}", found.auth_method);
+    assert!(lines.iter().any(|line| line.contains("plant") && line.contains("d1")), "{lines:?}");
+    let unknown = bench.hub.auth().device(&device("nobody"), &bridge).await.unwrap_err();
+    assert_eq!(unknown.code, ErrorCode::DeviceNotFound);
+    let disabled = IdentityRecord { status: IdentityStatus::Disabled, ..record(&device("d1")) };
+    bench.identities.put(disabled);
+    let refused = bench.hub.auth().device(&device("d1"), &bridge).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::DeviceDisabled);
 }

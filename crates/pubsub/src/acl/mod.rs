@@ -13,6 +13,10 @@ pub use scram::{SCRAM_SHA_256, Scram, ScramStep};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+/// The user of the broker's own side, e.g. of a bridge: every rule allows it everything but publishing below `$`. Nobody can log
+/// in as it: no identity has a space, and [`Acl::user`] does not take it.
+pub const INTERNAL_USER: &str = "$internal side";
+
 /// The users and rules of a broker; replaced as a whole when they change.
 #[derive(Debug, Clone, Default)]
 pub struct Acl {
@@ -40,9 +44,12 @@ impl Acl {
         self
     }
 
-    /// Adds a user, or replaces its password.
+    /// Adds a user, or replaces its password. [`INTERNAL_USER`] is nobody who logs in.
     pub fn user(mut self, name: impl Into<String>, password: PasswordHash) -> Self {
-        self.users.insert(name.into(), password);
+        let name = name.into();
+        if name != INTERNAL_USER {
+            self.users.insert(name, password);
+        }
         self
     }
 
@@ -70,6 +77,9 @@ impl Acl {
 
     /// The rules of one client, with its names filled in.
     pub fn rules_of(&self, user: Option<&str>, client_id: &str) -> Arc<Rules> {
+        if user == Some(INTERNAL_USER) {
+            return Arc::new(Rules::everything());
+        }
         Arc::new(Rules::of(&self.rules, user, client_id))
     }
 }

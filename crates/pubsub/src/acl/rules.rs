@@ -118,6 +118,12 @@ impl Rules {
         mine
     }
 
+    /// Those of the broker's own side.
+    pub(super) fn everything() -> Self {
+        let all = |patterns: &[&str]| patterns.iter().map(|pattern| (true, (*pattern).to_owned())).collect();
+        Self { publish: all(&["#"]), subscribe: all(&["#"]) }
+    }
+
     /// Whether a valid name may be published to: the first rule that is for it decides. Nobody may below `$SYS`.
     pub fn may_publish(&self, name: &str) -> bool {
         if name == "$SYS" || name.starts_with("$SYS/") {

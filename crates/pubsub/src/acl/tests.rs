@@ -95,3 +95,15 @@ fn a_rule_for_a_filter_literally_is_about_no_other() {
     let only = Acl::new().rule(rule(true, Access::SubscribeLiterally, "#"));
     assert!(only.rules_of(None, "c").may_subscribe("#") && !only.rules_of(None, "c").may_subscribe("a"));
 }
+
+#[test]
+fn the_broker_s_own_side_may_do_everything_and_nobody_logs_in_as_it() {
+    let deny = Rule::new(None, false, Access::Publish, "#").unwrap();
+    let hash = PasswordHash::new(b"p").unwrap();
+    let acl = Acl::new().rule(deny).user(INTERNAL_USER, hash);
+    let rules = acl.rules_of(Some(INTERNAL_USER), "bridge");
+    assert!(rules.may_publish("a/b") && rules.may_subscribe("a/#"));
+    assert!(!rules.may_publish("$SYS/a"));
+    assert!(!acl.authenticate(Some(INTERNAL_USER), Some(b"p")));
+    assert!(!acl.rules_of(Some("other"), "bridge").may_publish("a/b"));
+}
