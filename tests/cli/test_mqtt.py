@@ -1,4 +1,4 @@
-"""`ironbrook mqtt` against mosquitto: what it publishes, prints, measures and returns."""
+"""`ironbrook mqtt` against mosquitto and our own broker: what it publishes, prints, measures and returns."""
 
 import base64
 import json
@@ -10,25 +10,30 @@ import pytest
 
 import command
 from command import FAILED, USAGE
-from ironbrook import STOPPED_WITHIN, eventually
+from ironbrook import STOPPED_WITHIN, Dev, eventually
 from mosquitto import Mosquitto
 
 TIMED_OUT = 3
 # The tests run in a network namespace of their own.
 PORT = 18830
 SECURE_PORT = 18831
+OUR_PORT = 18832
 PASSWORD = "canary word"
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory):
-    with Mosquitto(tmp_path_factory.mktemp("mosquitto"), port=PORT) as broker:
-        yield broker
-
-
-@pytest.fixture(scope="module")
-def at(broker):
-    return ["--url", f"mqtt://127.0.0.1:{PORT}"]
+@pytest.fixture(scope="module", params=["mosquitto", "ironbrook"])
+def at(tmp_path_factory, request):
+    """The option by which a command finds a broker that lets everybody in."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "mosquitto":
+        with Mosquitto(folder, port=PORT):
+            yield ["--url", f"mqtt://127.0.0.1:{PORT}"]
+        return
+    ours = ["--mqtt-topics", f"127.0.0.1:{OUR_PORT}", "--mqtt-anonymous"]
+    hub = Dev(folder, *ours, "--no-thermistor", "--no-edge")
+    hub.start()
+    yield ["--url", f"mqtt://127.0.0.1:{OUR_PORT}"]
+    hub.stop()
 
 
 class Sub:

@@ -127,6 +127,8 @@ impl Client {
     /// Subscribes to filters; gives for each the QoS that was granted, or why it was refused. What was granted is subscribed to
     /// again whenever the server has lost the session.
     ///
+    /// In a session that goes on, messages come before the answer: have somebody take them meanwhile.
+    ///
     /// # Errors
     /// [`Error::Configuration`] for what is no filter or needs MQTT 5.0, or why the client ended.
     pub async fn subscribe_all(

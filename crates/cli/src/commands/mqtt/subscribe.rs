@@ -6,6 +6,7 @@ use crate::commands::OutputFormat;
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::FutureExt as _;
 use ironbrook_client::topics::{Client, Message, Messages, QoS, Received, RetainHandling, Subscription};
 use serde_json::{Map, Value, json};
 use std::io::Write as _;
@@ -45,8 +46,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, output: OutputFormat) -> anyhow::Result<()> {
     let builder = args.server.builder()?.client_id(&*args.client_id).session_expiry(args.session_expiry);
     // What was not printed is not acknowledged.
-    let (client, mut messages) = builder.acknowledge_by_hand(true).connect().await?;
-    subscribe(&client, &args).await?;
+    let (client, messages) = builder.acknowledge_by_hand(true).connect().await?;
     let deadline = async {
         match args.timeout {
             Some(time) => tokio::time::sleep(time).await,
@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args, output: OutputFormat) -> anyhow::Result<()> 
         }
     };
     let outcome = tokio::select! {
-        printed = print(&mut messages, &args, output) => printed,
+        printed = subscribe_and_print(&client, messages, &args, output) => printed,
         error = watch(&client) => Err(error),
         () = deadline => match args.count {
             Some(count) => Err(TimedOut(format!("{count} messages had not come in time")).into()),
@@ -65,6 +65,23 @@ pub(super) async fn run(args: Args, output: OutputFormat) -> anyhow::Result<()> 
     let closed = client.close().await;
     outcome?;
     Ok(closed?)
+}
+
+/// Both at once: a session that goes on brings messages before the answer to a subscription.
+async fn subscribe_and_print(
+    client: &Client,
+    mut messages: Messages,
+    args: &Args,
+    output: OutputFormat,
+) -> anyhow::Result<()> {
+    let mut subscribing = std::pin::pin!(subscribe(client, args).fuse());
+    let mut printing = std::pin::pin!(print(&mut messages, args, output));
+    loop {
+        tokio::select! {
+            subscribed = &mut subscribing => subscribed?,
+            printed = &mut printing => return printed,
+        }
+    }
 }
 
 async fn subscribe(client: &Client, args: &Args) -> anyhow::Result<()> {
