@@ -1,5 +1,6 @@
 //! Configuration: one TOML file, then `IRONBROOK__SECTION__KEY`, then flags. Unknown keys are errors with line and column.
 
+mod bridges;
 mod log;
 mod topics;
 

@@ -1,5 +1,6 @@
 //! The section `[topics]`: ordinary MQTT topics. What each setting does stands in docs/topics.md.
 
+use super::bridges::{Bridge, BridgeDevices};
 use ironbrook_pubsub::Config as Bounds;
 use ironbrook_pubsub::acl::{self, Acl, PasswordHash};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,14 @@ pub struct Topics {
     pub users: Vec<User>,
     /// Who may publish and subscribe what; the first that applies decides. Without any, all who get in may do all.
     pub rules: Vec<Rule>,
+    /// Bridges to devices of the hub.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bridge_devices: Vec<BridgeDevices>,
+    /// Bridges to other MQTT brokers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bridges: Vec<Bridge>,
+    /// Whether births of Sparkplug B are kept as certificates.
+    pub sparkplug: bool,
 }
 
 /// See [`ironbrook_pubsub::WhenFull`].
@@ -135,6 +144,9 @@ impl Default for Topics {
             stored_bytes_max: bounds.stored_bytes_max,
             users: Vec::new(),
             rules: Vec::new(),
+            bridge_devices: Vec::new(),
+            bridges: Vec::new(),
+            sparkplug: false,
         }
     }
 }
@@ -182,6 +194,7 @@ impl Topics {
         let everything = [
             Rule { user: None, access: Access::Both, filter: "#".into(), deny: false },
             Rule { user: None, access: Access::Subscribe, filter: "$SYS/#".into(), deny: false },
+            Rule { user: None, access: Access::Subscribe, filter: "$sparkplug/#".into(), deny: false },
         ];
         let rules = if self.rules.is_empty() { &everything[..] } else { &self.rules[..] };
         for rule in rules {
@@ -216,6 +229,10 @@ impl Topics {
                 return Err(message.to_owned());
             }
         }
+        if users.iter().any(|user| user.name == acl::INTERNAL_USER) {
+            return Err(format!("topics.users: {:?} is the broker itself", acl::INTERNAL_USER));
+        }
+        self.check_bridges()?;
         self.acl().map(drop)
     }
 }

@@ -43,9 +43,10 @@ pub async fn open(
         sync: config.log.sync_policy(),
         keys: config.log.keys()?,
     };
-    let hub = topics.hub_identities.then(|| hub.clone());
-    let opened = OrdinaryTopics::open(storage, Arc::new(SystemClock), settings, hub, metrics).await?;
-    Ok(Some(opened))
+    let identities = topics.hub_identities.then(|| hub.clone());
+    let bridges = topics.bridges().map_err(wrong)?;
+    let opened = OrdinaryTopics::open(storage, Arc::new(SystemClock), settings, identities, metrics).await?;
+    Ok(Some(opened.with_bridges(bridges, hub.clone(), metrics)))
 }
 
 /// Works until cancelled.

@@ -2,9 +2,15 @@
 //!
 //! Start with [`OrdinaryTopics::open`]. The door is [`OrdinaryTopics::door`]; listeners are the caller's.
 
+mod bridge;
 mod figures;
 
+pub use bridge::{Bridges, DeviceBridge, Mapping, RemoteBridge, Template, TemplateError};
+
+use bridge::BridgeFigures;
 use figures::Figures;
+use futures_util::FutureExt as _;
+use futures_util::future::FusedFuture as _;
 use ironbrook_gateway::{Topics, TopicsSettings};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::Clock;
@@ -25,6 +31,8 @@ const FOLDER: &str = "topics";
 const SEGMENT_BYTES: u64 = 16 << 20;
 /// How often the broker's timers are looked at: delays of wills and ends of sessions come late by that at most.
 const TICK: Duration = Duration::from_millis(250);
+/// Longest wait for the end of bridges.
+const BRIDGES_END: Duration = Duration::from_secs(5);
 /// Where the broker's figures are published.
 const SYS: &str = "$SYS/broker/";
 
@@ -72,6 +80,7 @@ pub struct OrdinaryTopics {
     log: Arc<SegmentLog>,
     clock: Arc<dyn Clock>,
     sys_interval: Option<Duration>,
+    bridged: Option<(Bridges, Hub, BridgeFigures)>,
 }
 
 impl OrdinaryTopics {
@@ -104,7 +113,17 @@ impl OrdinaryTopics {
         let broker = Broker::open(broker, acl, Some(journal), clock.now()).await?;
         Figures::register(broker.clone(), metrics);
         let door = Arc::new(Topics::new(broker.clone(), clock.clone(), door, hub));
-        Ok(Self { door, broker, log, clock, sys_interval })
+        Ok(Self { door, broker, log, clock, sys_interval, bridged: None })
+    }
+
+    /// Bridges to the devices of this hub, to other brokers, and certificates of Sparkplug B, for as long as this runs.
+    pub fn with_bridges(
+        self,
+        bridges: Bridges,
+        hub: Hub,
+        metrics: &mut prometheus_client::registry::Registry,
+    ) -> Self {
+        Self { bridged: Some((bridges, hub, BridgeFigures::register(metrics))), ..self }
     }
 
     /// The door, for [`Services::topics`](ironbrook_gateway::Services::topics).
@@ -120,17 +139,34 @@ impl OrdinaryTopics {
     /// Works until cancelled, then brings what is gathered to disk. The doors must have let go of their connections before. An
     /// error means that the journal failed: only a restart helps.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
-        let Self { broker, log, clock, sys_interval, .. } = self;
+        let Self { broker, log, clock, sys_interval, bridged, .. } = self;
+        let stop_bridges = cancel.child_token();
+        let bridging = async {
+            if let Some((bridges, hub, figures)) = bridged {
+                bridges.run(broker.clone(), clock.clone(), hub, figures, stop_bridges.clone()).await;
+            }
+        };
+        let mut bridging = std::pin::pin!(bridging.fuse());
         let result = {
-            let followed = broker.clone().run(cancel.clone());
+            let followed = broker.clone().run(cancel);
             let timers = tick(&broker, &*clock);
             let figures = publish_figures(&broker, &*clock, sys_interval);
+            let bridged = async {
+                (&mut bridging).await;
+                std::future::pending::<()>().await;
+            };
             tokio::select! {
                 followed = followed => followed.map_err(Error::Journal),
                 () = timers => Ok(()),
                 () = figures => Ok(()),
+                () = bridged => Ok(()),
             }
         };
+        stop_bridges.cancel();
+        // They let go of their sessions before the journal is closed.
+        if !bridging.is_terminated() && tokio::time::timeout(BRIDGES_END, bridging).await.is_err() {
+            tracing::warn!("a bridge did not end in time");
+        }
         if let Err(reason) = broker.synced().await {
             tracing::warn!(%reason, "the last records of ordinary topics may not be on disk");
         }

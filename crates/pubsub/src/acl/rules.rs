@@ -120,8 +120,9 @@ impl Rules {
 
     /// Those of the broker's own side.
     pub(super) fn everything() -> Self {
-        let all = |patterns: &[&str]| patterns.iter().map(|pattern| (true, (*pattern).to_owned())).collect();
-        Self { publish: all(&["#"]), subscribe: all(&["#"]) }
+        let all = || "#".to_owned();
+        let subscribe = vec![Subscribing { allow: true, literally: false, pattern: all() }];
+        Self { publish: vec![(true, all())], subscribe }
     }
 
     /// Whether a valid name may be published to: the first rule that is for it decides. Nobody may below `$SYS`.
