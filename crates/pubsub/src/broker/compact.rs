@@ -63,9 +63,22 @@ impl Broker {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.topic.clone());
             for message in page {
-                while let Err(Reason::ServerBusy) = self.write_message(&message, true, written) {
-                    self.room().await?;
-                }
+                self.write_in_room(&message, true, written).await?;
+            }
+        }
+    }
+
+    /// Writes a message as soon as there is room for it. A journal that failed is told, and not asked again.
+    async fn write_in_room(
+        &self,
+        message: &Arc<Message>,
+        retained: bool,
+        written: &mut HashSet<u64>,
+    ) -> Result<(), Reason> {
+        loop {
+            match self.write_message(message, retained, written) {
+                Err(Reason::ServerBusy) => self.room().await?,
+                result => return result,
             }
         }
     }
@@ -102,9 +115,7 @@ impl Broker {
                 line.map(|delivery| delivery.message.clone()).collect()
             };
             for message in messages {
-                while let Err(Reason::ServerBusy) = self.write_message(&message, false, written) {
-                    self.room().await?;
-                }
+                self.write_in_room(&message, false, written).await?;
             }
             match self.write_whole(slot, written) {
                 // A message came meanwhile, or there is no room: once more from the start.
