@@ -179,12 +179,11 @@ impl Engine {
         let name = &known.ok_or(EngineError::NoSuchInput(input))?.name;
         let arrival = arrival.clamp(DateTime::MIN, DateTime::MAX);
         for (number, reader) in plan.readers.iter().enumerate().filter(|(_, reader)| reader.input == input) {
-            let mut arrived =
-                Arrived { record: event.clone(), metadata: metadata.clone(), arrival, input: name.clone() };
+            let mut arrived = Arrived::new(event.clone(), metadata.as_ref(), arrival, name);
             if !arrived.convert(reader, &mut self.errors) {
                 continue;
             }
-            let shard = match self.shard(reader, &mut arrived) {
+            let shard = match self.shard(reader, &arrived) {
                 Some(shard) => shard,
                 None => continue,
             };
@@ -318,7 +317,7 @@ impl Engine {
     }
 
     /// The timeline of an event; `None` if it has none and is dropped.
-    fn shard(&mut self, reader: &crate::plan::Reader, arrived: &mut Arrived) -> Option<usize> {
+    fn shard(&mut self, reader: &crate::plan::Reader, arrived: &Arrived<'_>) -> Option<usize> {
         if !self.query.plan().substreams() {
             return Some(0);
         }

@@ -48,20 +48,21 @@ impl ReaderState {
     pub(crate) fn push(
         &mut self,
         reader: &plan::Reader,
-        at: &mut Arrived,
+        mut at: Arrived<'_>,
         work: &mut Work<'_>,
         out: &mut Vec<Row>,
     ) {
         if self.watermark == END_OF_TIME {
-            work.errors.add(DataErrorKind::OutOfOrderEvent, &at.input, at.arrival, || {
+            work.errors.add(DataErrorKind::OutOfOrderEvent, at.input, at.arrival, || {
                 "the input had ended".to_owned()
             });
             return;
         }
-        let Some(time) = self.time(reader, at, work) else { return };
+        let Some(time) = self.time(reader, &at, work) else { return };
         let tolerance = if reader.timestamp.is_some() { ticks(work.policies.out_of_order) } else { 0 };
         self.watermark = self.watermark.max(DateTime(time.0.saturating_sub(tolerance)));
-        let row = Row::of(time, at.part(time));
+        at.part.time = time;
+        let row = Row::of(time, at.part);
         if self.waiting.is_empty() && time <= self.watermark {
             out.push(row);
             return;
@@ -73,11 +74,11 @@ impl ReaderState {
     }
 
     /// The event's time after all policies; `None` if it is dropped.
-    fn time(&self, reader: &plan::Reader, at: &Arrived, work: &mut Work<'_>) -> Option<DateTime> {
+    fn time(&self, reader: &plan::Reader, at: &Arrived<'_>, work: &mut Work<'_>) -> Option<DateTime> {
         let Some(timestamp) = &reader.timestamp else {
             return Some(at.arrival.max(self.watermark)); // rule SQL-04
         };
-        let mut time = match timestamp_of(timestamp, &at.part(DateTime::MIN)) {
+        let mut time = match timestamp_of(timestamp, &at.part) {
             Ok(time) => time,
             Err(message) => return at.drop(work.errors, DataErrorKind::InvalidInputTimeStamp, &message),
         };
@@ -150,27 +151,33 @@ impl ReaderState {
 const KEPT_CAPACITY: usize = 1024;
 
 /// An event with what decides about it.
-pub(crate) struct Arrived {
-    pub(crate) record: Arc<Record>,
-    pub(crate) metadata: Option<Arc<Record>>,
+pub(crate) struct Arrived<'a> {
+    /// The event, still without its time.
+    pub(crate) part: Part,
     pub(crate) arrival: DateTime,
     /// The input's name.
-    pub(crate) input: Arc<str>,
+    pub(crate) input: &'a Arc<str>,
 }
 
-impl Arrived {
-    fn part(&self, time: DateTime) -> Part {
+impl<'a> Arrived<'a> {
+    pub(crate) fn new(
+        event: Arc<Record>,
+        metadata: Option<&Arc<Record>>,
+        arrival: DateTime,
+        input: &'a Arc<str>,
+    ) -> Self {
         let extra =
             |metadata: &Arc<Record>| Arc::new(Extra { former: Vec::new(), metadata: Some(metadata.clone()) });
-        Part { time, record: Some(self.record.clone()), extra: self.metadata.as_ref().map(extra) }
+        let part = Part { time: DateTime::MIN, record: Some(event), extra: metadata.map(extra) };
+        Self { part, arrival, input }
     }
 
     /// Converts the declared columns; `false` if one does not convert or is missing, and the event is dropped.
     pub(crate) fn convert(&mut self, reader: &plan::Reader, errors: &mut DataErrors) -> bool {
-        let Some(columns) = &reader.columns else { return true };
-        match typed(columns, &self.record) {
+        let (Some(columns), Some(event)) = (&reader.columns, &self.part.record) else { return true };
+        match typed(columns, event) {
             Ok(record) => {
-                self.record = record;
+                self.part.record = Some(record);
                 true
             }
             Err((kind, message)) => self.drop::<()>(errors, kind, &message).is_some(),
@@ -179,11 +186,10 @@ impl Arrived {
 
     /// The key of its timeline; `None` if it has none and is dropped.
     pub(crate) fn key(&self, reader: &plan::Reader, errors: &mut DataErrors) -> Option<Vec<GroupKey>> {
-        let part = self.part(DateTime::MIN);
         let mut key = Vec::with_capacity(reader.over.len());
         for expr in &reader.over {
             // rule SQL-11
-            match expr.expr.value(&View::alone(&part)) {
+            match expr.expr.value(&View::alone(&self.part)) {
                 Ok(Value::Null) => {
                     return self.drop(
                         errors,
@@ -201,13 +207,13 @@ impl Arrived {
     }
 
     fn drop<T>(&self, errors: &mut DataErrors, kind: DataErrorKind, message: &str) -> Option<T> {
-        errors.add(kind, &self.input, self.arrival, || message.to_owned());
+        errors.add(kind, self.input, self.arrival, || message.to_owned());
         None
     }
 
     fn moved(&self, work: &mut Work<'_>, kind: DataErrorKind, to: DateTime) -> Option<DateTime> {
         let adjust = work.policies.on_violation == OnViolation::Adjust;
-        work.errors.add(kind, &self.input, self.arrival, || {
+        work.errors.add(kind, self.input, self.arrival, || {
             if adjust {
                 "the timestamp was moved forward".to_owned()
             } else {

@@ -60,11 +60,11 @@ impl Shard {
         &mut self,
         work: &mut Work<'_>,
         reader: usize,
-        mut arrived: Arrived,
+        arrived: Arrived<'_>,
     ) -> Result<(), EngineError> {
         let mut due = work.scratch.pop().unwrap_or_default();
         let plan = &work.query.plan().readers[reader];
-        self.readers[reader].push(plan, &mut arrived, work, &mut due);
+        self.readers[reader].push(plan, arrived, work, &mut due);
         let result = self.release(work, reader, &mut due);
         work.give_back(due);
         result

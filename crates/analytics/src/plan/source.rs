@@ -84,11 +84,6 @@ impl Builder<'_> {
         pattern: &tree::Recognize,
         name: &str,
     ) -> Option<Sources> {
-        if self.options.level.is_limited() {
-            let message = "MATCH_RECOGNIZE is not offered to jobs of this kind";
-            self.problems.push(Problem::new(pattern.span, message));
-            return None;
-        }
         if !source.more.is_empty() {
             let message =
                 "MATCH_RECOGNIZE looks at the rows of one input or step; join or apply in a step before";
