@@ -1,12 +1,13 @@
 //! Functions over former rows at work: per key, a short memory of what came before.
 
+use super::anomaly::Model;
 use super::eval::View;
 use super::row::{Extra, Row};
 use super::select::Failed;
 use super::window::{Events, Key, key_weight, read_key, write_key};
-use crate::plan::{FormerKind, FormerSpec};
+use crate::plan::{Expr, FormerKind, FormerSpec};
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
-use crate::value::{DateTime, EvalError, GroupKey, Value};
+use crate::value::{DateTime, EvalError, GroupKey, Record, Value};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ enum History {
     Interval(DateTime),
     /// What the aggregate is over.
     Events(Events),
+    /// What is usual.
+    Model(Model),
 }
 
 impl FormerState {
@@ -118,6 +121,15 @@ impl FormerState {
 /// What a key costs beside its values.
 const KEY_WEIGHT: usize = size_of::<(Key, History)>() + size_of::<usize>();
 
+const SPIKE: &str = "AnomalyDetection_SpikeAndDip";
+const CHANGE: &str = "AnomalyDetection_ChangePoint";
+
+/// `{IsAnomaly, Score}`.
+fn anomaly(is: bool, score: f64) -> Value {
+    let fields = vec![("IsAnomaly".into(), Value::BigInt(is.into())), ("Score".into(), Value::Float(score))];
+    Record::from_distinct(fields).into()
+}
+
 impl Call {
     fn take(&mut self, spec: &FormerSpec, view: &View<'_>) -> Result<Value, EvalError> {
         let key = spec.partition.iter().map(|key| key.value(view).map(GroupKey));
@@ -140,6 +152,24 @@ impl Call {
                 let first = counts && self.first(key, view.time, spec.length);
                 Ok(Value::BigInt(first.into()))
             }
+            FormerKind::Spike { value, alert, history, tails: [upper, lower] } => {
+                let Some((model, number)) = self.model(key, spec, view, counts, SPIKE, value)? else {
+                    return Ok(Value::Null);
+                };
+                let score = match (model.tails(view.time, number, *history), upper, lower) {
+                    ([upper, _], true, false) => upper,
+                    ([_, lower], false, _) => lower,
+                    ([upper, lower], true, true) => (2.0 * upper.min(lower)).min(1.0),
+                };
+                Ok(anomaly(score <= *alert, score))
+            }
+            FormerKind::Change { value, alert, history } => {
+                let Some((model, number)) = self.model(key, spec, view, counts, CHANGE, value)? else {
+                    return Ok(Value::Null);
+                };
+                let score = model.martingale(view.time, number, *history, *alert);
+                Ok(anomaly(score >= *alert, score))
+            }
             FormerKind::Aggregate(aggregate) => {
                 let arguments = aggregate.arguments.iter().map(|argument| argument.value(view));
                 let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
@@ -158,6 +188,37 @@ impl Call {
                 states.first().map_or(Ok(Value::Null), |state| state.finish())
             }
         }
+    }
+
+    /// The model of a key and the number it is to take in; `None` for a row that does not count or a value that is NULL.
+    fn model(
+        &mut self,
+        key: Vec<GroupKey>,
+        spec: &FormerSpec,
+        view: &View<'_>,
+        counts: bool,
+        function: &'static str,
+        value: &Expr,
+    ) -> Result<Option<(&mut Model, f64)>, EvalError> {
+        let value = value.value(view)?;
+        let number = match &value {
+            Value::Null => return Ok(None),
+            _ if !counts => return Ok(None),
+            Value::BigInt(_) | Value::Float(_) => value.to_float().unwrap_or_default(),
+            other => {
+                let allowed = &["bigint", "float"];
+                return Err(EvalError::InvalidArgument {
+                    function,
+                    position: 1,
+                    found: other.type_name(),
+                    allowed,
+                });
+            }
+        };
+        let history = self.keys.entry(key.into()).or_insert_with(|| History::Model(Model::default()));
+        let History::Model(model) = history else { return Ok(None) };
+        model.forget(view.time.0.saturating_sub(spec.length));
+        Ok(Some((model, number)))
     }
 
     /// The value so many candidates back, and keeps the row's own.
@@ -220,6 +281,7 @@ impl History {
             Self::Values(values) => values.back().map_or(DateTime::MIN, |(time, _)| *time),
             Self::Interval(end) => *end,
             Self::Events(events) => DateTime(events.newest()),
+            Self::Model(model) => model.newest(),
         }
     }
 
@@ -230,6 +292,7 @@ impl History {
             }
             Self::Interval(_) => 0,
             Self::Events(events) => events.weight(),
+            Self::Model(model) => model.weight(),
         }
     }
 
@@ -244,6 +307,7 @@ impl History {
             }
             Self::Interval(end) => out.time(*end),
             Self::Events(events) => events.write(out),
+            Self::Model(model) => model.write(out),
         }
     }
 
@@ -260,6 +324,7 @@ impl History {
                 Self::Values(values)
             }
             FormerKind::First => Self::Interval(from.time()?),
+            FormerKind::Spike { .. } | FormerKind::Change { .. } => Self::Model(Model::read(from)?),
             FormerKind::Aggregate(spec) => Self::Events(Events::read(from, std::slice::from_ref(spec))?),
         })
     }

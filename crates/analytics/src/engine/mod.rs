@@ -13,6 +13,7 @@ mod shard;
 mod policy;
 mod reader;
 
+mod anomaly;
 mod apply;
 mod former;
 mod join;

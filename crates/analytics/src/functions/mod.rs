@@ -147,7 +147,17 @@ pub fn lookup(name: &str) -> Option<&'static ScalarFunction> {
 
 /// The function, scalar or aggregate, whose name a misspelt one may have meant.
 pub fn near(name: &str) -> Option<&'static str> {
-    let special = ["CAST", "TRY_CAST", "LAG", "LAST", "ISFIRST", "GetArrayElements", "GetRecordProperties"];
+    let special = [
+        "CAST",
+        "TRY_CAST",
+        "LAG",
+        "LAST",
+        "ISFIRST",
+        "GetArrayElements",
+        "GetRecordProperties",
+        "AnomalyDetection_SpikeAndDip",
+        "AnomalyDetection_ChangePoint",
+    ];
     let aggregates = aggregates::NAMES.iter().map(|(name, _)| *name);
     crate::near::nearest(name, all().map(|function| function.name).chain(aggregates).chain(special))
 }

@@ -12,6 +12,7 @@ use crate::error::Problem;
 use crate::functions::aggregates::AggregateKind;
 use crate::syntax::Span;
 use crate::syntax::tree::{Argument, Call, Over};
+use crate::value::Value;
 
 /// A function over former rows, with what it takes from each row.
 #[derive(Debug)]
@@ -34,6 +35,10 @@ pub(crate) enum FormerKind {
     First,
     /// An aggregate of the rows in reach.
     Aggregate(AggregateSpec),
+    /// Whether a value is unusually great or small: its p-value is at most `alert`. `tails` says which of both counts.
+    Spike { value: Expr, alert: f64, history: usize, tails: [bool; 2] },
+    /// Whether values have become others: the martingale is at least `alert`.
+    Change { value: Expr, alert: f64, history: usize },
 }
 
 /// The functions found in a SELECT. Equal ones are computed once.
@@ -63,7 +68,12 @@ impl Formers {
 /// How many rows LAG may look back.
 const MAX_OFFSET: i64 = 10_000;
 
-const NAMES: [&str; 3] = ["LAG", "LAST", "ISFIRST"];
+/// How many rows a model may know.
+const MAX_HISTORY: i64 = 10_000;
+
+const SPIKE: &str = "AnomalyDetection_SpikeAndDip";
+const CHANGE: &str = "AnomalyDetection_ChangePoint";
+const NAMES: [&str; 5] = ["LAG", "LAST", "ISFIRST", SPIKE, CHANGE];
 
 /// Whether it is a function that looks at former rows always.
 pub(super) fn is_former(name: &str) -> bool {
@@ -76,9 +86,14 @@ impl Compiler<'_> {
         if let Some(distinct) = call.distinct {
             return Err(Problem::new(distinct, "DISTINCT belongs into COUNT only"));
         }
-        let first = call.name[0].text.eq_ignore_ascii_case("ISFIRST");
+        let is = |name: &str| call.name[0].text.eq_ignore_ascii_case(name);
+        let first = is("ISFIRST");
         self.former_with(call, |compiler| {
-            let kind = if first { FormerKind::First } else { compiler.lag(call)? };
+            let kind = match () {
+                () if first => FormerKind::First,
+                () if is(SPIKE) || is(CHANGE) => compiler.anomaly(call, is(SPIKE))?,
+                () => compiler.lag(call)?,
+            };
             let length = if first { compiler.interval(call)? } else { compiler.reach(call)? };
             Ok((kind, length))
         })
@@ -189,6 +204,56 @@ impl Compiler<'_> {
         Ok(FormerKind::Lag { value, offset, default })
     }
 
+    /// `(value, confidence, history [, 'spikes' | 'dips' | 'spikesanddips'])`.
+    fn anomaly(&mut self, call: &Call, spike: bool) -> Compiled<FormerKind> {
+        let name = &call.name[0].text;
+        let shape = if spike {
+            "(value, confidence, history, 'spikesanddips')"
+        } else {
+            "(value, confidence, history)"
+        };
+        let wrong = |span, what: &str| Problem::new(span, format!("{what}; {name} is written {name}{shape}"));
+        let (value, confidence, history, mode) = match call.arguments.as_slice() {
+            [value, confidence, Argument::Expr(history), mode] if spike => {
+                (value, confidence, history, Some(mode))
+            }
+            [value, confidence, Argument::Expr(history)] if !spike => (value, confidence, history, None),
+            _ => return Err(wrong(call.span, "these are other arguments than it takes")),
+        };
+        let value = self.argument(value)?;
+        let share = match self.argument(confidence)? {
+            Expr::Constant(Value::BigInt(number)) => number as f64,
+            Expr::Constant(Value::Float(number)) => number,
+            _ => f64::NAN,
+        };
+        if !(1.0..=100.0).contains(&share) {
+            return Err(wrong(argument_span(confidence), "the confidence is a constant from 1 to 100"));
+        }
+        let rows = self.whole_number(history, "the history")?;
+        if !(2..=MAX_HISTORY).contains(&rows) {
+            return Err(wrong(history.span, &format!("the history is 2 to {MAX_HISTORY} rows")));
+        }
+        let (history, doubt) = (rows as usize, 1.0 - share / 100.0);
+        let Some(mode) = mode else {
+            let alert = if doubt > 0.0 { 1.0 / doubt } else { f64::INFINITY };
+            return Ok(FormerKind::Change { value, alert, history });
+        };
+        let tails = match self.argument(mode)?.constant() {
+            Some(Value::NVarchar(mode)) => match mode.to_lowercase().as_str() {
+                "spikes" => Some([true, false]),
+                "dips" => Some([false, true]),
+                "spikesanddips" => Some([true, true]),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some(tails) = tails else {
+            let problem = wrong(argument_span(mode), "this is not what it looks for");
+            return Err(problem.expecting(&["'spikes'", "'dips'", "'spikesanddips'"]));
+        };
+        Ok(FormerKind::Spike { value, alert: doubt, history, tails })
+    }
+
     /// The length in LIMIT DURATION, which there must be.
     fn reach(&mut self, call: &Call) -> Compiled<i64> {
         let name = &call.name[0].text;
@@ -238,6 +303,7 @@ impl FormerSpec {
         let own: Vec<&Expr> = match &self.kind {
             FormerKind::Lag { value, default, .. } => std::iter::once(value).chain(default).collect(),
             FormerKind::First => Vec::new(),
+            FormerKind::Spike { value, .. } | FormerKind::Change { value, .. } => vec![value],
             FormerKind::Aggregate(spec) => spec.arguments.iter().collect(),
         };
         own.into_iter().chain(&self.partition).chain(&self.when).for_each(|expr| expr.sources(&mut sources));

@@ -79,6 +79,21 @@ fn mistakes_are_told_with_place_and_cure() {
             "not in another such function",
         ),
         ("SELECT ISFIRST(day, 1) OVER (LIMIT DURATION(day, 1)) FROM i", (1, 36), "its own interval"),
+        (
+            "SELECT AnomalyDetection_SpikeAndDip(a, 101, 9, 'dips') OVER (LIMIT DURATION(day, 1)) FROM i",
+            (1, 40),
+            "a constant from 1 to 100",
+        ),
+        (
+            "SELECT AnomalyDetection_SpikeAndDip(a, 99, 9, 'dip') OVER (LIMIT DURATION(day, 1)) FROM i",
+            (1, 47),
+            "not what it looks for",
+        ),
+        (
+            "SELECT AnomalyDetection_ChangePoint(a, 99, 1) OVER (LIMIT DURATION(day, 1)) FROM i",
+            (1, 44),
+            "2 to 10000 rows",
+        ),
         ("SELECT COUNT(DISTINCT a) OVER (LIMIT DURATION(day, 1)) FROM i", (1, 14), "takes no OVER"),
         (
             &format!("SELECT LAG(a) OVER (LIMIT DURATION(day, 1)) FROM i {window}"),

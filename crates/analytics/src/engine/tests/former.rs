@@ -168,3 +168,55 @@ fn what_is_kept_per_key_goes_when_it_is_too_old() {
     }
     assert!(most < 60_000, "{most} bytes for about 20 keys");
 }
+
+/// Values around 10 that come in no order.
+fn noise(count: usize) -> Vec<f64> {
+    let mut state = 7_u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / (1 << 24) as f64
+    };
+    (0..count).map(|_| 8.0 + next() + next() + next() + next()).collect()
+}
+
+/// The places of values that a function calls anomalies.
+fn anomalies(call: &str, values: &[f64]) -> Vec<usize> {
+    let text = format!("SELECT {call} OVER (LIMIT DURATION(hour, 1)) AS f, n FROM i TIMESTAMP BY t");
+    let query = query(&text);
+    let mut engine = Engine::new(query.clone(), policies(1000, 0));
+    let mut found = Vec::new();
+    for (number, value) in values.iter().enumerate() {
+        push(&mut engine, 5000.0, &format!(r#"{{"t":{},"v":{value},"n":{number}}}"#, 4100 + number));
+        if let [row] = shown(&mut engine).as_slice()
+            && row.contains(r#""IsAnomaly":1"#)
+        {
+            found.push(number);
+        }
+        engine = Engine::restore(query.clone(), policies(1000, 0), &engine.snapshot()).unwrap();
+    }
+    found
+}
+
+#[test]
+fn spikes_and_dips_are_told_apart_from_noise() {
+    let mut values = noise(200);
+    assert_eq!(
+        anomalies("AnomalyDetection_SpikeAndDip(v, 99.99, 100, 'spikesanddips')", &values),
+        [0_usize; 0]
+    );
+    (values[100], values[150]) = (20.0, 1.0);
+    for (mode, expected) in [("spikes", vec![100]), ("dips", vec![150]), ("spikesanddips", vec![100, 150])] {
+        let call = format!("AnomalyDetection_SpikeAndDip(v, 99.99, 100, '{mode}')");
+        assert_eq!(anomalies(&call, &values), expected, "{mode}");
+    }
+}
+
+#[test]
+fn a_change_is_told_soon_after_it_and_once() {
+    let mut values = noise(240);
+    assert_eq!(anomalies("AnomalyDetection_ChangePoint(v, 99, 80)", &values), [0_usize; 0]);
+    values[150..].iter_mut().for_each(|value| *value += 6.0);
+    let found = anomalies("AnomalyDetection_ChangePoint(v, 99, 80)", &values);
+    assert!(matches!(found.as_slice(), [first, ..] if (150..160).contains(first)), "{found:?}");
+    assert!(found.len() < 6, "{found:?}");
+}
