@@ -15,7 +15,10 @@ const EVERYTHING: &str = "
     SELECT x.v, y.v AS w, e.ArrayValue AS e, LAG(x.v, 2) OVER (PARTITION BY x.k LIMIT DURATION(second, 5)) AS p,
            Collect(x.v) OVER (LIMIT DURATION(second, 5)) AS s, ISFIRST(second, 2) OVER (PARTITION BY x.k, y.k) AS f
     INTO u FROM a x LEFT JOIN b y ON x.k = y.k AND DATEDIFF(second, x, y) BETWEEN -1 AND 4
-           CROSS APPLY GetArrayElements(JSON_PARSE('{\"a\":[1,2]}').a) AS e";
+           CROSS APPLY GetArrayElements(JSON_PARSE('{\"a\":[1,2]}').a) AS e
+    SELECT l, AnomalyDetection_ChangePoint(n, 90, 20) OVER (LIMIT DURATION(second, 20)) AS c INTO w
+    FROM a MATCH_RECOGNIZE (LIMIT DURATION(second, 4) PARTITION BY k MEASURES LAST(A.v) AS l, MAX(v) AS n
+        AFTER MATCH SKIP TO NEXT ROW PATTERN (A (B | .)* C?) DEFINE A AS A.v > 0, B AS B.v < LAST(A.v)) AS m";
 
 fn filled() -> Engine {
     let mut engine = Engine::new(query(EVERYTHING), policies(100, 4));
