@@ -86,6 +86,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         self.output.reserve(bytes);
     }
 
+    /// The first byte that was read and not taken.
+    pub(crate) fn first_byte(&self) -> Option<u8> {
+        self.input.first().copied()
+    }
+
     /// Bytes waiting to be written.
     pub(crate) fn pending(&self) -> usize {
         self.output.len()

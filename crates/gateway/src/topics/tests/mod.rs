@@ -4,6 +4,7 @@
 //! [`Raw`], which both are made of, bytes.
 
 mod client;
+mod order;
 mod scram;
 mod v3;
 mod v5;
@@ -21,6 +22,7 @@ use ironbrook_pubsub::{Broker, Config};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The time of day, which stands still and jumps where the runtime's clock does.
 struct RuntimeClock {
@@ -111,11 +113,21 @@ impl World {
     /// The same, with room for so many bytes on the way in each direction.
     pub(super) fn open_with(&self, bytes: usize) -> Raw {
         let (stream, server) = tokio::io::duplex(bytes);
-        let cancel = tokio_util::sync::CancellationToken::new();
+        let cancel = CancellationToken::new();
         let peer = Peer { addr: "127.0.0.1:1".parse().unwrap(), certificates: Vec::new(), tls: true };
         let deadline = Instant::now() + Duration::from_secs(60);
         tokio::spawn(serve(server, self.services.clone(), peer, deadline, cancel.clone()));
         Raw::new(stream, cancel)
+    }
+
+    /// Serves what a listener takes in.
+    pub(super) async fn serve_tcp(&self, listener: tokio::net::TcpListener) {
+        loop {
+            let (stream, addr) = listener.accept().await.unwrap();
+            let peer = Peer { addr, certificates: Vec::new(), tls: false };
+            let deadline = Instant::now() + Duration::from_secs(60);
+            tokio::spawn(serve(stream, self.services.clone(), peer, deadline, CancellationToken::new()));
+        }
     }
 
     /// A 3.1.1 client with a clean session that was let in.
