@@ -68,7 +68,7 @@ pub(crate) async fn serve(tcp: TcpStream, addr: SocketAddr, entrance: Arc<Entran
     match first {
         MQTT_CONNECT => {
             let services = entrance.services.clone();
-            Box::pin(topics::serve(stream, services, peer, opened + FIRST_PACKET_TIME, cancel)).await;
+            topics::serve(stream, services, peer, opened + FIRST_PACKET_TIME, cancel).await;
         }
         b'A' => Box::pin(amqp::serve(stream, entrance.services.clone(), peer, cancel)).await,
         // Methods are upper-case words; no method of ours begins with an A.

@@ -22,6 +22,7 @@ use crate::packet_io::{Event, Io};
 use crate::{Peer, Protocol, Services, mqtt};
 use connection::Connection;
 pub use enhanced::{EnhancedAuthentication, Exchange, ExchangeStep, ScramSha256};
+use futures_util::future::BoxFuture;
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::Clock;
 use ironbrook_model::ErrorCode;
@@ -110,8 +111,28 @@ impl Topics {
 }
 
 /// Serves one connection to its end, in the namespace it is for. CONNECT must have arrived by `deadline`.
-pub(crate) async fn serve<S>(
+///
+/// Each door has a future of its own: one for both would be as large as the larger, for as long as the connection lasts.
+pub(crate) fn serve<S>(
     stream: S,
+    services: Arc<Services>,
+    peer: Peer,
+    deadline: Instant,
+    cancel: CancellationToken,
+) -> BoxFuture<'static, ()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match services.topics.clone() {
+        Some(topics) => Box::pin(serve_either(stream, topics, services, peer, deadline, cancel)),
+        None => Box::pin(mqtt::serve(stream, services, peer, deadline, cancel)),
+    }
+}
+
+/// Serves a connection to a listener that has ordinary topics, and perhaps the hub's too.
+async fn serve_either<S>(
+    stream: S,
+    topics: Arc<Topics>,
     services: Arc<Services>,
     peer: Peer,
     deadline: Instant,
@@ -119,9 +140,6 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let Some(topics) = services.topics.clone() else {
-        return Box::pin(mqtt::serve(stream, services, peer, deadline, cancel)).await;
-    };
     let mut io = Io::new(stream, CONNECT_LEN_MAX);
     let first = tokio::select! {
         () = cancel.cancelled() => return,
