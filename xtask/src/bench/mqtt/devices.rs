@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One for each connection of the largest scenario.
-pub const COUNT: usize = 1000;
+pub const COUNT: usize = 10_000;
 /// Good for nothing but a hub that lives as long as the measurement.
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /// Outlives every measurement.

@@ -228,7 +228,7 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "idle",
         what: "user memory of idle connections",
         starts_anew: true,
-        options: &["--idle", "1000"],
+        options: &["--idle", "10000"],
         servers: BROKERS,
         aims: &[(Figure::Connection, Aim::Is(5_000.0))],
         ..NONE
@@ -238,7 +238,7 @@ pub const SCENARIOS: &[Scenario] = &[
         what: "user memory of idle connections with TLS",
         tls: true,
         starts_anew: true,
-        options: &["--idle", "1000"],
+        options: &["--idle", "10000"],
         servers: BROKERS,
         aims: &[(Figure::Connection, Aim::Is(20_000.0))],
         ..NONE
