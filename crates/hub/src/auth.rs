@@ -236,6 +236,19 @@ impl Auth {
         self.require_any(std::slice::from_ref(token), wanted).await
     }
 
+    /// Checks a service token and that it has at least one right of `wanted`.
+    pub async fn require_one_of(
+        &self,
+        token: &SasToken,
+        wanted: Permissions,
+    ) -> Result<ServiceGrant, Refusal> {
+        let checked = self.check_service(token).await.and_then(|grant| {
+            let enough = grant.permissions.intersects(wanted);
+            if enough { Ok(grant) } else { Err(lacks_right(&grant.policy, "needed")) }
+        });
+        checked.inspect_err(|refusal| log_service(token.policy(), refusal))
+    }
+
     /// Checks that one of these service tokens has all rights of `wanted`, and gives the first that has. If none has, the
     /// refusal of the last is logged and returned; 401002 where there is no token at all.
     pub async fn require_any(

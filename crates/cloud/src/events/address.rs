@@ -2,7 +2,7 @@
 
 use super::not_found;
 use ironbrook_log::PartitionId;
-use ironbrook_model::Refusal;
+use ironbrook_model::{Permissions, Refusal};
 
 /// What an address means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,15 @@ pub(super) enum Address {
 }
 
 impl Address {
+    /// The right that opens links on it, and requests to it.
+    pub(super) const fn right(&self) -> Permissions {
+        match self {
+            Self::Events { .. } | Self::ToDevices | Self::Feedback | Self::Management => {
+                Permissions::SERVICE_CONNECT
+            }
+        }
+    }
+
     /// Reads an address, any case. The entity of the events endpoint is the hub's short name, or `messages/events` on the hub's own
     /// host; a client that writes another name is told the right one.
     pub(super) fn parse(text: &str, hub_name: &str) -> Result<Self, Refusal> {

@@ -2,6 +2,8 @@
 //!
 //! Start with [`ServiceLinks`]. What is *not* here: the protocol (the gateway speaks it) and the log itself.
 
+#[cfg(test)]
+mod access_tests;
 mod address;
 mod annotations;
 mod feedback;
@@ -19,6 +21,9 @@ use ironbrook_model::{ErrorCode, Permissions, Refusal, SasToken, Timestamp};
 use ironbrook_wire::amqp::Message;
 use owners::Owners;
 use std::sync::Arc;
+
+/// Where requests about the events endpoint go.
+const MANAGEMENT: &str = "$management";
 
 /// Settings of the service links.
 #[derive(Debug, Clone)]
@@ -47,9 +52,14 @@ impl ServiceLinks {
         Self { shared: Arc::new(Shared { hub, config, owners: Owners::default() }) }
     }
 
-    /// Any one token with the right to serve is enough: a connection may hold tokens for several entities.
-    async fn require_service(&self, tokens: &[SasToken]) -> Result<(), Refusal> {
-        self.shared.hub.auth().require_any(tokens, Permissions::SERVICE_CONNECT).await.map(drop)
+    /// What an address means, for who may use it. Any one token with its right is enough: a connection may hold tokens for
+    /// several entities.
+    async fn open(&self, address: &str, tokens: &[SasToken]) -> Result<Address, Refusal> {
+        let address = Address::parse(address, self.shared.hub.auth().hub_name());
+        // Without a token it is not even told which addresses there are.
+        let right = address.as_ref().map_or(Permissions::SERVICE_CONNECT, Address::right);
+        self.shared.hub.auth().require_any(tokens, right).await?;
+        address
     }
 
     fn has_group(&self, group: &str) -> bool {
@@ -65,8 +75,7 @@ impl AmqpService for ServiceLinks {
     }
 
     async fn attach_source(&self, attach: Attach) -> Result<Box<dyn ServiceSource>, Refusal> {
-        self.require_service(&attach.tokens).await?;
-        match Address::parse(&attach.address, self.shared.hub.auth().hub_name())? {
+        match self.open(&attach.address, &attach.tokens).await? {
             Address::Events { group, partition } => {
                 if !self.has_group(&group) {
                     return Err(not_found(format!(
@@ -85,8 +94,7 @@ impl AmqpService for ServiceLinks {
     }
 
     async fn attach_sink(&self, attach: Attach) -> Result<Box<dyn ServiceSink>, Refusal> {
-        self.require_service(&attach.tokens).await?;
-        match Address::parse(&attach.address, self.shared.hub.auth().hub_name())? {
+        match self.open(&attach.address, &attach.tokens).await? {
             Address::ToDevices => Ok(Box::new(outgoing::Sender::new(self.shared.hub.clone()))),
             _ => Err(Refusal::new(
                 ErrorCode::OperationNotAllowedInCurrentState,
@@ -96,7 +104,7 @@ impl AmqpService for ServiceLinks {
     }
 
     async fn request(&self, tokens: &[SasToken], request: Message) -> Result<Message, Refusal> {
-        self.require_service(tokens).await?;
+        self.open(MANAGEMENT, tokens).await?;
         management::answer(&self.shared, &request)
     }
 }

@@ -6,18 +6,11 @@ use crate::registry::ConfigurationContent;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-use ironbrook_model::Permissions;
+use http::StatusCode;
 
 /// `POST /devices/{device}/applyConfigurationContent`: 204. 400402, 404001, 413003, and the codes of twins.
-pub(super) async fn apply(
-    State(api): State<Api>,
-    Target(device): Target,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(super) async fn apply(State(api): State<Api>, Target(device): Target, body: Bytes) -> Response {
     let apply = async {
-        api.require(&headers, Permissions::REGISTRY_WRITE).await?;
         let content = ConfigurationContent::read(json(&body)?)?;
         api.registry.apply_configuration(device.device, content).await?;
         Ok(StatusCode::NO_CONTENT.into_response())

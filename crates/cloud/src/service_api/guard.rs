@@ -21,13 +21,25 @@ fn token(headers: &HeaderMap) -> Result<SasToken, Refusal> {
     SasToken::parse(text).map_err(|error| Refusal::new(ErrorCode::IotHubUnauthorized, error.to_string()))
 }
 
+fn log(refusal: &Refusal) {
+    tracing::warn!(code = refusal.code.number(), reason = %refusal.message, "service request refused");
+}
+
 impl Api {
     /// Checks that the request's token has a right on the hub.
     pub(super) async fn require(&self, headers: &HeaderMap, wanted: Permissions) -> Result<(), Refusal> {
-        let token = token(headers).inspect_err(|refusal| {
-            tracing::warn!(code = refusal.code.number(), reason = %refusal.message, "service request refused");
-        })?;
+        let token = token(headers).inspect_err(log)?;
         self.hub.auth().require(&token, wanted).await.map(|_| ())
+    }
+
+    /// Checks that the request's token has at least one of these rights on the hub.
+    pub(super) async fn require_one_of(
+        &self,
+        headers: &HeaderMap,
+        wanted: Permissions,
+    ) -> Result<(), Refusal> {
+        let token = token(headers).inspect_err(log)?;
+        self.hub.auth().require_one_of(&token, wanted).await.map(|_| ())
     }
 
     /// As [`require`](Self::require), but a device may also show its own credential. rule REG-04: a device looks after its

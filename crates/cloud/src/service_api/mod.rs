@@ -12,11 +12,14 @@
 //! | `GET, PATCH, PUT /twins/{device}[/modules/{module}]` | ServiceConnect | the whole twin |
 //! | `POST /twins/{device}[/modules/{module}]/methods` | ServiceConnect | the device's answer |
 //! | `POST /devices/query` | ServiceConnect | items, paged by headers |
-//! | `POST /devices/{device}/applyConfigurationContent` | RegistryWrite | 204; sets the modules of an edge device |
+//! | `POST /devices/{device}/applyConfigurationContent` | RegistryWrite or ServiceConnect | 204; sets the modules of an edge device |
 //! | `…/devices/{device}/modules/$edgeHub/devicesAndModulesInDeviceScope` and its kin | `$edgeHub`'s own credential | identities in scope, with keys |
 //!
-//! Any `api-version` is taken. Every route checks its rights through the core's `auth`; none decides alone.
+//! Any `api-version` is taken. Routes are added through [`route::Routes`], which asks for the right a caller needs and puts the
+//! guard in front of the handler; the guard asks the core's `auth`.
 
+#[cfg(test)]
+pub(crate) mod access_tests;
 mod bulk;
 mod configuration;
 mod devices;
@@ -27,18 +30,16 @@ mod input;
 mod methods;
 mod modules;
 mod query;
+mod route;
 mod scope;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod twins;
 
 use crate::registry::Registry;
-use axum::extract::DefaultBodyLimit;
-use axum::routing::{delete, get, post};
 use ironbrook_hub::Hub;
-
-/// Largest body of one request: a bulk of 100 devices with full twins.
-const BODY_MAX: usize = 8 * 1024 * 1024;
+use ironbrook_model::Permissions;
+use route::{Access, Routes};
 
 /// What the routes work on.
 #[derive(Clone)]
@@ -47,34 +48,52 @@ struct Api {
     hub: Hub,
 }
 
-/// The routes. Path parameters are named `{device}` and `{module}`, so that the device-side API can be merged in.
+/// The service API of a hub.
 pub fn router(registry: Registry, hub: Hub) -> axum::Router {
-    let device = get(devices::get_device).put(devices::put_device).delete(devices::delete_device);
-    let module = get(modules::get_module).put(modules::put_module).delete(modules::delete_module);
-    let twin = get(twins::get_twin).patch(twins::patch_twin).put(twins::put_twin);
-    // rule HTTP-10: the Node SDK lists with a slash at the end.
-    let list = get(devices::list_devices).post(bulk::apply);
-    axum::Router::new()
-        .route("/devices", list.clone())
-        .route("/devices/", list)
-        .route("/devices/query", post(query::run))
-        .route("/devices/{device}", device)
-        .route("/devices/{device}/commands", delete(devices::purge))
-        .route("/devices/{device}/modules", get(modules::list_modules))
-        .route("/devices/{device}/modules/{module}", module)
-        .route("/statistics/devices", get(devices::device_statistics))
-        .route("/statistics/service", get(devices::service_statistics))
-        .route("/twins/{device}", twin.clone())
-        .route("/twins/{device}/modules/{module}", twin)
-        .route("/twins/{device}/methods", post(methods::invoke))
-        .route("/twins/{device}/modules/{module}/methods", post(methods::invoke))
-        .route("/devices/{device}/applyConfigurationContent", post(configuration::apply))
-        .route(&scoped("devicesAndModulesInDeviceScope"), get(scope::list))
-        .route(&scoped("deviceAndModuleInDeviceScope"), get(scope::one))
-        .route(&scoped("devicesAndModulesInTargetDeviceScope"), post(scope::list_target))
-        .route(&scoped("getDeviceAndModuleOnBehalfOf"), post(scope::one_on_behalf))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(Api { registry, hub })
+    routes(Api { registry, hub }).into_router()
+}
+
+/// The routes. Path parameters are named `{device}` and `{module}`, so that the device-side API can be merged in.
+fn routes(api: Api) -> Routes {
+    let read = Access::policy(Permissions::REGISTRY_READ);
+    let write = Access::policy(Permissions::REGISTRY_WRITE);
+    let service = Access::policy(Permissions::SERVICE_CONNECT);
+    let methods = service.method_errors();
+    let modules_read = Access::policy_or_device(Permissions::REGISTRY_READ).module_errors();
+    let modules_write = Access::policy_or_device(Permissions::REGISTRY_WRITE).module_errors();
+    // The documents name one right in one place and the other in another.
+    let configure = Access::any_of(Permissions::REGISTRY_WRITE.union(Permissions::SERVICE_CONNECT));
+    let gateway = Access::gateway();
+    Routes::new(api)
+        .get("/devices", read, devices::list_devices)
+        .post("/devices", write, bulk::apply)
+        // rule HTTP-10: the Node SDK lists with a slash at the end.
+        .get("/devices/", read, devices::list_devices)
+        .post("/devices/", write, bulk::apply)
+        .post("/devices/query", service, query::run)
+        .get("/devices/{device}", read, devices::get_device)
+        .put("/devices/{device}", write, devices::put_device)
+        .delete("/devices/{device}", write, devices::delete_device)
+        .delete("/devices/{device}/commands", service, devices::purge)
+        .get("/devices/{device}/modules", modules_read, modules::list_modules)
+        .get("/devices/{device}/modules/{module}", modules_read, modules::get_module)
+        .put("/devices/{device}/modules/{module}", modules_write, modules::put_module)
+        .delete("/devices/{device}/modules/{module}", modules_write, modules::delete_module)
+        .get("/statistics/devices", read, devices::device_statistics)
+        .get("/statistics/service", read, devices::service_statistics)
+        .get("/twins/{device}", service, twins::get_twin)
+        .patch("/twins/{device}", service, twins::patch_twin)
+        .put("/twins/{device}", service, twins::put_twin)
+        .get("/twins/{device}/modules/{module}", service, twins::get_twin)
+        .patch("/twins/{device}/modules/{module}", service, twins::patch_twin)
+        .put("/twins/{device}/modules/{module}", service, twins::put_twin)
+        .post("/twins/{device}/methods", methods, methods::invoke)
+        .post("/twins/{device}/modules/{module}/methods", methods, methods::invoke)
+        .post("/devices/{device}/applyConfigurationContent", configure, configuration::apply)
+        .get(&scoped("devicesAndModulesInDeviceScope"), gateway, scope::list)
+        .get(&scoped("deviceAndModuleInDeviceScope"), gateway, scope::one)
+        .post(&scoped("devicesAndModulesInTargetDeviceScope"), gateway, scope::list_target)
+        .post(&scoped("getDeviceAndModuleOnBehalfOf"), gateway, scope::one_on_behalf)
 }
 
 /// The path of a call that an edge device's hub makes about its scope.

@@ -6,12 +6,10 @@
 use super::Api;
 use super::input::{Target, answer, json, ok};
 use crate::registry::ScopePage;
-use axum::Extension;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
-use ironbrook_gateway::Peer;
+use http::Uri;
 use ironbrook_model::{DeviceId, ErrorCode, Identity, ModuleId, Refusal, percent_decode, percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -41,23 +39,14 @@ struct PageBody {
     continuation_link: Option<String>,
 }
 
-type MaybePeer = Option<Extension<Peer>>;
-
-fn peer(peer: &MaybePeer) -> Option<&Peer> {
-    peer.as_ref().map(|Extension(peer)| peer)
-}
-
 /// `GET …/devicesAndModulesInDeviceScope?deviceCount=&continuationToken=`.
 pub(super) async fn list(
     State(api): State<Api>,
     Target(caller): Target,
     uri: Uri,
     Query(query): Query<PageQuery>,
-    from: MaybePeer,
-    headers: HeaderMap,
 ) -> Response {
     let list = async {
-        api.require_own(&headers, peer(&from), &caller).await?;
         let after = query.continuation_token.filter(|token| !token.is_empty());
         api.page(&caller, query.device_count, after, uri.path()).await
     };
@@ -69,12 +58,9 @@ pub(super) async fn list_target(
     State(api): State<Api>,
     Target(caller): Target,
     uri: Uri,
-    from: MaybePeer,
-    headers: HeaderMap,
     body: Bytes,
 ) -> Response {
     let list = async {
-        api.require_own(&headers, peer(&from), &caller).await?;
         let body: PageBody = json(&body)?;
         let after = body.continuation_link.as_deref().and_then(token_of_link);
         api.page(&caller, body.page_size, after, uri.path()).await
@@ -94,28 +80,14 @@ pub(super) async fn one(
     State(api): State<Api>,
     Target(caller): Target,
     Query(query): Query<TargetQuery>,
-    from: MaybePeer,
-    headers: HeaderMap,
 ) -> Response {
-    let one = async {
-        api.require_own(&headers, peer(&from), &caller).await?;
-        api.one_in_scope(caller, query).await
-    };
+    let one = async { api.one_in_scope(caller, query).await };
     answer(one.await)
 }
 
 /// `POST …/getDeviceAndModuleOnBehalfOf`.
-pub(super) async fn one_on_behalf(
-    State(api): State<Api>,
-    Target(caller): Target,
-    from: MaybePeer,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let one = async {
-        api.require_own(&headers, peer(&from), &caller).await?;
-        api.one_in_scope(caller, json(&body)?).await
-    };
+pub(super) async fn one_on_behalf(State(api): State<Api>, Target(caller): Target, body: Bytes) -> Response {
+    let one = async { api.one_in_scope(caller, json(&body)?).await };
     answer(one.await)
 }
 

@@ -20,8 +20,8 @@ use tower::ServiceExt as _;
 
 pub(super) const LATER: Timestamp = Timestamp::from_secs(4_000_000_000);
 
-pub(super) struct Hub {
-    pub(super) cloud: Cloud,
+pub(crate) struct Hub {
+    pub(crate) cloud: Cloud,
 }
 
 pub(super) struct Reply {
@@ -30,7 +30,7 @@ pub(super) struct Reply {
     pub(super) body: Value,
 }
 
-pub(super) async fn hub() -> Hub {
+pub(crate) async fn hub() -> Hub {
     hub_with_routes(Vec::new()).await
 }
 
@@ -60,7 +60,7 @@ async fn hub_with_routes(routes: Vec<Route>) -> Hub {
 }
 
 impl Hub {
-    pub(super) fn token(&self, policy: &str) -> String {
+    pub(crate) fn token(&self, policy: &str) -> String {
         let policies = self.cloud.registry().policies();
         let policy = policies.iter().find(|p| p.name == policy).unwrap();
         policy.primary_key.sign("localhost", LATER, Some(&policy.name))
@@ -197,38 +197,6 @@ async fn ids_may_hold_every_documented_character() {
     assert_eq!(made.status, StatusCode::OK, "{}", made.body);
     assert_eq!(hub.ask("GET", path, &[], Value::Null).await.body["deviceId"], "a+b%c#d?e@f$");
     assert_eq!(hub.ask("GET", "/devices/a%2Fb", &[], Value::Null).await.status, StatusCode::BAD_REQUEST);
-}
-
-#[tokio::test]
-async fn rights_are_checked_on_every_route() {
-    let hub = hub().await;
-    let routes = [
-        ("GET", "/devices", "registryRead"),
-        ("POST", "/devices", "registryReadWrite"),
-        ("GET", "/devices/d", "registryRead"),
-        ("PUT", "/devices/d", "registryReadWrite"),
-        ("DELETE", "/devices/d", "registryReadWrite"),
-        ("DELETE", "/devices/d/commands", "service"),
-        ("GET", "/devices/d/modules", "registryRead"),
-        ("PUT", "/devices/d/modules/m", "registryReadWrite"),
-        ("GET", "/statistics/devices", "registryRead"),
-        ("GET", "/twins/d", "service"),
-        ("PATCH", "/twins/d", "service"),
-        ("PUT", "/twins/d/modules/m", "service"),
-        ("POST", "/twins/d/methods", "service"),
-        ("POST", "/devices/query", "service"),
-    ];
-    for (method, path, enough) in routes {
-        let bare = hub.send(None, method, path, &[], &Value::Null).await;
-        assert_eq!(bare.status, StatusCode::UNAUTHORIZED, "{method} {path}");
-        for policy in ["registryRead", "registryReadWrite", "service", "device"] {
-            let token = hub.token(policy);
-            let reply = hub.send(Some(&token), method, path, &[], &Value::Null).await;
-            let allowed = policy == enough || (policy == "registryReadWrite" && enough == "registryRead");
-            let refused = reply.status == StatusCode::UNAUTHORIZED;
-            assert_eq!(refused, !allowed, "{method} {path} as {policy}: {}", reply.body);
-        }
-    }
 }
 
 // REG-04
