@@ -5,8 +5,8 @@
 //! drives an engine between a source and a sink, [`cases`] tests queries. Start with [`Query::compile`], then [`Engine`](engine::Engine).
 //!
 //! ```
-//! use ironbrook_analytics::engine::{Engine, Policies};
-//! use ironbrook_analytics::value::{DateTime, JsonReader};
+//! use ironbrook_analytics::engine::{Decoder, Engine, Policies};
+//! use ironbrook_analytics::value::DateTime;
 //! use ironbrook_analytics::{Options, Query};
 //! use std::sync::Arc;
 //!
@@ -18,8 +18,9 @@
 //!     &Options::default(),
 //! )?);
 //! let input = query.input("temperature").ok_or("no such input")?;
-//! let mut events = JsonReader::new(query.json_options());
-//! let mut engine = Engine::new(query.clone(), Policies::default());
+//! let policies = Policies::default();
+//! let mut events = Decoder::new(&query, input, &policies);
+//! let mut engine = Engine::new(query.clone(), policies);
 //!
 //! let payload = br#"{"machine":{"temperature":71.5},"timeCreated":"2026-01-01T12:00:07Z"}"#;
 //! let arrival = DateTime::parse("2026-01-01T12:00:07.2Z").ok_or("no time")?;

@@ -11,9 +11,9 @@
 //!
 //! Nothing here knows a runtime: the traits are futures, and waiting is up to the source.
 
-use crate::engine::{Engine, EngineError, OutputRow, Policies, SnapshotError};
+use crate::engine::{Decoder, Engine, EngineError, OutputRow, Policies, SnapshotError};
 use crate::query::Query;
-use crate::value::{DateTime, JsonReader};
+use crate::value::DateTime;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -115,7 +115,8 @@ pub enum RunError {
 #[derive(Debug)]
 pub struct Runner<S, K, C> {
     engine: Engine,
-    json: JsonReader,
+    /// Of each input.
+    decoders: Vec<Decoder>,
     source: S,
     sink: K,
     checkpoint: C,
@@ -135,14 +136,14 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
         sink: K,
         mut checkpoint: C,
     ) -> Result<Self, RunError> {
-        let json = JsonReader::new(query.json_options());
+        let decoders = decoders(&query, &policies);
         let saved = checkpoint.load().await.map_err(RunError::Checkpoint)?;
         let (engine, position) = match saved {
             Some(saved) => (Engine::restore(query, policies, &saved.snapshot)?, saved.position),
             None => (Engine::new(query, policies), None),
         };
         source.seek(position.as_ref()).await.map_err(RunError::Source)?;
-        Ok(Self { engine, json, source, sink, checkpoint, position })
+        Ok(Self { engine, decoders, source, sink, checkpoint, position })
     }
 
     /// The engine, for its counters.
@@ -202,7 +203,7 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
     /// [`RunError`].
     pub async fn replace(&mut self, query: Arc<Query>) -> Result<(), RunError> {
         self.write().await?;
-        self.json = JsonReader::new(query.json_options());
+        self.decoders = decoders(&query, self.engine.policies());
         self.engine.replace(query);
         self.save().await
     }
@@ -211,7 +212,7 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
         let Some(input) = self.engine.query().input(&message.input) else { return Ok(()) };
         let (engine, arrival) = (&mut self.engine, message.arrival);
         let mut result = Ok(());
-        self.json.read(message.body.as_ref(), &mut |event| match event {
+        self.decoders[input].read(message.body.as_ref(), &mut |event| match event {
             Ok(event) if result.is_ok() => result = engine.push(input, arrival, event),
             Ok(_) => {}
             Err(error) => engine.reject(input, arrival, &error.to_string()),
@@ -237,6 +238,10 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
         }
         Ok(())
     }
+}
+
+fn decoders(query: &Arc<Query>, policies: &Policies) -> Vec<Decoder> {
+    (0..query.inputs().len()).map(|input| Decoder::new(query, input, policies)).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use convert::DataType;
 pub use date_part::DatePart;
 pub use datetime::DateTime;
 pub use error::EvalError;
-pub use json::{JsonError, JsonOptions, JsonReader};
+pub use json::{JsonError, JsonOptions, JsonReader, Wanted};
 pub use key::GroupKey;
 
 use std::sync::Arc;
@@ -171,6 +171,11 @@ impl Record {
         }
     }
 
+    /// Adds a field that it does not have yet.
+    pub(crate) fn push(&mut self, name: Arc<str>, value: Value) {
+        self.fields.push((name, value));
+    }
+
     /// All fields in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Value)> {
         self.fields.iter().map(|(name, value)| (name, value))
@@ -184,6 +189,13 @@ impl Record {
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
+    }
+
+    /// Takes all fields out, and gives the memory they stood in.
+    pub(crate) fn take_fields(&mut self) -> Vec<(Arc<str>, Value)> {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.clear();
+        fields
     }
 
     /// A record of fields whose names the caller knows to be distinct.

@@ -2,7 +2,7 @@
 
 use super::{Case, Verdict};
 use crate::Query;
-use crate::engine::{Engine, OutputRow};
+use crate::engine::{Decoder, Engine, OutputRow};
 use crate::value::{DateTime, JsonReader, Record};
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -96,13 +96,13 @@ impl Case {
     }
 
     /// The events of all inputs in the order in which they come.
-    fn events(&self, query: &Query) -> Result<Vec<Arriving>, String> {
-        let mut reader = JsonReader::new(query.json_options());
+    fn events(&self, query: &Arc<Query>) -> Result<Vec<Arriving>, String> {
         let mut queues = Vec::new();
         for (name, events) in &self.inputs {
             let Some(input) = query.input(name) else {
                 return Err(format!("the query reads no input {name}"));
             };
+            let mut reader = Decoder::new(query, input, &self.policies);
             let mut arrival = DateTime::MIN;
             let mut queue = VecDeque::new();
             for event in events {

@@ -8,6 +8,8 @@
 //! reference data, `apply`, `former` events, `select` with its `window`s, `union`. Rows flow forward at once, depth first;
 //! watermarks follow them. All of that is a `shard`, of which a query has one per key of TIMESTAMP BY … OVER.
 
+mod decoder;
+
 mod shard;
 
 mod policy;
@@ -33,6 +35,7 @@ mod snapshot;
 mod tests;
 
 pub use crate::value::snapshot::SnapshotError;
+pub use decoder::Decoder;
 pub use policy::{DataError, DataErrorKind, DataErrors, OnError, OnViolation, Policies};
 
 pub(crate) use reader::event_time;
@@ -150,7 +153,8 @@ impl Engine {
         &self.policies
     }
 
-    /// Takes in an event of an input (an index into [`Query::inputs`]), read with [`Query::json_options`].
+    /// Takes in an event of an input (an index into [`Query::inputs`]), read by a [`Decoder`]
+    /// or whole, with [`Query::json_options`].
     ///
     /// `arrival` is when it came in, by the clock that [`advance`](Self::advance) is told of; it should not go back.
     ///

@@ -27,6 +27,7 @@ mod window;
 
 mod explain;
 mod fingerprint;
+mod wanted;
 
 pub(crate) use aggregate::AggregateSpec;
 pub(crate) use apply::Apply;

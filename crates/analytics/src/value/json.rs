@@ -5,14 +5,19 @@
 //! `bigint` holds, so the event fails) from `1e20` (a float), which general readers do not. Out: compact, datetimes in their
 //! seven-digit form.
 
-mod names;
 mod read;
+mod scan;
+mod shape;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wanted;
 mod write;
 
+pub use wanted::Wanted;
+
 use super::{Record, Value};
-use names::Names;
+use read::Parser;
+use shape::Shape;
 use std::sync::Arc;
 
 /// How deep objects and arrays may stand in each other.
@@ -85,23 +90,75 @@ pub enum JsonError {
     },
 }
 
-/// Reads the payloads of one source. Keeps the names of fields, which repeat from event to event, so that they are shared.
+/// Reads the payloads of one source. Knows what its events look like, since they mostly look alike: names of fields are
+/// shared between them, and the memory of an event that nobody holds any more is used for the next one.
 #[derive(Debug)]
 pub struct JsonReader {
     options: JsonOptions,
-    names: Names,
+    events: Shape,
+    /// What has to be read to know whether the rest is wanted.
+    glance: Option<Shape>,
+    value: Option<Box<Shape>>,
+    /// How many names more are kept.
+    left: usize,
 }
 
 impl JsonReader {
-    /// A reader that knows no names yet.
+    /// A reader of all that events hold.
     pub fn new(options: JsonOptions) -> Self {
-        Self { options, names: Names::new(options.lower_case_names) }
+        Self::of(options, Wanted::Whole)
+    }
+
+    /// A reader of some fields of events; what is not read is checked all the same.
+    pub fn of(options: JsonOptions, wanted: Wanted) -> Self {
+        Self { options, events: Shape::new(wanted), glance: None, value: None, left: shape::MAX_NAMES }
+    }
+
+    /// Glances at these fields first; [`read_where`](Self::read_where) asks then whether to read the event.
+    #[must_use]
+    pub fn glancing_at(mut self, wanted: Wanted) -> Self {
+        self.glance = Some(Shape::new(wanted));
+        self
     }
 
     /// Hands out each event of a payload in order, or why it has none. An event that is JSON but not valid fails alone;
     /// what is not JSON ends the payload. A payload of white space has no events.
     pub fn read(&mut self, payload: &[u8], each: &mut dyn FnMut(Result<Arc<Record>, JsonError>)) {
-        read::events(payload, self.options, &mut self.names, each);
+        let glance = self.glance.take();
+        self.read_where(payload, &mut |_| true, each);
+        self.glance = glance;
+    }
+
+    /// As [`read`](Self::read), but of an event of which `wants` does not want more than a [glance](Self::glancing_at) the
+    /// fields glanced at are handed out alone.
+    pub fn read_where(
+        &mut self,
+        payload: &[u8],
+        wants: &mut dyn FnMut(&Arc<Record>) -> bool,
+        each: &mut dyn FnMut(Result<Arc<Record>, JsonError>),
+    ) {
+        let (events, glance) = (&mut self.events, &mut self.glance);
+        let mut parser = match Parser::new(payload, self.options, &mut self.left) {
+            Ok(parser) => parser,
+            Err(error) => return each(Err(error)),
+        };
+        let read = parser.events(&mut |parser| {
+            if let Some(glance) = glance {
+                let place = parser.place();
+                match parser.event(glance)? {
+                    Ok(event) if wants(&event) => parser.go_back(place),
+                    event => {
+                        each(event);
+                        return Ok(());
+                    }
+                }
+            }
+            each(parser.event(events)?);
+            Ok(())
+        });
+        if let Err(error) = read {
+            each(Err(error));
+        }
     }
 
     /// One value of any type that takes up the whole text.
@@ -109,7 +166,7 @@ impl JsonReader {
     /// # Errors
     /// [`JsonError`], of which the first is given.
     pub fn read_value(&mut self, text: &[u8]) -> Result<Value, JsonError> {
-        read::value(text, self.options, &mut self.names)
+        Parser::new(text, self.options, &mut self.left)?.only(&mut self.value)
     }
 }
 

@@ -7,9 +7,9 @@ use super::identity::{Contained, MessageKey};
 use super::outgoing::{Outgoing, Packer};
 use super::program::Program;
 use super::timeline::Timeline;
-use ironbrook_analytics::engine::{DataError, Engine, EngineError, OutputRow};
+use ironbrook_analytics::engine::{DataError, Decoder, Engine, EngineError, OutputRow};
+use ironbrook_analytics::value::DateTime;
 use ironbrook_analytics::value::snapshot::{Reader, SnapshotError, Writer};
-use ironbrook_analytics::value::{DateTime, JsonReader};
 use ironbrook_client::{Message, SystemProperty};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -54,7 +54,8 @@ struct Output {
 pub(super) struct Job {
     program: Program,
     engine: Engine,
-    json: JsonReader,
+    /// Of each input.
+    decoders: Vec<Decoder>,
     timeline: Timeline,
     /// As the query's.
     inputs: Vec<Input>,
@@ -86,7 +87,9 @@ impl Job {
         let tolerance = i64::try_from(program.policies.late_arrival_seconds).unwrap_or(i64::MAX);
         let second = ironbrook_analytics::value::datetime::SECOND;
         Self {
-            json: JsonReader::new(query.json_options()),
+            decoders: (0..query.inputs().len())
+                .map(|input| Decoder::new(query, input, engine.policies()))
+                .collect(),
             timeline: Timeline::new(floor, tolerance.saturating_mul(second)),
             inputs: query
                 .inputs()
@@ -136,7 +139,7 @@ impl Job {
             return Ok(Taken::Repeated);
         }
         let mut events = Vec::new();
-        self.json.read(&message.body, &mut |event| events.push(event));
+        self.decoders[index].read(&message.body, &mut |event| events.push(event));
         let latest = || events.iter().flatten().filter_map(|event| query.event_time(index, event)).max();
         let arrival = self.timeline.arrival(now, stamp(message), latest);
         let errors = self.data_errors();

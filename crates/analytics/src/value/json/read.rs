@@ -1,54 +1,29 @@
 //! From bytes to values.
 
-use super::{JsonError, JsonOptions, MAX_BYTES, MAX_DEPTH, Names};
+use super::scan::{Number, Scan, Text};
+use super::shape::{Met, Shape, Slot};
+use super::{JsonError, JsonOptions, MAX_BYTES, MAX_DEPTH, Wanted};
 use crate::value::{DateTime, Record, Value};
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// From so many fields on, equal names are found by a map.
-const FEW_FIELDS: usize = 16;
-
-/// See [`JsonReader::read`](super::JsonReader::read).
-pub fn events(
-    payload: &[u8],
-    options: JsonOptions,
-    names: &mut Names,
-    each: &mut dyn FnMut(Result<Arc<Record>, JsonError>),
-) {
-    let mut parser = match Parser::new(payload, options, names) {
-        Ok(parser) => parser,
-        Err(error) => return each(Err(error)),
-    };
-    if let Err(error) = parser.events(each) {
-        each(Err(error));
-    }
-}
-
-/// See [`JsonReader::read_value`](super::JsonReader::read_value).
-pub fn value(text: &[u8], options: JsonOptions, names: &mut Names) -> Result<Value, JsonError> {
-    let mut parser = Parser::new(text, options, names)?;
-    parser.white_space();
-    let value = parser.value()?;
-    parser.white_space();
-    match parser.peek() {
-        Some(_) => Err(parser.expected("the end")),
-        None => parser.invalid.map_or(Ok(value), Err),
-    }
-}
-
-struct Parser<'a, 'n> {
-    text: &'a str,
-    at: usize,
+/// A payload on its way to events.
+pub(super) struct Parser<'a, 'n> {
+    scan: Scan<'a>,
     depth: usize,
     options: JsonOptions,
-    names: &'n mut Names,
+    /// How many more names can be kept.
+    left: &'n mut usize,
     /// The first thing in the present event that is JSON but not valid.
     invalid: Option<JsonError>,
 }
 
 impl<'a, 'n> Parser<'a, 'n> {
-    fn new(payload: &'a [u8], options: JsonOptions, names: &'n mut Names) -> Result<Self, JsonError> {
+    pub(super) fn new(
+        payload: &'a [u8],
+        options: JsonOptions,
+        left: &'n mut usize,
+    ) -> Result<Self, JsonError> {
         if payload.len() > MAX_BYTES {
             return Err(JsonError::TooLarge { bytes: payload.len() });
         }
@@ -56,52 +31,109 @@ impl<'a, 'n> Parser<'a, 'n> {
             .map_err(|error| JsonError::Syntax { offset: error.valid_up_to(), expected: "UTF-8" })?;
         // A byte order mark is no JSON, but .NET writers like to begin with one.
         let at = if text.starts_with('\u{feff}') { 3 } else { 0 };
-        Ok(Self { text, at, depth: 0, options, names, invalid: None })
+        Ok(Self { scan: Scan { text, at }, depth: 0, options, left, invalid: None })
     }
 
-    fn events(&mut self, each: &mut dyn FnMut(Result<Arc<Record>, JsonError>)) -> Result<(), JsonError> {
+    /// All events of the payload. `event` reads one, from its first byte on.
+    pub(super) fn events(
+        &mut self,
+        event: &mut impl FnMut(&mut Self) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
         loop {
-            self.white_space();
-            match self.peek() {
+            self.scan.white_space();
+            match self.scan.peek() {
                 None => return Ok(()),
-                Some(b'[') => self.items(&mut |parser| parser.event(each))?,
-                Some(b'{') => self.event(each)?,
+                Some(b'[') => self.list(b']', "',' or ']'", event)?,
+                Some(b'{') => event(self)?,
                 // rule JSON-04
                 Some(_) => return Err(JsonError::NotEvents { found: self.token_type() }),
             }
         }
     }
 
-    fn event(&mut self, each: &mut dyn FnMut(Result<Arc<Record>, JsonError>)) -> Result<(), JsonError> {
+    /// One event, which stands behind it then, valid or not.
+    pub(super) fn event(&mut self, shape: &mut Shape) -> Result<Result<Arc<Record>, JsonError>, JsonError> {
         self.invalid = None;
-        let found = self.token_type();
-        let value = self.value()?;
-        each(match (self.invalid.take(), value) {
-            (Some(error), _) => Err(error),
-            (None, Value::Record(record)) => Ok(record),
-            _ => Err(JsonError::NotEvents { found }),
-        });
-        Ok(())
+        if self.scan.peek() != Some(b'{') {
+            let found = self.token_type();
+            self.pass_over()?;
+            return Ok(Err(self.invalid.take().unwrap_or(JsonError::NotEvents { found })));
+        }
+        let record = self.object(shape)?;
+        Ok(match self.invalid.take() {
+            Some(error) => Err(error),
+            None => Ok(record.unwrap_or_default()),
+        })
     }
 
-    /// Reads any value, with white space before it already gone.
-    fn value(&mut self) -> Result<Value, JsonError> {
-        match self.peek() {
-            Some(b'{') => self.object(),
+    /// Where it is, to come back to with [`go_back`](Self::go_back).
+    pub(super) fn place(&self) -> usize {
+        self.scan.at
+    }
+
+    /// Goes back to the beginning of an event that was read.
+    pub(super) fn go_back(&mut self, place: usize) {
+        self.scan.at = place;
+    }
+
+    /// One value that takes up the whole payload.
+    pub(super) fn only(&mut self, shape: &mut Option<Box<Shape>>) -> Result<Value, JsonError> {
+        self.scan.white_space();
+        let value = self.value(shape, &Wanted::Whole)?;
+        self.scan.white_space();
+        match self.scan.peek() {
+            Some(_) => Err(self.scan.expected("the end")),
+            None => self.invalid.map_or(Ok(value), Err),
+        }
+    }
+
+    /// Reads any value, with white space before it already gone. Objects in it have the shape.
+    fn value(&mut self, shape: &mut Option<Box<Shape>>, wanted: &Wanted) -> Result<Value, JsonError> {
+        match self.scan.peek() {
+            Some(b'{') => {
+                let shape = shape.get_or_insert_with(|| Box::new(Shape::new(wanted.clone())));
+                Ok(Value::Record(self.object(shape)?.unwrap_or_default()))
+            }
             Some(b'[') => {
                 let mut items = Vec::new();
-                self.items(&mut |parser| {
-                    items.push(parser.value()?);
+                self.list(b']', "',' or ']'", &mut |parser| {
+                    items.push(parser.value(shape, wanted)?);
                     Ok(())
                 })?;
                 Ok(items.into())
             }
-            Some(b'"') => Ok(self.text_value()?),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.word("true").map(|()| self.bit(true)),
-            Some(b'f') => self.word("false").map(|()| self.bit(false)),
-            Some(b'n') => self.word("null").map(|()| Value::Null),
-            _ => Err(self.expected("a value")),
+            Some(b'"') => self.text_value(),
+            Some(b'-' | b'0'..=b'9') => {
+                let offset = self.scan.at;
+                let number = self.scan.number()?;
+                Ok(self.number(number, offset))
+            }
+            Some(b't') => self.scan.word("true").map(|()| self.bit(true)),
+            Some(b'f') => self.scan.word("false").map(|()| self.bit(false)),
+            Some(b'n') => self.scan.word("null").map(|()| Value::Null),
+            _ => Err(self.scan.expected("a value")),
+        }
+    }
+
+    /// Checks any value as [`value`](Self::value) does.
+    fn pass_over(&mut self) -> Result<(), JsonError> {
+        match self.scan.peek() {
+            Some(b'{') => self.list(b'}', "',' or '}'", &mut |parser| {
+                parser.name()?;
+                parser.colon()?;
+                parser.pass_over()
+            }),
+            Some(b'[') => self.list(b']', "',' or ']'", &mut Self::pass_over),
+            Some(b'"') => self.scan.string().map(drop),
+            Some(b'-' | b'0'..=b'9') => {
+                let offset = self.scan.at;
+                let number = self.scan.number()?;
+                if !number.is_small() {
+                    self.number(number, offset);
+                }
+                Ok(())
+            }
+            _ => self.value(&mut None, &Wanted::Nothing).map(drop),
         }
     }
 
@@ -110,7 +142,7 @@ impl<'a, 'n> Parser<'a, 'n> {
     }
 
     fn text_value(&mut self) -> Result<Value, JsonError> {
-        let text = self.string()?;
+        let text = self.scan.string()?.value();
         // rule JSON-02: only texts with date and time were ever taken for one, not dates alone.
         if self.options.dates
             && text.as_bytes().get(10) == Some(&b'T')
@@ -121,33 +153,132 @@ impl<'a, 'n> Parser<'a, 'n> {
         Ok(Value::NVarchar(text.into()))
     }
 
-    fn object(&mut self) -> Result<Value, JsonError> {
-        let mut fields = Vec::new();
-        self.list(b'}', "',' or '}'", &mut |parser| {
-            if parser.peek() != Some(b'"') {
-                return Err(parser.expected("a name in double quotes"));
-            }
-            let name = parser.string()?;
-            let name = parser.names.get(&name);
-            parser.white_space();
-            if parser.peek() != Some(b':') {
-                return Err(parser.expected("':'"));
-            }
-            parser.at += 1;
-            parser.white_space();
-            fields.push((name, parser.value()?));
-            Ok(())
-        })?;
-        let before = fields.len();
-        let fields = distinct(fields);
-        if fields.len() < before && self.options.lower_case_names {
-            self.invalid.get_or_insert(JsonError::SameName { offset: self.at });
-        }
-        Ok(Record::from_distinct(fields).into())
+    fn number(&mut self, number: Number<'_>, offset: usize) -> Value {
+        let (value, ty) = if number.whole {
+            (number.bigint().map(Value::BigInt), "bigint")
+        } else {
+            (number.float().map(Value::Float), "float")
+        };
+        value.unwrap_or_else(|| {
+            // rule JSON-03
+            self.invalid.get_or_insert(JsonError::NumberRange { offset, ty });
+            Value::Null
+        })
     }
 
-    fn items(&mut self, item: &mut dyn FnMut(&mut Self) -> Result<(), JsonError>) -> Result<(), JsonError> {
-        self.list(b']', "',' or ']'", item)
+    /// Reads what is wanted of an object; nothing if nothing is.
+    fn object(&mut self, shape: &mut Shape) -> Result<Option<Arc<Record>>, JsonError> {
+        let mut fields = shape.fields();
+        let mut met = Met::default();
+        let (mut next, mut repeated, mut unknown) = (0, false, false);
+        self.list(b'}', "',' or '}'", &mut |parser| {
+            let Some(place) = parser.known_name(shape, next)? else {
+                // No room for its name: it is read each time as if it were the first.
+                unknown = true;
+                repeated |= parser.stranger(shape, &mut met, &mut fields)?;
+                return Ok(());
+            };
+            next = place + 1;
+            let slot = shape.slot(place);
+            let again = met.again(slot.first);
+            repeated |= again;
+            if let Some(value) = parser.field(slot)? {
+                fields.push((slot.name.clone(), value));
+            }
+            Ok(())
+        })?;
+        if repeated || unknown {
+            let before = fields.len();
+            fields = distinct(fields);
+            repeated |= fields.len() < before;
+        }
+        if repeated && self.options.lower_case_names {
+            self.invalid.get_or_insert(JsonError::SameName { offset: self.scan.at });
+        }
+        Ok(shape.is_wanted().then(|| shape.record(fields)))
+    }
+
+    /// The value of a field, if it is wanted.
+    fn field(&mut self, slot: &mut Slot) -> Result<Option<Value>, JsonError> {
+        if slot.wanted != Wanted::Nothing {
+            return self.value(&mut slot.inner, &slot.wanted).map(Some);
+        }
+        // Names that must not be equal have to be looked at.
+        if self.options.lower_case_names && matches!(self.scan.peek(), Some(b'{' | b'[')) {
+            return self.value(&mut slot.inner, &slot.wanted).map(|_| None);
+        }
+        self.pass_over().map(|()| None)
+    }
+
+    /// Reads a name and its colon; gives its place, or nothing, and stands before the name again, where there is no room.
+    fn known_name(&mut self, shape: &mut Shape, next: usize) -> Result<Option<usize>, JsonError> {
+        if let Some(expected) = shape.expected(next)
+            && self.scan.rest().starts_with(expected.as_bytes())
+        {
+            self.scan.at += expected.len();
+            self.colon()?;
+            return Ok(Some(next));
+        }
+        let start = self.scan.at;
+        let quoted = self.name()?;
+        let place = match shape.place(quoted.quoted) {
+            Some(place) => Some(place),
+            None => {
+                let name = self.shared(&quoted.value());
+                shape.add(quoted.quoted, &name, self.left)
+            }
+        };
+        match place {
+            Some(_) => self.colon()?,
+            None => self.scan.at = start,
+        }
+        Ok(place)
+    }
+
+    /// A field whose name is not kept; whether its name was met before in another spelling.
+    fn stranger(
+        &mut self,
+        shape: &mut Shape,
+        met: &mut Met,
+        fields: &mut Vec<(Arc<str>, Value)>,
+    ) -> Result<bool, JsonError> {
+        let name = self.name()?.value();
+        let name = self.shared(&name);
+        self.colon()?;
+        let strict = self.options.lower_case_names;
+        let again = strict && shape.place_of_name(&name).is_some_and(|place| met.again(place));
+        match shape.wanted_of(&name) {
+            Wanted::Nothing if !strict => self.pass_over()?,
+            // Where equal names are an error, all are kept until the end of the object.
+            wanted => {
+                let value = self.value(&mut None, &wanted)?;
+                fields.push((name, value));
+            }
+        }
+        Ok(again)
+    }
+
+    fn name(&mut self) -> Result<Text<'a>, JsonError> {
+        match self.scan.peek() {
+            Some(b'"') => self.scan.string(),
+            _ => Err(self.scan.expected("a name in double quotes")),
+        }
+    }
+
+    /// A name as it is used.
+    fn shared(&self, name: &str) -> Arc<str> {
+        if self.options.lower_case_names { name.to_lowercase().into() } else { name.into() }
+    }
+
+    /// The colon behind a name, and the white space around it.
+    fn colon(&mut self) -> Result<(), JsonError> {
+        self.scan.white_space();
+        if self.scan.peek() != Some(b':') {
+            return Err(self.scan.expected("':'"));
+        }
+        self.scan.at += 1;
+        self.scan.white_space();
+        Ok(())
     }
 
     /// Reads from the opening bracket to the closing one; a comma stands between items only.
@@ -155,180 +286,42 @@ impl<'a, 'n> Parser<'a, 'n> {
         &mut self,
         close: u8,
         expected: &'static str,
-        item: &mut dyn FnMut(&mut Self) -> Result<(), JsonError>,
+        item: &mut impl FnMut(&mut Self) -> Result<(), JsonError>,
     ) -> Result<(), JsonError> {
         if self.depth == MAX_DEPTH {
-            return Err(JsonError::TooDeep { offset: self.at });
+            return Err(JsonError::TooDeep { offset: self.scan.at });
         }
         self.depth += 1;
-        self.at += 1;
-        self.white_space();
+        self.scan.at += 1;
+        self.scan.white_space();
         let mut empty = true;
-        while !(empty && self.peek() == Some(close)) {
+        while !(empty && self.scan.peek() == Some(close)) {
             item(self)?;
             empty = false;
-            self.white_space();
-            match self.peek() {
-                Some(b',') => self.at += 1,
+            self.scan.white_space();
+            match self.scan.peek() {
+                Some(b',') => self.scan.at += 1,
                 Some(byte) if byte == close => break,
-                _ => return Err(self.expected(expected)),
+                _ => return Err(self.scan.expected(expected)),
             }
-            self.white_space();
+            self.scan.white_space();
         }
-        self.at += 1;
+        self.scan.at += 1;
         self.depth -= 1;
         Ok(())
     }
 
-    fn number(&mut self) -> Result<Value, JsonError> {
-        let start = self.at;
-        self.skip(|byte| byte == b'-', 1);
-        if self.skip(|byte| byte == b'0', 1) == 0 && self.skip(|byte| byte.is_ascii_digit(), usize::MAX) == 0
-        {
-            return Err(self.expected("a digit"));
-        }
-        let whole = self.at;
-        if self.skip(|byte| byte == b'.', 1) == 1 {
-            self.some_digits()?;
-        }
-        if self.skip(|byte| byte | 0x20 == b'e', 1) == 1 {
-            self.skip(|byte| byte == b'+' || byte == b'-', 1);
-            self.some_digits()?;
-        }
-        let digits = &self.text[start..self.at];
-        let (value, ty) = if self.at == whole {
-            (digits.parse().ok().map(Value::BigInt), "bigint")
-        } else {
-            (digits.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float), "float")
-        };
-        if value.is_none() {
-            // rule JSON-03
-            self.invalid.get_or_insert(JsonError::NumberRange { offset: start, ty });
-        }
-        Ok(value.unwrap_or(Value::Null))
-    }
-
-    fn some_digits(&mut self) -> Result<(), JsonError> {
-        match self.skip(|byte| byte.is_ascii_digit(), usize::MAX) {
-            0 => Err(self.expected("a digit")),
-            _ => Ok(()),
-        }
-    }
-
-    /// Reads a text from its opening quote to its closing one.
-    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
-        self.at += 1;
-        let mut text = Cow::Borrowed("");
-        loop {
-            let start = self.at;
-            self.skip(|byte| byte != b'"' && byte != b'\\' && byte >= b' ', usize::MAX);
-            let run = &self.text[start..self.at];
-            match text.is_empty() {
-                true => text = Cow::Borrowed(run),
-                false => text.to_mut().push_str(run),
-            }
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    text.to_mut().push(self.escape()?);
-                }
-                _ => return Err(self.expected("a character of a text, control characters escaped, or '\"'")),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, JsonError> {
-        let escaped = match self.peek() {
-            Some(byte @ (b'"' | b'\\' | b'/')) => char::from(byte),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                self.at += 1;
-                return self.unicode();
-            }
-            _ => return Err(self.expected("an escape")),
-        };
-        self.at += 1;
-        Ok(escaped)
-    }
-
-    /// Four digits, or two times four for a surrogate pair. Half a pair is no character: it becomes U+FFFD, as where such
-    /// text is converted to UTF-8.
-    fn unicode(&mut self) -> Result<char, JsonError> {
-        let high = self.four_digits()?;
-        if (0xd800..0xdc00).contains(&high) && self.text[self.at..].starts_with("\\u") {
-            let back = self.at;
-            self.at += 2;
-            let low = self.four_digits()?;
-            if (0xdc00..0xe000).contains(&low) {
-                let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
-            self.at = back;
-        }
-        Ok(char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER))
-    }
-
-    fn four_digits(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.as_bytes().get(self.at..self.at + 4).unwrap_or_default();
-        let number = digits
-            .iter()
-            .try_fold(0, |number, digit| char::from(*digit).to_digit(16).map(|digit| number << 4 | digit));
-        match number {
-            Some(number) if digits.len() == 4 => {
-                self.at += 4;
-                Ok(number)
-            }
-            _ => Err(self.expected("four hexadecimal digits")),
-        }
-    }
-
-    fn word(&mut self, word: &'static str) -> Result<(), JsonError> {
-        if !self.text[self.at..].starts_with(word) {
-            return Err(self.expected(word));
-        }
-        self.at += word.len();
-        Ok(())
-    }
-
-    fn white_space(&mut self) {
-        self.skip(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'), usize::MAX);
-    }
-
-    /// Goes over bytes, and says over how many. All bytes here are ASCII or whole characters, so `at` stays on a boundary.
-    fn skip(&mut self, which: impl Fn(u8) -> bool, most: usize) -> usize {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let count = rest.iter().take(most).take_while(|byte| which(**byte)).count();
-        self.at += count;
-        count
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn expected(&self, expected: &'static str) -> JsonError {
-        JsonError::Syntax { offset: self.at, expected }
-    }
-
     /// What the value here is, in the words of the service's reader.
     fn token_type(&self) -> &'static str {
-        match self.peek() {
+        match self.scan.peek() {
             Some(b'{') => "StartObject",
             Some(b'[') => "StartArray",
             Some(b'"') => "String",
             Some(b't' | b'f') => "Boolean",
             Some(b'n') => "Null",
             Some(b'-' | b'0'..=b'9') => {
-                let number = self.text[self.at..].bytes().take_while(|byte| !b",] \t\r\n".contains(byte));
-                if number.into_iter().any(|byte| b".eE".contains(&byte)) { "Float" } else { "Integer" }
+                let mut number = self.scan.rest().iter().take_while(|byte| !b",] \t\r\n".contains(byte));
+                if number.any(|byte| b".eE".contains(byte)) { "Float" } else { "Integer" }
             }
             _ => "None",
         }
@@ -336,26 +329,17 @@ impl<'a, 'n> Parser<'a, 'n> {
 }
 
 /// Of equal names only the last value, in the place of the first.
-fn distinct(mut fields: Vec<(Arc<str>, Value)>) -> Vec<(Arc<str>, Value)> {
-    let repeated = if fields.len() <= FEW_FIELDS {
-        (1..fields.len()).any(|at| fields[..at].iter().any(|(name, _)| *name == fields[at].0))
-    } else {
-        let mut seen = std::collections::HashSet::with_capacity(fields.len());
-        !fields.iter().all(|(name, _)| seen.insert(name))
-    };
-    if repeated {
-        let mut places: HashMap<Arc<str>, usize> = HashMap::new();
-        let mut kept: Vec<(Arc<str>, Value)> = Vec::new();
-        for (name, value) in fields {
-            match places.get(&name) {
-                Some(place) => kept[*place].1 = value,
-                None => {
-                    places.insert(name.clone(), kept.len());
-                    kept.push((name, value));
-                }
+fn distinct(fields: Vec<(Arc<str>, Value)>) -> Vec<(Arc<str>, Value)> {
+    let mut places: HashMap<Arc<str>, usize> = HashMap::with_capacity(fields.len());
+    let mut kept: Vec<(Arc<str>, Value)> = Vec::with_capacity(fields.len());
+    for (name, value) in fields {
+        match places.get(&name) {
+            Some(place) => kept[*place].1 = value,
+            None => {
+                places.insert(name.clone(), kept.len());
+                kept.push((name, value));
             }
         }
-        fields = kept;
     }
-    fields
+    kept
 }

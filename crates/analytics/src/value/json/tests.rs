@@ -211,3 +211,118 @@ proptest! {
         let _ = Value::from_json(&bytes, &JsonOptions::default());
     }
 }
+
+/// Reads a payload whole, and again as far as some fields are wanted; what each event came to.
+fn both_ways(
+    payload: &[u8],
+    wanted: &Wanted,
+    options: JsonOptions,
+) -> [Vec<Result<Arc<Record>, JsonError>>; 2] {
+    [Wanted::Whole, wanted.clone()].map(|wanted| {
+        let mut seen = Vec::new();
+        let mut reader = JsonReader::of(options, wanted);
+        // Twice: the second time the shape of the events is known.
+        for _ in 0..2 {
+            reader.read(payload, &mut |event| seen.push(event));
+        }
+        seen
+    })
+}
+
+fn wanted() -> Wanted {
+    let mut wanted = Wanted::Nothing;
+    for path in [&["a", "b"][..], &["c"][..]] {
+        wanted.add(&path.iter().map(|name| Arc::from(*name)).collect::<Vec<_>>());
+    }
+    wanted
+}
+
+#[test]
+fn what_is_not_wanted_is_passed_over_but_checked() {
+    for (text, expected) in [
+        (r#"{"x":{"y":[1,"q"]},"a":{"b":1,"z":2},"c":"t"}"#, Some(r#"{"a":{"b":1},"c":"t"}"#)),
+        (r#"{"a":7,"c":[{"b":{"k":1}}]}"#, Some(r#"{"a":7,"c":[{"b":{"k":1}}]}"#)),
+        (r#"{"x":null}"#, Some("{}")),
+        (r#"{"\u0063":1,"c":2}"#, Some(r#"{"c":2}"#)),
+        (r#"{"x":99999999999999999999,"c":1}"#, None),
+        (r#"{"x":1e400,"c":1}"#, None),
+        (r#"{"x":"\q","c":1}"#, None),
+        (r#"{"x":[1,],"c":1}"#, None),
+        (r#"{"x":{"y" 1},"c":1}"#, None),
+    ] {
+        let mut seen = Vec::new();
+        let mut reader = JsonReader::of(JsonOptions::default(), wanted());
+        reader
+            .read(text.as_bytes(), &mut |event| seen.push(event.map(|event| Value::Record(event).to_json())));
+        assert_eq!(seen.len(), 1, "{text}");
+        assert_eq!(seen[0].as_deref().ok(), expected, "{text}");
+    }
+}
+
+#[test]
+fn names_equal_but_for_case_are_found_where_they_are_not_wanted() {
+    let options = JsonOptions { bits: false, dates: true, lower_case_names: true };
+    for text in [r#"{"x":1,"X":2}"#, r#"{"x":{"y":1,"Y":2},"c":1}"#, r#"{"x":[{"y":1,"Y":2}]}"#] {
+        for seen in both_ways(text.as_bytes(), &wanted(), options) {
+            assert!(
+                seen.iter().all(|event| matches!(event, Err(JsonError::SameName { .. }))),
+                "{text} {seen:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn more_names_than_are_kept_are_read_all_the_same() {
+    let fields = |from: usize| (from..from + 600).map(|n| format!(r#""n{n}":{n},"#)).collect::<String>();
+    let mut reader = JsonReader::new(JsonOptions::default());
+    for from in [0, 500, 1000] {
+        let text = format!(r#"{{{}"n{}":-1,"c":"é"}}"#, fields(from), from + 599);
+        let mut events = Vec::new();
+        reader.read(text.as_bytes(), &mut |event| events.extend(event));
+        assert_eq!(events[0].len(), 601);
+        assert_eq!(events[0].get(&format!("n{}", from + 599)), Some(&Value::BigInt(-1)));
+        assert_eq!(events[0].get(&format!("n{}", from + 5)), Some(&Value::BigInt(from as i64 + 5)));
+    }
+    assert!(reader.left < shape::MAX_NAMES);
+}
+
+#[test]
+fn an_event_that_is_kept_does_not_change_with_the_next() {
+    let mut reader = JsonReader::new(JsonOptions::default());
+    let mut kept = Vec::new();
+    for number in 0..4 {
+        let text = format!(r#"{{"n":{number},"in":{{"n":{number}}},"of":[{{"n":{number}}},{{"n":-1}}]}}"#);
+        reader.read(text.as_bytes(), &mut |event| kept.extend(event));
+    }
+    for (number, event) in kept.iter().enumerate() {
+        let text = format!(r#"{{"n":{number},"in":{{"n":{number}}},"of":[{{"n":{number}}},{{"n":-1}}]}}"#);
+        assert_eq!(Value::Record(event.clone()).to_json(), text);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn part_and_whole_agree(value in any_value(), lower: bool, damage in prop::option::of((any::<prop::sample::Index>(), any::<u8>()))) {
+        let mut bytes = format!(r#"{{"a":{},"x":{},"c":1}}"#, value.to_json(), value.to_json()).into_bytes();
+        if let Some((at, byte)) = damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let options = JsonOptions { lower_case_names: lower, ..JsonOptions::default() };
+        let [whole, part] = both_ways(&bytes, &wanted(), options);
+        prop_assert_eq!(whole.len(), part.len());
+        for (whole, part) in whole.into_iter().zip(part) {
+            match (whole, part) {
+                (Ok(whole), Ok(part)) => {
+                    prop_assert_eq!(whole.get("c"), part.get("c"));
+                    let of = |record: &Record| record.get("a").map(|a| a.field("b").clone());
+                    prop_assert_eq!(of(&whole), of(&part));
+                }
+                (whole, part) => prop_assert_eq!(whole.is_err(), part.is_err()),
+            }
+        }
+    }
+}

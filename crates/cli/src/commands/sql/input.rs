@@ -4,8 +4,9 @@ use super::Named;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use ironbrook_analytics::Query;
+use ironbrook_analytics::engine::Decoder;
 use ironbrook_analytics::value::json::MAX_BYTES;
-use ironbrook_analytics::value::{DateTime, JsonReader, Record};
+use ironbrook_analytics::value::{DateTime, Record};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, stdin};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 pub(super) struct Events {
     pub(super) input: usize,
     from: Box<dyn BufRead>,
-    reader: JsonReader,
+    decoder: Decoder,
     /// Whether every line is a payload; else all is one.
     lines: Option<bool>,
     /// Events that were read but not taken, or why one could not be read.
@@ -30,7 +31,12 @@ pub(super) type Arrived = (DateTime, Result<Arc<Record>, String>);
 
 impl Events {
     /// Events of a file; `-` is standard input.
-    pub(super) fn open(query: &Query, input: usize, file: &Named, bar: ProgressBar) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        decoder: Decoder,
+        input: usize,
+        file: &Named,
+        bar: ProgressBar,
+    ) -> anyhow::Result<Self> {
         let from: Box<dyn BufRead> = match file.file.as_os_str().as_encoded_bytes() {
             b"-" => Box::new(BufReader::new(stdin())),
             _ => Box::new(BufReader::with_capacity(
@@ -41,7 +47,7 @@ impl Events {
         Ok(Self {
             input,
             from,
-            reader: JsonReader::new(query.json_options()),
+            decoder,
             lines: None,
             next: VecDeque::new(),
             buffer: Vec::new(),
@@ -92,7 +98,7 @@ impl Events {
         }
         self.bar.inc(read as u64);
         let next = &mut self.next;
-        self.reader.read(&self.buffer, &mut |event| {
+        self.decoder.read(&self.buffer, &mut |event| {
             next.push_back(event.map_err(|error| error.to_string()));
         });
         Ok(read > 0)

@@ -6,7 +6,7 @@ use crate::commands::OutputFormat;
 use anyhow::{Context as _, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use ironbrook_analytics::Query;
-use ironbrook_analytics::engine::{Engine, OnError, OnViolation, OutputRow, Policies};
+use ironbrook_analytics::engine::{Decoder, Engine, OnError, OnViolation, OutputRow, Policies};
 use ironbrook_analytics::value::{DateTime, JsonReader, Value};
 use std::io::Write;
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub(super) fn run((args, format): (Args, OutputFormat)) -> anyhow::Result<()> {
         load(&mut engine, named)?;
     }
     let bar = bar(&args);
-    let mut inputs = inputs(&args, &query, &bar)?;
+    let mut inputs = inputs(&args, &query, engine.policies(), &bar)?;
     let out = std::io::stdout().lock();
     let mut rows = Rows { query: &query, format, out: std::io::BufWriter::new(out), written: 0 };
     let mut events = 0_u64;
@@ -109,7 +109,12 @@ fn load(engine: &mut Engine, named: &Named) -> anyhow::Result<()> {
 }
 
 /// The files of all streams; each stream must have one.
-fn inputs(args: &Args, query: &Query, bar: &ProgressBar) -> anyhow::Result<Vec<Events>> {
+fn inputs(
+    args: &Args,
+    query: &Arc<Query>,
+    policies: &Policies,
+    bar: &ProgressBar,
+) -> anyhow::Result<Vec<Events>> {
     let streams: Vec<_> = query.inputs().iter().filter(|input| !input.reference).collect();
     let mut named = args.input.clone();
     if let ([], [only]) = (named.as_slice(), streams.as_slice()) {
@@ -131,7 +136,7 @@ fn inputs(args: &Args, query: &Query, bar: &ProgressBar) -> anyhow::Result<Vec<E
         .map(|named| {
             let known = query.input(&named.name).filter(|input| !query.inputs()[*input].reference);
             let input = known.ok_or_else(|| anyhow!("--input: the query reads no stream {}", named.name))?;
-            Events::open(query, input, named, bar.clone())
+            Events::open(Decoder::new(query, input, policies), input, named, bar.clone())
         })
         .collect()
 }

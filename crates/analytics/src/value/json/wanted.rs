@@ -1,0 +1,66 @@
+//! Which fields of events are to be read.
+
+use std::sync::Arc;
+
+/// What of a value is read. The rest is checked as strictly, and then passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// Nothing.
+    Nothing,
+    /// Everything.
+    #[default]
+    Whole,
+    /// Of an object these fields, whatever else it has; another value is read as a whole.
+    Fields(Vec<(Arc<str>, Wanted)>),
+}
+
+impl Wanted {
+    /// What is wanted of a field of an object.
+    pub(super) fn of(&self, name: &str) -> Self {
+        match self {
+            Self::Nothing => Self::Nothing,
+            Self::Whole => Self::Whole,
+            Self::Fields(fields) => {
+                let known = fields.iter().find(|(field, _)| **field == *name);
+                known.map_or(Self::Nothing, |(_, wanted)| wanted.clone())
+            }
+        }
+    }
+
+    /// Adds a field of a field …, with everything in it; without names everything.
+    pub(crate) fn add(&mut self, path: &[Arc<str>]) {
+        let Some((name, rest)) = path.split_first() else {
+            *self = Self::Whole;
+            return;
+        };
+        if *self == Self::Nothing {
+            *self = Self::Fields(Vec::new());
+        }
+        let Self::Fields(fields) = self else { return };
+        let place = fields.iter().position(|(field, _)| field == name).unwrap_or_else(|| {
+            fields.push((name.clone(), Self::Nothing));
+            fields.len() - 1
+        });
+        fields[place].1.add(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_come_together() {
+        let path = |text: &str| text.split('.').map(Arc::from).collect::<Vec<Arc<str>>>();
+        let mut wanted = Wanted::Nothing;
+        for text in ["a.b", "a.c.d", "e", "e.f"] {
+            wanted.add(&path(text));
+        }
+        assert_eq!(wanted.of("a").of("b"), Wanted::Whole);
+        assert_eq!(wanted.of("a").of("c").of("x"), Wanted::Nothing);
+        assert_eq!(wanted.of("e").of("g"), Wanted::Whole);
+        assert_eq!(wanted.of("x"), Wanted::Nothing);
+        wanted.add(&[]);
+        assert_eq!(wanted, Wanted::Whole);
+    }
+}
