@@ -3,8 +3,8 @@
 use super::eval::View;
 use super::former::FormerState;
 use super::row::Row;
-use super::window::{Closed, Contribution, Windows};
-use crate::plan::{self, Column, Group, Located, Projection, Select};
+use super::window::{Closed, Contribution, Key, States, Windows};
+use crate::plan::{Column, Group, Located, Projection, Select};
 use crate::syntax::Span;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
 use crate::value::{DateTime, EvalError, GroupKey, Record, Value};
@@ -178,23 +178,23 @@ fn results(
 ) {
     let mut slots: Vec<Value> = Vec::new();
     let end = closed.end;
-    for group in closed.groups.into_groups() {
-        keep(result(select, &group, &mut slots, end, id, out));
+    for group in closed.groups.iter() {
+        keep(result(select, group, &mut slots, end, id, out));
     }
 }
 
 fn result(
     select: &Select,
-    group: &super::window::Group,
+    (key, states): (&Key, &States),
     slots: &mut Vec<Value>,
     end: DateTime,
     id: Option<&Arc<str>>,
     out: &mut Vec<Row>,
 ) -> Result<(), Failed> {
     slots.clear();
-    slots.extend(group.key.iter().map(|key| key.0.clone()));
+    slots.extend(key.iter().map(|key| key.0.clone()));
     let specs = select.group.iter().flat_map(|group| &group.aggregates);
-    for (state, spec) in group.states.iter().zip(specs) {
+    for (state, spec) in states.iter().zip(specs) {
         slots.push(state.finish().map_err(|error| Failed { error, span: spec.span, time: end })?);
     }
     let view = View { time: end, parts: &[], right: None, former: &[], slots, window: id };
@@ -214,9 +214,19 @@ fn project(projection: &Projection, row: &Row, view: &View<'_>) -> Result<Row, F
 fn columns(projection: &Projection, view: &View<'_>) -> Result<Arc<Record>, Failed> {
     let Projection::Columns(columns) = projection else { return Ok(Arc::default()) };
     let mut record = Record::with_capacity(columns.len());
+    let named = |column: &Column| matches!(column, Column::Named(..));
+    if columns.iter().all(named) {
+        // Their names are distinct.
+        for column in columns {
+            if let Column::Named(name, located) = column {
+                record.push(name.clone(), value(located, view)?);
+            }
+        }
+        return Ok(Arc::new(record));
+    }
     for column in columns {
         match column {
-            plan::Column::Named(name, located) => record.set(name.clone(), value(located, view)?),
+            Column::Named(name, located) => record.set(name.clone(), value(located, view)?),
             Column::Fields(located) => {
                 if let Value::Record(fields) = value(located, view)? {
                     spread(&fields, &mut record);

@@ -47,6 +47,7 @@ impl Ord for GroupKey {
 /// The equality of [`GroupKey`].
 pub(crate) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
+        (Value::NVarchar(a), Value::NVarchar(b)) => a == b,
         // Events of one source name their fields in one order: try that before sorting.
         (Value::Record(x), Value::Record(y)) if x.len() == y.len() => {
             x.iter().zip(y.iter()).all(|(x, y)| x.0 == y.0 && equal(x.1, y.1)) || order(a, b).is_eq()

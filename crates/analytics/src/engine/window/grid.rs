@@ -48,12 +48,7 @@ impl Grid {
         time + (-shifted).rem_euclid(step)
     }
 
-    pub(super) fn close(
-        &mut self,
-        watermark: DateTime,
-        aggregates: &[AggregateSpec],
-        closed: &mut Vec<Closed>,
-    ) -> Result<(), EvalError> {
+    pub(super) fn close(&mut self, watermark: DateTime, closed: &mut Vec<Closed>) -> Result<(), EvalError> {
         while let Some((&first, _)) = self.panes.first_key_value() {
             let end = self.first_end(first, self.hop);
             let end = self.closed.map_or(end, |last| end.max(last + self.hop));
@@ -61,7 +56,7 @@ impl Grid {
             if end >= watermark.0 {
                 break;
             }
-            let groups = self.take(end, aggregates)?;
+            let groups = self.take(end)?;
             self.closed = Some(end);
             if !groups.is_empty() {
                 closed.push(Closed { end: DateTime(end), start: DateTime(end - self.size), groups });
@@ -71,7 +66,7 @@ impl Grid {
     }
 
     /// The groups of the window that ends there; panes that no later window needs are gone then.
-    fn take(&mut self, end: i64, aggregates: &[AggregateSpec]) -> Result<Groups, EvalError> {
+    fn take(&mut self, end: i64) -> Result<Groups, EvalError> {
         let needed_later = end + self.hop - self.size;
         let mut groups = Groups::default();
         while let Some(entry) = self.panes.first_entry()
@@ -81,10 +76,10 @@ impl Grid {
             if pane <= end - self.size {
                 continue;
             }
-            if groups.is_empty() { groups = later } else { groups.merge(&later, aggregates)? }
+            if groups.is_empty() { groups = later } else { groups.merge(&later)? }
         }
         for later in self.panes.range(..=end).map(|(_, later)| later) {
-            groups.merge(later, aggregates)?;
+            groups.merge(later)?;
         }
         Ok(groups)
     }

@@ -4,7 +4,8 @@ use crate::functions::aggregates::Accumulator;
 use crate::plan::AggregateSpec;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
 use crate::value::{EvalError, GroupKey, Value};
-use std::collections::HashMap;
+use foldhash::fast::RandomState;
+use indexmap::IndexMap;
 use std::sync::Arc;
 
 /// The values of the key columns; empty where there are none.
@@ -12,16 +13,10 @@ pub(crate) type Key = Arc<[GroupKey]>;
 
 /// Groups in the order in which their first events came, so that results come in an order that a replay repeats.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Groups {
-    index: HashMap<Key, usize>,
-    list: Vec<Group>,
-}
+pub(crate) struct Groups(IndexMap<Key, States, RandomState>);
 
-#[derive(Debug, Clone)]
-pub(crate) struct Group {
-    pub(crate) key: Key,
-    pub(crate) states: Vec<Accumulator>,
-}
+/// The states of all aggregates of a group.
+pub(crate) type States = Box<[Accumulator]>;
 
 /// An event as windows take it in: its key and the arguments of all aggregates.
 #[derive(Debug, Default)]
@@ -32,7 +27,7 @@ pub(crate) struct Contribution {
 }
 
 /// New states for all aggregates.
-pub(crate) fn fresh(aggregates: &[AggregateSpec]) -> Vec<Accumulator> {
+pub(crate) fn fresh(aggregates: &[AggregateSpec]) -> States {
     aggregates.iter().map(|spec| Accumulator::new(&spec.aggregate)).collect()
 }
 
@@ -53,11 +48,11 @@ pub(crate) fn add(
 
 impl Groups {
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.0.is_empty()
     }
 
-    pub(crate) fn into_groups(self) -> Vec<Group> {
-        self.list
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Key, &States)> {
+        self.0.iter()
     }
 
     /// Adds an event to its group.
@@ -66,52 +61,48 @@ impl Groups {
         event: &Contribution,
         aggregates: &[AggregateSpec],
     ) -> Result<(), EvalError> {
-        let position = self.position(&event.key, aggregates);
-        add(&mut self.list[position].states, aggregates, &event.arguments)
+        add(self.states(&event.key, aggregates), aggregates, &event.arguments)
     }
 
     /// A group that is complete already, as sliding windows make them.
-    pub(crate) fn put(&mut self, key: Key, states: Vec<Accumulator>) {
-        self.list.push(Group { key, states });
+    pub(crate) fn put(&mut self, key: Key, states: States) {
+        self.0.insert(key, states);
     }
 
     /// Takes in the groups of a later time.
-    pub(crate) fn merge(&mut self, later: &Self, aggregates: &[AggregateSpec]) -> Result<(), EvalError> {
-        for group in &later.list {
-            let position = self.position(&group.key, aggregates);
-            for (state, other) in self.list[position].states.iter_mut().zip(&group.states) {
-                state.merge(other)?;
+    pub(crate) fn merge(&mut self, later: &Self) -> Result<(), EvalError> {
+        if self.is_empty() {
+            *self = later.clone();
+            return Ok(());
+        }
+        for (key, others) in &later.0 {
+            match self.0.get_mut(key) {
+                Some(states) => {
+                    states.iter_mut().zip(others).try_for_each(|(state, other)| state.merge(other))?;
+                }
+                None => self.put(key.clone(), others.clone()),
             }
         }
         Ok(())
     }
 
-    fn position(&mut self, key: &[GroupKey], aggregates: &[AggregateSpec]) -> usize {
+    fn states(&mut self, key: &[GroupKey], aggregates: &[AggregateSpec]) -> &mut States {
         // Without key columns there is one group; it needs no hashing.
-        if key.is_empty() && !self.list.is_empty() {
-            return 0;
-        }
-        if let Some(position) = self.index.get(key) {
-            return *position;
-        }
-        let key: Key = key.into();
-        self.list.push(Group { key: key.clone(), states: fresh(aggregates) });
-        if !key.is_empty() {
-            self.index.insert(key, self.list.len() - 1);
-        }
-        self.list.len() - 1
+        let place = if key.is_empty() && !self.is_empty() { Some(0) } else { self.0.get_index_of(key) };
+        let place = place.unwrap_or_else(|| self.0.insert_full(key.into(), fresh(aggregates)).0);
+        &mut self.0[place]
     }
 
     pub(crate) fn weight(&self) -> usize {
-        let group = |group: &Group| GROUP_WEIGHT + key_weight(&group.key) + states_weight(&group.states);
-        self.list.iter().map(group).sum()
+        let group = |(key, states): (&Key, &States)| GROUP_WEIGHT + key_weight(key) + states_weight(states);
+        self.0.iter().map(group).sum()
     }
 
     pub(crate) fn write(&self, out: &mut Writer) {
-        out.size(self.list.len());
-        for group in &self.list {
-            write_key(&group.key, out);
-            group.states.iter().for_each(|state| state.write(out));
+        out.size(self.0.len());
+        for (key, states) in &self.0 {
+            write_key(key, out);
+            states.iter().for_each(|state| state.write(out));
         }
     }
 
@@ -119,19 +110,16 @@ impl Groups {
         let mut groups = Self::default();
         for _ in 0..from.size()? {
             let key = read_key(from)?;
-            let states = read_states(from, aggregates)?;
-            let position = groups.position(&key, aggregates);
-            if position + 1 != groups.list.len() {
+            if groups.0.insert(key, read_states(from, aggregates)?).is_some() {
                 return Err(SnapshotError::Damaged("a group that comes twice"));
             }
-            groups.list[position].states = states;
         }
         Ok(groups)
     }
 }
 
-/// What a group costs beside its values: entries in list and index.
-const GROUP_WEIGHT: usize = size_of::<Group>() + 2 * size_of::<(Key, usize)>();
+/// What a group costs beside its values: an entry with its hash, its place in the index, the counts of the shared key.
+const GROUP_WEIGHT: usize = size_of::<(u64, Key, States)>() + 4 * size_of::<usize>();
 
 pub(crate) fn key_weight(key: &[GroupKey]) -> usize {
     key.iter().map(|key| key.0.weight()).sum()
@@ -153,6 +141,6 @@ pub(crate) fn read_key(from: &mut Reader<'_>) -> Result<Key, SnapshotError> {
 pub(crate) fn read_states(
     from: &mut Reader<'_>,
     aggregates: &[AggregateSpec],
-) -> Result<Vec<Accumulator>, SnapshotError> {
+) -> Result<States, SnapshotError> {
     aggregates.iter().map(|spec| Accumulator::read(&spec.aggregate, from)).collect()
 }

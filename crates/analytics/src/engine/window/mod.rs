@@ -9,7 +9,7 @@ mod groups;
 mod session;
 mod sliding;
 
-pub(crate) use groups::{Contribution, Group, Groups, Key, key_weight, read_key, write_key};
+pub(crate) use groups::{Contribution, Groups, Key, States, key_weight, read_key, write_key};
 pub(crate) use sliding::Events;
 
 use super::eval::View;
@@ -73,7 +73,7 @@ impl Windows {
         closed: &mut Vec<Closed>,
     ) -> Result<(), EvalError> {
         match self {
-            Self::Grid(grid) => grid.close(watermark, aggregates, closed),
+            Self::Grid(grid) => grid.close(watermark, closed),
             Self::Sliding(sliding) => sliding.close(watermark, aggregates, closed),
             Self::Sessions(sessions) => {
                 sessions.close(watermark, closed);

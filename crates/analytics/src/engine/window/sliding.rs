@@ -7,7 +7,7 @@
 //! percentiles, DISTINCT), the front would cost the square, and the window is computed anew instead.
 
 use super::Closed;
-use super::groups::{self, Contribution, Groups, Key};
+use super::groups::{self, Contribution, Groups, Key, States};
 use crate::functions::aggregates::{Accumulator, Aggregate};
 use crate::plan::AggregateSpec;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
@@ -28,9 +28,9 @@ pub(crate) struct Sliding {
 pub(crate) struct Events {
     events: VecDeque<(i64, Box<[Value]>)>,
     /// For the first `front.len()` events, youngest first: the states of it and of all younger ones of the front.
-    front: Vec<Vec<Accumulator>>,
+    front: Vec<States>,
     /// The states of the others together.
-    back: Option<Vec<Accumulator>>,
+    back: Option<States>,
 }
 
 impl Sliding {
@@ -206,7 +206,7 @@ impl Events {
         Ok(())
     }
 
-    pub(crate) fn states(&self, aggregates: &[AggregateSpec]) -> Result<Vec<Accumulator>, EvalError> {
+    pub(crate) fn states(&self, aggregates: &[AggregateSpec]) -> Result<States, EvalError> {
         if !light(aggregates) {
             let mut states = groups::fresh(aggregates);
             for (_, arguments) in &self.events {

@@ -11,20 +11,24 @@ const ALLOWED: &[&str] = &["bit", "bigint", "float", "datetime", "nvarchar(max)"
 /// The best value so far, `NULL` before the first.
 #[derive(Debug, Clone)]
 pub struct Extreme {
-    function: &'static str,
+    greatest: bool,
     text: bool,
     best: Value,
 }
 
 impl Extreme {
-    /// `MIN` or `MAX`; `text` as in [`Aggregate::Min`](super::Aggregate::Min).
-    pub fn new(function: &'static str, text: bool) -> Self {
-        Self { function, text, best: Value::Null }
+    /// `MAX` or else `MIN`; `text` as in [`Aggregate::Min`](super::Aggregate::Min).
+    pub fn new(greatest: bool, text: bool) -> Self {
+        Self { greatest, text, best: Value::Null }
+    }
+
+    fn function(&self) -> &'static str {
+        if self.greatest { "MAX" } else { "MIN" }
     }
 
     /// One more value.
     pub fn add(&mut self, value: &Value) -> Result<(), EvalError> {
-        let invalid = || Arguments { function: self.function, values: std::slice::from_ref(value) };
+        let invalid = || Arguments { function: self.function(), values: std::slice::from_ref(value) };
         let value = match value {
             Value::NVarchar(_) if !self.text => {
                 // rule FUNC-02: a text counts as float unless the query says that it is to be a text.
@@ -33,14 +37,14 @@ impl Extreme {
             Value::Record(_) | Value::Array(_) => return Err(invalid().invalid(0, ALLOWED)),
             _ => value.clone(),
         };
-        let wanted = if self.function == "MIN" { Ordering::Less } else { Ordering::Greater };
+        let wanted = if self.greatest { Ordering::Greater } else { Ordering::Less };
         match ops::compare(&value, &self.best) {
             _ if self.best.is_null() => self.best = value,
             Some(order) if order == wanted => self.best = value,
             Some(_) => {}
             None => {
                 let (left, right) = (self.best.type_name(), value.type_name());
-                return Err(EvalError::Operands { operator: self.function, left, right });
+                return Err(EvalError::Operands { operator: self.function(), left, right });
             }
         }
         Ok(())

@@ -146,7 +146,8 @@ pub enum Aggregate {
     },
 }
 
-/// The state of an aggregate for one group.
+/// The state of an aggregate for one group of one window, of which there can be millions: the common ones are small, the
+/// others in boxes.
 #[derive(Debug, Clone)]
 pub struct Accumulator {
     state: State,
@@ -156,15 +157,33 @@ pub struct Accumulator {
 enum State {
     CountAll(i64),
     Count(i64),
-    Distinct { seen: HashSet<GroupKey>, weight: usize },
+    Distinct(Box<Distinct>),
     Sum(Sum),
     Avg(Sum),
     Extreme(Extreme),
     Moments { of: Spread, moments: Moments },
-    Percentile(Percentile),
-    Collect { values: Vec<Value>, weight: usize },
-    Top(Top),
-    Joined { separator: Arc<str>, text: Option<String> },
+    Percentile(Box<Percentile>),
+    Collect(Box<Collected>),
+    Top(Box<Top>),
+    Joined(Box<Joined>),
+}
+
+#[derive(Debug, Clone, Default)]
+struct Distinct {
+    seen: HashSet<GroupKey>,
+    weight: usize,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Collected {
+    values: Vec<Value>,
+    weight: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Joined {
+    separator: Arc<str>,
+    text: Option<String>,
 }
 
 /// Which of the four measures of spread.
@@ -184,25 +203,29 @@ impl Accumulator {
         let state = match aggregate {
             Aggregate::CountAll => State::CountAll(0),
             Aggregate::Count => State::Count(0),
-            Aggregate::CountDistinct => State::Distinct { seen: HashSet::new(), weight: 0 },
+            Aggregate::CountDistinct => State::Distinct(Box::default()),
             Aggregate::Sum => State::Sum(Sum::default()),
             Aggregate::Avg => State::Avg(Sum::default()),
-            Aggregate::Min { text } => State::Extreme(Extreme::new("MIN", *text)),
-            Aggregate::Max { text } => State::Extreme(Extreme::new("MAX", *text)),
+            Aggregate::Min { text } => State::Extreme(Extreme::new(false, *text)),
+            Aggregate::Max { text } => State::Extreme(Extreme::new(true, *text)),
             Aggregate::StDev => spread(true, true),
             Aggregate::StDevP => spread(false, true),
             Aggregate::Var => spread(true, false),
             Aggregate::VarP => spread(false, false),
             Aggregate::PercentileCont { fraction, descending } => {
-                State::Percentile(Percentile::new(*fraction, *descending, true))
+                State::Percentile(Box::new(Percentile::new(*fraction, *descending, true)))
             }
             Aggregate::PercentileDisc { fraction, descending } => {
-                State::Percentile(Percentile::new(*fraction, *descending, false))
+                State::Percentile(Box::new(Percentile::new(*fraction, *descending, false)))
             }
-            Aggregate::Collect => State::Collect { values: Vec::new(), weight: 0 },
-            Aggregate::CollectTop { count, descending } => State::Top(Top::new(Some(*count), descending)),
-            Aggregate::TopOne { descending } => State::Top(Top::new(None, descending)),
-            Aggregate::StringAgg { separator } => State::Joined { separator: separator.clone(), text: None },
+            Aggregate::Collect => State::Collect(Box::default()),
+            Aggregate::CollectTop { count, descending } => {
+                State::Top(Box::new(Top::new(Some(*count), descending)))
+            }
+            Aggregate::TopOne { descending } => State::Top(Box::new(Top::new(None, descending))),
+            Aggregate::StringAgg { separator } => {
+                State::Joined(Box::new(Joined { separator: separator.clone(), text: None }))
+            }
         };
         Self { state }
     }
@@ -215,24 +238,20 @@ impl Accumulator {
         let value = args.first().unwrap_or(&Value::Null);
         match &mut self.state {
             State::CountAll(count) => *count = count.saturating_add(1),
-            State::Collect { values, weight } => {
-                *weight += value.weight();
-                values.push(value.clone());
+            State::Collect(all) => {
+                all.weight += value.weight();
+                all.values.push(value.clone());
             }
             State::Top(top) => top.add(value, args.get(1..).unwrap_or_default())?,
             _ if value.is_null() => {}
             State::Count(count) => *count = count.saturating_add(1),
-            State::Distinct { seen, weight } => {
-                if seen.insert(GroupKey(value.clone())) {
-                    *weight += value.weight();
-                }
-            }
+            State::Distinct(all) => all.insert(&GroupKey(value.clone())),
             State::Sum(sum) => sum.add("SUM", value)?,
             State::Avg(sum) => sum.add("AVG", value)?,
             State::Extreme(extreme) => extreme.add(value)?,
             State::Moments { of, moments } => moments.add(of.name(), value)?,
             State::Percentile(percentile) => percentile.add(value)?,
-            State::Joined { separator, text } => join(separator, text, value)?,
+            State::Joined(joined) => joined.add(value)?,
         }
         Ok(())
     }
@@ -246,26 +265,21 @@ impl Accumulator {
             (State::CountAll(a), State::CountAll(b)) | (State::Count(a), State::Count(b)) => {
                 *a = a.saturating_add(*b);
             }
-            (State::Distinct { seen, weight }, State::Distinct { seen: others, .. }) => {
-                for key in others {
-                    if seen.insert(key.clone()) {
-                        *weight += key.0.weight();
-                    }
-                }
-            }
+            (State::Distinct(a), State::Distinct(b)) => b.seen.iter().for_each(|key| a.insert(key)),
             (State::Sum(a), State::Sum(b)) | (State::Avg(a), State::Avg(b)) => a.merge(b),
             (State::Extreme(a), State::Extreme(b)) => a.merge(b)?,
             (State::Moments { moments: a, .. }, State::Moments { moments: b, .. }) => a.merge(b),
             (State::Percentile(a), State::Percentile(b)) => a.merge(b),
-            (State::Collect { values, weight }, State::Collect { values: others, weight: more }) => {
-                values.extend_from_slice(others);
-                *weight += more;
+            (State::Collect(a), State::Collect(b)) => {
+                a.values.extend_from_slice(&b.values);
+                a.weight += b.weight;
             }
             (State::Top(a), State::Top(b)) => a.merge(b),
-            (State::Joined { separator, text }, State::Joined { text: Some(other), .. }) => {
-                join(separator, text, &Value::text(other))?;
+            (State::Joined(a), State::Joined(b)) => {
+                if let Some(text) = &b.text {
+                    a.add(&Value::text(text))?;
+                }
             }
-            (State::Joined { .. }, State::Joined { text: None, .. }) => {}
             _ => debug_assert!(false, "states of different aggregates"),
         }
         Ok(())
@@ -278,25 +292,26 @@ impl Accumulator {
     pub fn finish(&self) -> Result<Value, EvalError> {
         match &self.state {
             State::CountAll(count) | State::Count(count) => Ok(Value::BigInt(*count)),
-            State::Distinct { seen, .. } => Ok(Value::BigInt(seen.len() as i64)),
+            State::Distinct(all) => Ok(Value::BigInt(all.seen.len() as i64)),
             State::Sum(sum) => sum.total(),
             State::Avg(sum) => sum.mean(),
             State::Extreme(extreme) => Ok(extreme.value().clone()),
             State::Moments { of, moments } => Ok(moments.spread(of.sample, of.root).into()),
             State::Percentile(percentile) => Ok(percentile.result()),
-            State::Collect { values, .. } => Ok(Value::Array(values.as_slice().into())),
+            State::Collect(all) => Ok(Value::Array(all.values.as_slice().into())),
             State::Top(top) => Ok(top.result()),
-            State::Joined { text, .. } => Ok(text.clone().into()),
+            State::Joined(joined) => Ok(joined.text.clone().into()),
         }
     }
 
     /// About how many bytes of events it holds; the states that only count or add up hold none.
     pub fn weight(&self) -> usize {
         match &self.state {
-            State::Distinct { weight, .. } | State::Collect { weight, .. } => *weight,
+            State::Distinct(all) => size_of::<Distinct>() + all.weight,
+            State::Collect(all) => size_of::<Collected>() + all.weight,
             State::Percentile(percentile) => percentile.weight(),
             State::Top(top) => top.weight(),
-            State::Joined { text, .. } => text.as_ref().map_or(0, String::len),
+            State::Joined(joined) => size_of::<Joined>() + joined.text.as_ref().map_or(0, String::len),
             _ => 0,
         }
     }
@@ -305,10 +320,10 @@ impl Accumulator {
     pub fn write(&self, out: &mut Writer) {
         match &self.state {
             State::CountAll(count) | State::Count(count) => out.signed(*count),
-            State::Distinct { seen, .. } => {
-                out.size(seen.len());
+            State::Distinct(all) => {
+                out.size(all.seen.len());
                 // In order, so that equal states give equal bytes.
-                let mut keys: Vec<_> = seen.iter().collect();
+                let mut keys: Vec<_> = all.seen.iter().collect();
                 keys.sort_unstable();
                 keys.iter().for_each(|key| out.value(&key.0));
             }
@@ -316,9 +331,9 @@ impl Accumulator {
             State::Extreme(extreme) => out.value(extreme.value()),
             State::Moments { moments, .. } => moments.write(out),
             State::Percentile(percentile) => percentile.write(out),
-            State::Collect { values, .. } => out.values(values),
+            State::Collect(all) => out.values(&all.values),
             State::Top(top) => top.write(out),
-            State::Joined { text, .. } => out.value(&text.clone().into()),
+            State::Joined(joined) => out.value(&joined.text.clone().into()),
         }
     }
 
@@ -330,23 +345,20 @@ impl Accumulator {
         let mut accumulator = Self::new(aggregate);
         match &mut accumulator.state {
             State::CountAll(count) | State::Count(count) => *count = from.signed()?,
-            State::Distinct { seen, weight } => {
-                for value in from.values()? {
-                    *weight += value.weight();
-                    seen.insert(GroupKey(value));
-                }
+            State::Distinct(all) => {
+                from.values()?.into_iter().map(GroupKey).for_each(|key| all.insert(&key));
             }
             State::Sum(sum) | State::Avg(sum) => *sum = Sum::read(from)?,
             State::Extreme(extreme) => extreme.restore(from.value()?)?,
             State::Moments { moments, .. } => *moments = Moments::read(from)?,
             State::Percentile(percentile) => percentile.restore(from)?,
-            State::Collect { values, weight } => {
-                *values = from.values()?;
-                *weight = values.iter().map(Value::weight).sum();
+            State::Collect(all) => {
+                all.values = from.values()?;
+                all.weight = all.values.iter().map(Value::weight).sum();
             }
             State::Top(top) => top.restore(from)?,
-            State::Joined { text, .. } => {
-                *text = match from.value()? {
+            State::Joined(joined) => {
+                joined.text = match from.value()? {
                     Value::NVarchar(joined) => Some((*joined).to_owned()),
                     Value::Null => None,
                     _ => return Err(SnapshotError::Damaged("a joined text")),
@@ -368,13 +380,24 @@ impl Spread {
     }
 }
 
-/// Appends one more part to a text; the first comes without separator.
-fn join(separator: &str, text: &mut Option<String>, value: &Value) -> Result<(), EvalError> {
-    let values = std::slice::from_ref(value);
-    let part = super::arguments::Arguments { function: "STRING_AGG", values }.text(0)?;
-    match text {
-        Some(text) => *text += &[separator, &part].concat(),
-        None => *text = Some(part.into_owned()),
+impl Distinct {
+    fn insert(&mut self, key: &GroupKey) {
+        if !self.seen.contains(key) {
+            self.weight += key.0.weight();
+            self.seen.insert(key.clone());
+        }
     }
-    Ok(())
+}
+
+impl Joined {
+    /// Appends one more part; the first comes without separator.
+    fn add(&mut self, value: &Value) -> Result<(), EvalError> {
+        let values = std::slice::from_ref(value);
+        let part = super::arguments::Arguments { function: "STRING_AGG", values }.text(0)?;
+        match &mut self.text {
+            Some(text) => *text += &[&*self.separator, &part].concat(),
+            None => self.text = Some(part.into_owned()),
+        }
+        Ok(())
+    }
 }

@@ -13,73 +13,139 @@ fn number(function: &'static str, value: &Value) -> Result<Number, EvalError> {
 /// Whole numbers are added exactly and only the total must fit a `bigint`, so the order of events never decides whether
 /// there is an error. Floats are added with the error of each addition carried along (Neumaier), so that long windows do not
 /// lose small values beside a large sum.
-#[derive(Debug, Clone, Default)]
-pub struct Sum {
+///
+/// There is one for each group of each window, so it is as small as what it has to hold.
+#[derive(Debug, Clone)]
+pub enum Sum {
+    /// Whole numbers with a total that a `bigint` holds.
+    Whole {
+        /// Their total.
+        total: i64,
+        /// How many.
+        count: u64,
+    },
+    /// Floats.
+    Floats {
+        /// Their sum, but for `lost`.
+        sum: f64,
+        /// What the additions rounded away.
+        lost: f64,
+        /// How many, at least one.
+        count: u64,
+    },
+    /// Anything.
+    Any(Box<Parts>),
+}
+
+/// The parts of a [`Sum`].
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
     whole: i128,
     float: f64,
-    /// What the additions to `float` rounded away.
     lost: f64,
     count: u64,
     floats: u64,
 }
 
+impl Default for Sum {
+    fn default() -> Self {
+        Self::Whole { total: 0, count: 0 }
+    }
+}
+
 impl Sum {
     /// One more number.
     pub fn add(&mut self, function: &'static str, value: &Value) -> Result<(), EvalError> {
-        match number(function, value)? {
-            // 2^63 additions of at most 2^63 fit 127 bits.
-            Number::Whole(number) => self.whole += i128::from(number),
-            Number::Float(number) => {
-                self.add_float(number);
-                self.floats += 1;
+        match (number(function, value)?, &mut *self) {
+            (Number::Whole(number), Self::Whole { total, count }) if total.checked_add(number).is_some() => {
+                *total += number;
+                *count += 1;
+            }
+            (Number::Float(number), Self::Floats { sum, lost, count }) => {
+                add_float(sum, lost, number);
+                *count += 1;
+            }
+            (number, _) => {
+                let mut parts = self.parts();
+                match number {
+                    // 2^63 additions of at most 2^63 fit 127 bits.
+                    Number::Whole(number) => parts.whole += i128::from(number),
+                    Number::Float(number) => {
+                        add_float(&mut parts.float, &mut parts.lost, number);
+                        parts.floats += 1;
+                    }
+                }
+                parts.count += 1;
+                self.put(parts);
             }
         }
-        self.count += 1;
         Ok(())
-    }
-
-    fn add_float(&mut self, number: f64) {
-        let sum = self.float + number;
-        self.lost += if self.float.abs() >= number.abs() {
-            (self.float - sum) + number
-        } else {
-            (number - sum) + self.float
-        };
-        self.float = sum;
     }
 
     /// All numbers of another sum.
     pub fn merge(&mut self, other: &Self) {
-        self.whole = self.whole.saturating_add(other.whole);
-        self.add_float(other.float);
-        self.lost += other.lost;
-        self.count = self.count.saturating_add(other.count);
-        self.floats = self.floats.saturating_add(other.floats);
+        match (&mut *self, other) {
+            (
+                Self::Floats { sum, lost, count },
+                Self::Floats { sum: more, lost: more_lost, count: others },
+            ) => {
+                add_float(sum, lost, *more);
+                *lost += more_lost;
+                *count = count.saturating_add(*others);
+            }
+            _ => {
+                let (mut parts, other) = (self.parts(), other.parts());
+                parts.whole = parts.whole.saturating_add(other.whole);
+                add_float(&mut parts.float, &mut parts.lost, other.float);
+                parts.lost += other.lost;
+                parts.count = parts.count.saturating_add(other.count);
+                parts.floats = parts.floats.saturating_add(other.floats);
+                self.put(parts);
+            }
+        }
     }
 
-    fn as_float(&self) -> f64 {
-        // An infinite sum makes the correction NaN.
-        let float = if self.float.is_finite() { self.float + self.lost } else { self.float };
-        float + self.whole as f64
+    fn parts(&self) -> Parts {
+        let none = Parts { whole: 0, float: 0.0, lost: 0.0, count: 0, floats: 0 };
+        match self {
+            Self::Whole { total, count } => Parts { whole: (*total).into(), count: *count, ..none },
+            Self::Floats { sum, lost, count } => {
+                Parts { float: *sum, lost: *lost, count: *count, floats: *count, ..none }
+            }
+            Self::Any(parts) => **parts,
+        }
+    }
+
+    fn put(&mut self, parts: Parts) {
+        *self = match (&mut *self, i64::try_from(parts.whole)) {
+            (Self::Any(known), _) => return **known = parts,
+            (_, Ok(total)) if parts.floats == 0 => Self::Whole { total, count: parts.count },
+            _ if parts.floats == parts.count => {
+                Self::Floats { sum: parts.float, lost: parts.lost, count: parts.count }
+            }
+            _ => Self::Any(Box::new(parts)),
+        };
     }
 
     /// `SUM`: a `bigint` if all were, `NULL` if there were none.
     pub fn total(&self) -> Result<Value, EvalError> {
         let out_of_range = |ty| EvalError::OutOfRange { operation: "SUM", ty };
-        match self {
-            Self { count: 0, .. } => Ok(Value::Null),
-            Self { floats: 0, .. } => {
-                i64::try_from(self.whole).map(Value::BigInt).map_err(|_| out_of_range("bigint"))
+        let parts = self.parts();
+        match parts {
+            Parts { count: 0, .. } => Ok(Value::Null),
+            Parts { floats: 0, whole, .. } => {
+                i64::try_from(whole).map(Value::BigInt).map_err(|_| out_of_range("bigint"))
             }
-            _ if self.as_float().is_finite() => Ok(Value::Float(self.as_float())),
+            _ if parts.as_float().is_finite() => Ok(Value::Float(parts.as_float())),
             _ => Err(out_of_range("float")),
         }
     }
 
     /// `AVG`: a `float`, `NULL` if there were none.
     pub fn mean(&self) -> Result<Value, EvalError> {
-        match self.as_float() / self.count as f64 {
-            _ if self.count == 0 => Ok(Value::Null),
+        let parts = self.parts();
+        match parts.as_float() / parts.count as f64 {
+            _ if parts.count == 0 => Ok(Value::Null),
             mean if mean.is_finite() => Ok(Value::Float(mean)),
             _ => Err(EvalError::OutOfRange { operation: "AVG", ty: "float" }),
         }
@@ -87,11 +153,12 @@ impl Sum {
 
     /// See [`Accumulator::write`](super::Accumulator::write).
     pub fn write(&self, out: &mut Writer) {
-        out.wide(self.whole);
-        out.float(self.float);
-        out.float(self.lost);
-        out.unsigned(self.count);
-        out.unsigned(self.floats);
+        let parts = self.parts();
+        out.wide(parts.whole);
+        out.float(parts.float);
+        out.float(parts.lost);
+        out.unsigned(parts.count);
+        out.unsigned(parts.floats);
     }
 
     /// Reads it back.
@@ -102,8 +169,24 @@ impl Sum {
         if floats > count || count > i64::MAX as u64 || whole.unsigned_abs() > u128::from(count) << 63 {
             return Err(SnapshotError::Damaged("a sum"));
         }
-        Ok(Self { whole, float, lost, count, floats })
+        let mut sum = Self::default();
+        sum.put(Parts { whole, float, lost, count, floats });
+        Ok(sum)
     }
+}
+
+impl Parts {
+    fn as_float(&self) -> f64 {
+        // An infinite sum makes the correction NaN.
+        let float = if self.float.is_finite() { self.float + self.lost } else { self.float };
+        float + self.whole as f64
+    }
+}
+
+fn add_float(sum: &mut f64, lost: &mut f64, number: f64) {
+    let total = *sum + number;
+    *lost += if sum.abs() >= number.abs() { (*sum - total) + number } else { (number - total) + *sum };
+    *sum = total;
 }
 
 /// Count, mean and squared distance from the mean, kept up event by event (Welford) and joined without going back to the
