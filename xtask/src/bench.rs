@@ -2,6 +2,7 @@
 
 mod edge;
 mod mqtt;
+mod sql;
 
 use crate::{command, paths};
 use anyhow::{Context as _, Result, bail};
@@ -33,6 +34,11 @@ const BENCHES: &[Bench] = &[
         name: "mqtt",
         what: "MQTT against mosquitto, rumqttd and the least durable server: rates, CPU per message, memory",
         run: mqtt::run,
+    },
+    Bench {
+        name: "sql",
+        what: "stream queries against Flink, DataFusion and JSON libraries: rates, latency, memory of keys",
+        run: |options| no_options(options).and_then(|()| sql::run()),
     },
     Bench {
         name: "topics",

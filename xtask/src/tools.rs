@@ -38,6 +38,10 @@ pub const BROWSER: &[Package] = &[
 pub const MOSQUITTO: &[Package] =
     &[Package { name: "mosquitto", shown_by: "command -v mosquitto || test -x /usr/sbin/mosquitto" }];
 
+/// What Flink, a peer of `bench sql`, runs on.
+pub const JAVA: &[Package] =
+    &[Package { name: "openjdk-17-jre-headless", shown_by: "command -v java && java -version" }];
+
 /// Clients of ordinary MQTT topics.
 pub const MQTT_CLIENTS: &[Package] = &[Package {
     name: "mosquitto-clients",
