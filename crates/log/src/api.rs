@@ -32,8 +32,8 @@ pub struct Append<'a> {
     pub queues: &'a [QueueId],
     /// Opaque header, copied.
     pub header: &'a [u8],
-    /// Opaque body, shared until it is written.
-    pub body: &'a Bytes,
+    /// Opaque body, copied.
+    pub body: &'a [u8],
 }
 
 /// A record read back; its checksum was verified.

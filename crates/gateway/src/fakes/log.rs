@@ -85,7 +85,7 @@ impl Log for FakeLog {
             enqueued: record.enqueued,
             queues: record.queues.into(),
             header: bytes::Bytes::copy_from_slice(record.header),
-            body: record.body.clone(),
+            body: bytes::Bytes::copy_from_slice(record.body),
         });
         if self.at_once.load(Ordering::SeqCst) {
             self.durable.send_replace(records.len() as u64);
