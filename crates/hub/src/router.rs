@@ -9,7 +9,7 @@ mod path;
 mod table;
 
 pub(crate) use facts::Facts;
-pub(crate) use table::Choice;
+pub(crate) use table::{Choice, Outlook};
 
 use crate::Limits;
 use arc_swap::ArcSwap;
@@ -18,6 +18,7 @@ use ironbrook_model::MessageSource;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use table::Table;
 
@@ -173,6 +174,8 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Router {
     table: ArcSwap<Table>,
+    /// The number of the newest table.
+    newest: AtomicU64,
     routes_max: usize,
 }
 
@@ -187,8 +190,8 @@ impl Router {
         limits: &Limits,
     ) -> Result<Self, Error> {
         let routes_max = limits.routes;
-        let table = Table::compile(routes, fallback, queues, routes_max)?;
-        Ok(Self { table: ArcSwap::from_pointee(table), routes_max })
+        let table = Table::compile(routes, fallback, queues, (1, routes_max))?;
+        Ok(Self { table: ArcSwap::from_pointee(table), newest: AtomicU64::new(1), routes_max })
     }
 
     /// Replaces all routes; messages appended from now on go by the new ones. Nothing changes on an error. Endpoints that
@@ -199,7 +202,8 @@ impl Router {
         fallback: bool,
         queues: &HashMap<String, QueueId>,
     ) -> Result<(), Error> {
-        self.table.store(Arc::new(Table::compile(routes, fallback, queues, self.routes_max)?));
+        let number = self.newest.fetch_add(1, Ordering::Relaxed) + 1;
+        self.table.store(Arc::new(Table::compile(routes, fallback, queues, (number, self.routes_max))?));
         Ok(())
     }
 
@@ -210,6 +214,25 @@ impl Router {
 
     pub(crate) fn choose(&self, facts: &Facts<'_>) -> Choice {
         self.table.load().choose(facts)
+    }
+
+    /// The routes as they are now, for messages that come together.
+    pub(crate) fn routes(&self) -> Routes {
+        Routes(self.table.load())
+    }
+}
+
+/// The routes of a hub at one moment; not to be held for long.
+pub(crate) struct Routes(arc_swap::Guard<Arc<Table>>);
+
+impl Routes {
+    /// The choice for one of the messages that an outlook is kept for: they differ from each other in body and time alone. The
+    /// outlook is worked out anew where the routes were replaced.
+    pub(crate) fn choose_by(&self, outlook: &mut Outlook, facts: &Facts<'_>) -> Choice {
+        if !self.0.is_of(outlook) {
+            *outlook = self.0.foresee(facts);
+        }
+        self.0.decide(outlook, facts)
     }
 }
 

@@ -5,14 +5,16 @@ use ironbrook_model::{Identity, Message, MessageSource, SystemProperty, Timestam
 use ironbrook_query::Operands;
 use serde_json::Value;
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 /// A message on its way into the log, with what the hub knows about it.
 pub(crate) struct Facts<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) auth_method: &'a str,
     pub(crate) source: MessageSource,
+    /// Its properties; the body counts less than the one below.
     pub(crate) message: &'a Message,
+    pub(crate) body: &'a [u8],
     pub(crate) enqueued: Timestamp,
 }
 
@@ -24,7 +26,7 @@ impl<'a> Facts<'a> {
         message: &'a Message,
         enqueued: Timestamp,
     ) -> Self {
-        Self { identity, auth_method, source, message, enqueued }
+        Self { identity, auth_method, source, message, body: &message.body, enqueued }
     }
 }
 
@@ -36,11 +38,24 @@ pub(super) struct Sight<'a> {
     /// Parsed when the first condition asks for it, then kept for the others.
     body: OnceCell<Option<Value>>,
     found: OnceCell<Option<Members>>,
+    /// A condition did.
+    asked_body_or_time: Cell<bool>,
 }
 
 impl<'a> Sight<'a> {
     pub(super) fn new(facts: &'a Facts<'a>, members: Option<&'a [String]>) -> Self {
-        Self { facts, members, body: OnceCell::new(), found: OnceCell::new() }
+        Self {
+            facts,
+            members,
+            body: OnceCell::new(),
+            found: OnceCell::new(),
+            asked_body_or_time: Cell::new(false),
+        }
+    }
+
+    /// Whether a condition asked for them. What comes out without is the same for every body at any time.
+    pub(super) fn asked_body_or_time(&self) -> bool {
+        self.asked_body_or_time.get()
     }
 }
 
@@ -54,6 +69,7 @@ impl Operands for Sight<'_> {
         let facts = self.facts;
         let is = |other: &str| name.eq_ignore_ascii_case(other);
         if is("enqueuedTime") || is("iothub-enqueuedtime") {
+            self.asked_body_or_time.set(true);
             return Some(Cow::Owned(facts.enqueued.to_string()));
         }
         if is("iothub-message-source") {
@@ -73,12 +89,14 @@ impl Operands for Sight<'_> {
     }
 
     fn body(&self) -> Option<&Value> {
-        self.body.get_or_init(|| read(self.facts.message, |text| serde_json::from_str(text).ok())).as_ref()
+        self.asked_body_or_time.set(true);
+        self.body.get_or_init(|| read(self.facts, |text| serde_json::from_str(text).ok())).as_ref()
     }
 
     fn body_member(&self, name: &str) -> Option<&Value> {
+        self.asked_body_or_time.set(true);
         let Some(wanted) = self.members else { return self.body()?.as_object()?.get(name) };
-        let found = self.found.get_or_init(|| read(self.facts.message, |text| Members::read(text, wanted)));
+        let found = self.found.get_or_init(|| read(self.facts, |text| Members::read(text, wanted)));
         found.as_ref()?.get(wanted.iter().position(|member| member == name)?)
     }
 }
@@ -86,12 +104,12 @@ impl Operands for Sight<'_> {
 /// Reads a body.
 ///
 /// rule ROUTE-05: only a body that says it is JSON, in a known encoding, is looked into.
-fn read<T>(message: &Message, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
-    if !message.has_json_body() {
+fn read<T>(facts: &Facts<'_>, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    if !facts.message.has_json_body() {
         return None;
     }
-    let encoding = message.system.get(SystemProperty::ContentEncoding)?.trim();
-    let body = &message.body;
+    let encoding = facts.message.system.get(SystemProperty::ContentEncoding)?.trim();
+    let body = facts.body;
     if encoding.eq_ignore_ascii_case("utf-8") {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         return parse(std::str::from_utf8(body).ok()?);

@@ -41,11 +41,29 @@ struct Conditional {
     targets: Targets,
 }
 
+impl Conditional {
+    fn matches(&self, facts: &Facts<'_>, sight: &Sight<'_>) -> bool {
+        self.path.as_ref().is_none_or(|path| path.matches(facts))
+            && self.condition.as_ref().is_none_or(|condition| condition.matches(sight))
+    }
+}
+
+/// How far the routes of a table are decided for messages that have something in common.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outlook {
+    /// Which table; no table has number 0.
+    table: u64,
+    /// What routes want that are known to match.
+    targets: Targets,
+    /// Places of the routes that are to be asked about each message.
+    open: SmallVec<[u16; 4]>,
+}
+
 /// The routes of one source.
 #[derive(Debug, Default)]
 struct Source {
-    /// What routes want that take all.
-    always: Targets,
+    /// What is known of any message: the routes that take all match.
+    outlook: Outlook,
     /// The other routes.
     conditional: Vec<Conditional>,
     /// The members of bodies that their conditions name.
@@ -69,6 +87,8 @@ impl Source {
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
+    /// From 1, never that of another table of the hub.
+    number: u64,
     sources: [Source; MessageSource::ALL.len()],
     fallback: bool,
 }
@@ -78,12 +98,12 @@ impl Table {
         routes: &[Route],
         fallback: bool,
         queues: &HashMap<String, QueueId>,
-        most: usize,
+        (number, most): (u64, usize),
     ) -> Result<Self, Error> {
         if routes.len() > most {
             return Err(Error::TooMany(routes.len(), most));
         }
-        let mut table = Self { fallback, ..Self::default() };
+        let mut table = Self { number, fallback, ..Self::default() };
         let mut endpoints = Vec::new();
         for (index, route) in routes.iter().enumerate() {
             if routes[..index].iter().any(|other| other.name == route.name) {
@@ -102,9 +122,11 @@ impl Table {
             let path = route.path.as_deref().map(Path::parse);
             let condition = (!condition.is_always()).then_some(condition);
             if path.is_none() && condition.is_none() {
-                merge(&mut source.always, &targets);
+                merge(&mut source.outlook.targets, &targets);
             } else {
                 condition.iter().for_each(|condition| source.note_members(condition));
+                // There are fewer routes than the limit, and its largest value is below that of a u16.
+                source.outlook.open.push(source.conditional.len() as u16);
                 source.conditional.push(Conditional { path, condition, targets });
             }
         }
@@ -113,19 +135,48 @@ impl Table {
 
     pub(super) fn wants(&self, source: MessageSource) -> bool {
         let routes = &self.sources[usize::from(source.number())];
-        !routes.always.is_empty() || !routes.conditional.is_empty()
+        !routes.outlook.targets.is_empty() || !routes.conditional.is_empty()
+    }
+
+    fn source(&self, facts: &Facts<'_>) -> &Source {
+        &self.sources[usize::from(facts.source.number())]
     }
 
     pub(super) fn choose(&self, facts: &Facts<'_>) -> Choice {
-        let source = &self.sources[usize::from(facts.source.number())];
-        let mut targets = source.always.clone();
+        self.decide(&self.source(facts).outlook, facts)
+    }
+
+    pub(super) fn is_of(&self, outlook: &Outlook) -> bool {
+        outlook.table == self.number
+    }
+
+    /// Decides what can be decided of all messages that differ from this one in body and time alone.
+    pub(super) fn foresee(&self, facts: &Facts<'_>) -> Outlook {
+        let source = self.source(facts);
+        let mut outlook =
+            Outlook { table: self.number, targets: source.outlook.targets.clone(), ..Outlook::default() };
+        for place in &source.outlook.open {
+            let route = &source.conditional[usize::from(*place)];
+            let sight = Sight::new(facts, None);
+            let matches = route.matches(facts, &sight);
+            if sight.asked_body_or_time() {
+                outlook.open.push(*place);
+            } else if matches {
+                merge(&mut outlook.targets, &route.targets);
+            }
+        }
+        outlook
+    }
+
+    /// Decides the rest, about one message.
+    pub(super) fn decide(&self, outlook: &Outlook, facts: &Facts<'_>) -> Choice {
+        let source = self.source(facts);
+        let mut targets = outlook.targets.clone();
         let sight = Sight::new(facts, (!source.reads_whole).then_some(&source.members));
-        for route in &source.conditional {
+        for place in &outlook.open {
+            let route = &source.conditional[usize::from(*place)];
             // Its endpoints may all have the message already.
-            if route.targets.iter().any(|target| improves(&targets, target))
-                && route.path.as_ref().is_none_or(|path| path.matches(facts))
-                && route.condition.as_ref().is_none_or(|condition| condition.matches(&sight))
-            {
+            if route.targets.iter().any(|target| improves(&targets, target)) && route.matches(facts, &sight) {
                 merge(&mut targets, &route.targets);
             }
         }

@@ -224,3 +224,55 @@ fn the_queues_routes_want_live_as_long_as_the_longest_of_them() {
     let off = Route { enabled: false, ..with("hot", 3, None) };
     assert!(wanted(&[off]).is_empty());
 }
+
+/// Messages that differ in body and time alone, by an outlook and by a look at each.
+#[test]
+fn an_outlook_chooses_as_a_look_at_each_message_does() {
+    let conditions = [
+        "true",
+        "level = 'hot'",
+        "LEVEL = 'hot' AND $body.t > 5",
+        "level = 'cold' AND $body.t > 5",
+        "$body.t > 5 OR level = 'hot'",
+        "$contentType = 'application/json'",
+        "$enqueuedTime > '2023-11-15'",
+        "$body.a[0] = 1",
+        "NOT is_defined($body.t)",
+    ];
+    let device = Identity::device(DeviceId::new("d1").unwrap());
+    let facts = |message: &'static Message, seconds| {
+        Facts::new(&device, "", MessageSource::DeviceMessages, message, Timestamp::from_secs(seconds))
+    };
+    for (pick, fallback) in (1..1_u32 << conditions.len()).zip([false, true].into_iter().cycle()) {
+        let chosen = conditions.iter().enumerate().filter(|(index, _)| pick & (1 << index) != 0);
+        let routes: Vec<Route> = chosen
+            .map(|(index, text)| {
+                let endpoints: &[&str] = if index % 2 == 0 { &["cold"] } else { &["hot", "cold"] };
+                Route { priority: 10 - index as u32, ..route(text, text, endpoints) }
+            })
+            .collect();
+        let names = routes.iter().flat_map(|route| {
+            route.endpoints.iter().map(|endpoint| queue_name(endpoint, route.priority).into_owned())
+        });
+        let queues = names.zip(1..).map(|(name, number)| (name, QueueId(number))).collect();
+        let router = Router::new(&routes, fallback, &queues, &Limits::azure()).unwrap();
+        for level in ["hot", "cold"] {
+            let mut outlook = Outlook::default();
+            for (body, seconds) in
+                [(r#"{"t":6}"#, 1_700_000_000), (r#"{"t":1,"a":[1]}"#, 1_700_100_000), ("no", 1_700_000_000)]
+            {
+                let mut message = json(body);
+                message.properties.set("level", level);
+                let facts = facts(Box::leak(Box::new(message)), seconds);
+                let sorted = |choice: Choice| {
+                    let mut queues = choice.queues.to_vec();
+                    queues.sort();
+                    (queues, choice.fallback)
+                };
+                let expected = sorted(router.choose(&facts));
+                let found = sorted(router.routes().choose_by(&mut outlook, &facts));
+                assert_eq!(found, expected, "{routes:?} {level} {body}");
+            }
+        }
+    }
+}
