@@ -1,7 +1,7 @@
 //! A stream with the buffers of an MQTT connection, of whatever version: the codec is handed in with each call.
 //!
-//! An idle connection holds no buffer: reads go through one scratch buffer per thread, and what is read is copied once into
-//! memory of just its size, which the messages of the read then share.
+//! An idle connection holds no buffer: reads go through one scratch buffer per thread. Who reads may take packets off there at
+//! once; the rest is copied into memory of just its size, which the messages of the read then share.
 
 use bytes::{Buf, BytesMut};
 use std::cell::RefCell;
@@ -13,6 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes taken by one read.
 const READ_LEN: usize = 64 * 1024;
+/// Of what is left of earlier reads so much is put before the next one, to be looked at together.
+const REJOINED_MAX: usize = 8 * 1024;
 /// Capacity an empty output buffer may keep.
 const OUT_KEPT: usize = 1024;
 
@@ -118,9 +120,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// As [`drive`](Self::drive).
     pub(crate) fn poll_drive(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<io::Result<Event>> {
+        self.poll_drive_past(cx, read, |_, _| 0)
+    }
+
+    /// As [`drive`](Self::drive). What was read goes past `first` before it is kept: told as well how long a packet may be, it says
+    /// how many bytes it took off the front, whole packets only.
+    pub(crate) fn poll_drive_past(
+        &mut self,
+        cx: &mut Context<'_>,
+        read: bool,
+        first: impl FnOnce(&[u8], usize) -> usize,
+    ) -> Poll<io::Result<Event>> {
         let wrote = self.poll_output(cx)?;
         if read {
-            match self.poll_input(cx) {
+            match self.poll_input(cx, first) {
                 Poll::Ready(len) => return Poll::Ready(Ok(Event::Read(len?))),
                 Poll::Pending => {}
             }
@@ -154,17 +167,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         Ok(moved)
     }
 
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_input(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: impl FnOnce(&[u8], usize) -> usize,
+    ) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut buf = ReadBuf::new(scratch);
+            let rejoined = Some(self.input.len()).filter(|len| *len <= REJOINED_MAX);
+            let start = rejoined.unwrap_or(0);
+            let mut buf = ReadBuf::new(&mut scratch[start..]);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
-                Poll::Ready(Ok(())) => {
-                    self.input.extend_from_slice(buf.filled());
-                    Poll::Ready(Ok(buf.filled().len()))
-                }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-                Poll::Pending => Poll::Pending,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
             }
+            let len = buf.filled().len();
+            scratch[..start].copy_from_slice(&self.input[..start]);
+            let bytes = &scratch[..start + len];
+            match rejoined.map_or(0, |_| first(bytes, self.packet_max)) {
+                0 => self.input.extend_from_slice(&bytes[start..]),
+                taken => self.input = BytesMut::from(&bytes[taken..]),
+            }
+            Poll::Ready(Ok(len))
         })
     }
 
@@ -215,6 +239,29 @@ mod tests {
         assert_eq!(packets, [&b"abc"[..], b"def"]);
         assert_eq!(io.input.capacity(), 0);
         assert_eq!(io.drive(true).await.unwrap(), Event::Read(0));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_at_once_is_not_kept_and_the_rest_comes_before_the_next_read() {
+        let (mut client, server) = tokio::io::duplex(100);
+        let mut io = Io::new(server, 77);
+        let mut drive = async |sent: &[u8], taken: usize| {
+            client.write_all(sent).await.unwrap();
+            let mut seen = Vec::new();
+            let event = poll_fn(|cx| {
+                io.poll_drive_past(cx, true, |bytes, packet_max| {
+                    assert_eq!(packet_max, 77);
+                    seen.extend_from_slice(bytes);
+                    taken
+                })
+            });
+            assert_eq!(event.await.unwrap(), Event::Read(sent.len()));
+            (seen, io.input.to_vec())
+        };
+        assert_eq!(drive(b"abcdef", 6).await, (b"abcdef".to_vec(), Vec::new()));
+        assert_eq!(drive(b"abcdef", 4).await, (b"abcdef".to_vec(), b"ef".to_vec()));
+        assert_eq!(drive(b"ghi", 0).await, (b"efghi".to_vec(), b"efghi".to_vec()));
+        assert_eq!(drive(b"j", 5).await, (b"efghij".to_vec(), b"j".to_vec()));
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The handle of the core.
 
 use crate::auth::Auth;
+use crate::burst::Burst;
 use crate::input::{self, InputOutcome};
 use crate::operation::{MethodAnswer, MethodCall, Operation, Outcome};
 use crate::orphans::Orphans;
@@ -153,6 +154,11 @@ impl Hub {
     /// [`room`](Self::room) and offer the same message again.
     pub fn telemetry(&self, session: &Session, message: &Message) -> Result<Option<Ticket>, Refusal> {
         telemetry::accept(&self.core, session, message)
+    }
+
+    /// Begins to take telemetry of a session that arrived together, see [`Burst`].
+    pub fn burst<'a>(&'a self, session: &'a Session) -> Burst<'a> {
+        Burst::begin(&self.core, session)
     }
 
     /// Takes an MQTT will in as telemetry of a session that may be over already: superseded, or ended by its token.

@@ -12,6 +12,7 @@
 mod hub;
 
 pub mod auth;
+mod burst;
 mod connection_state;
 mod limits;
 mod mailbox;
@@ -35,6 +36,7 @@ pub mod seams;
 #[cfg(test)]
 mod testing;
 
+pub use burst::{Burst, Envelope};
 pub use hub::{BridgeName, Config, ConnectRequest, Credential, Hub};
 pub use input::{InputOutcome, InputStop};
 pub use limits::Limits;

@@ -2,7 +2,7 @@
 
 use crate::hub::Core;
 use crate::record::{self, Stamps};
-use crate::router::Facts;
+use crate::router::{Choice, Facts};
 use crate::session::Session;
 use ironbrook_log::{Append, Error as LogError, PartitionId, Ticket};
 use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SystemProperty, Timestamp};
@@ -46,13 +46,30 @@ fn take(
     now: Timestamp,
 ) -> Result<Option<Ticket>, Refusal> {
     core.metrics.telemetry_received.inc();
-    let result = check(core, message).and_then(|()| {
-        let identity = session.identity();
-        let facts = Facts::new(identity, session.auth_method(), MessageSource::DeviceMessages, message, now);
-        append(core, session.partition(), session.stamps(), &facts)
-    });
-    match &result {
-        Ok(Some(_)) => _ = core.metrics.telemetry_accepted.inc(),
+    let result = check(core, message.metered_len())
+        .and_then(|()| append(core, session.partition(), session.stamps(), &facts(session, message, now)));
+    if let Ok(Some(_)) = result {
+        core.metrics.telemetry_accepted.inc();
+    }
+    note(core, session, message, &result, now);
+    result
+}
+
+pub(crate) fn facts<'a>(session: &'a Session, message: &'a Message, now: Timestamp) -> Facts<'a> {
+    let source = MessageSource::DeviceMessages;
+    Facts::new(session.identity(), session.auth_method(), source, message, now)
+}
+
+/// Counts what became of a message that was not accepted.
+pub(crate) fn note(
+    core: &Core,
+    session: &Session,
+    message: &Message,
+    result: &Result<Option<Ticket>, Refusal>,
+    now: Timestamp,
+) {
+    match result {
+        Ok(Some(_)) => {}
         Ok(None) => {
             core.metrics.telemetry_orphaned.inc();
             let output = message.system.get(SystemProperty::OutputName).map(|output| &**output);
@@ -62,7 +79,6 @@ fn take(
         Err(refusal) if refusal.code == ErrorCode::ServerBusy => {}
         Err(_) => _ = core.metrics.telemetry_refused.inc(),
     }
-    result
 }
 
 /// Takes an event about an identity in.
@@ -90,9 +106,9 @@ pub(crate) fn stamp_identity(stamps: &mut Stamps, identity: &Identity) {
     }
 }
 
-fn check(core: &Core, message: &Message) -> Result<(), Refusal> {
-    // rule HUB-05: body, system property values and application property names and values count.
-    let (len, most) = (message.metered_len(), core.limits.telemetry_bytes);
+/// rule HUB-05: body, system property values and application property names and values count.
+pub(crate) fn check(core: &Core, len: usize) -> Result<(), Refusal> {
+    let most = core.limits.telemetry_bytes;
     if len > most {
         return Err(Refusal::new(
             ErrorCode::MessageTooLarge,
@@ -109,26 +125,35 @@ fn append(
     facts: &Facts<'_>,
 ) -> Result<Option<Ticket>, Refusal> {
     let choice = core.router.choose(facts);
-    if choice.fallback {
-        core.metrics.telemetry_fallback.inc();
-    }
     if choice.queues.is_empty() {
         return Ok(None);
     }
     SCRATCH.with_borrow_mut(|header| {
         record::encode(header, facts.source, stamps, facts.message);
-        let record = Append {
-            enqueued: facts.enqueued,
-            queues: &choice.queues,
-            header: header.as_slice(),
-            body: &facts.message.body,
-        };
-        let ticket = core.seams.log.append(partition, record).map_err(log_refusal);
+        let ticket = put(core, partition, facts, &choice, header);
         if header.capacity() > SCRATCH_KEPT {
             *header = Vec::new();
         }
-        ticket.map(Some)
+        ticket
     })
+}
+
+/// Appends a message whose header is written, where any queue wants it.
+pub(crate) fn put(
+    core: &Core,
+    partition: PartitionId,
+    facts: &Facts<'_>,
+    choice: &Choice,
+    header: &[u8],
+) -> Result<Option<Ticket>, Refusal> {
+    if choice.queues.is_empty() {
+        return Ok(None);
+    }
+    if choice.fallback {
+        core.metrics.telemetry_fallback.inc();
+    }
+    let record = Append { enqueued: facts.enqueued, queues: &choice.queues, header, body: facts.body };
+    core.seams.log.append(partition, record).map(Some).map_err(log_refusal)
 }
 
 /// The partition of a device and its modules: stable over restarts, so that a device keeps its order.

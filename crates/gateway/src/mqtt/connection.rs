@@ -1,24 +1,22 @@
 //! A connection after CONNACK: one loop that reads much, parses all of it, and answers once.
 
-mod bell;
 mod ending;
 mod incoming;
 mod outgoing;
 
 use super::End;
 use super::address::Addresses;
+use super::bell::Bell;
+use super::intake::Intake;
 use super::io::{Event, Io};
 use super::login::{Login, Will};
 use super::operations::{Operations, Request};
 use super::outgoing::Outgoing;
-use super::unacknowledged::Unacknowledged;
 use crate::{Metrics, Protocol};
-use bell::Bell;
-use futures_util::future::BoxFuture;
 use ironbrook_hub::{ConnectRequest, Hub, LockToken, Session, Settlement};
 use ironbrook_log::Ticket;
-use ironbrook_model::{Identity, Message, Refusal};
-use ironbrook_wire::mqtt::v4::{Packet, PacketId, QoS};
+use ironbrook_model::{Identity, Refusal};
+use ironbrook_wire::mqtt::v4::{Packet, QoS};
 use prometheus_client::metrics::counter::Counter;
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -34,27 +32,18 @@ const OUTPUT_MAX: usize = 64 * 1024;
 /// How long a client may take nothing while output waits.
 const STUCK_TIME: Duration = Duration::from_secs(30);
 
-/// Telemetry that the hub had no room for.
-struct Stalled {
-    message: Message,
-    id: Option<PacketId>,
-    room: BoxFuture<'static, Result<(), Refusal>>,
-}
-
 pub(super) struct Connection<S> {
     io: Io<S>,
     hub: Hub,
     session: Arc<Session>,
     addresses: Addresses,
+    intake: Intake,
     will: Option<Box<Will>>,
     clean_session: bool,
     operations: Operations,
-    unacknowledged: Unacknowledged,
     /// What is waited for on disk, and the wait.
     awaited: Option<Ticket>,
     durable: ReusableBoxFuture<'static, Result<(), Refusal>>,
-    /// Rare, and large.
-    stalled: Option<Box<Stalled>>,
     /// Rings where more than the traffic has to be looked at.
     bell: Arc<Bell>,
     /// There is no room for deliveries.
@@ -63,7 +52,6 @@ pub(super) struct Connection<S> {
     cloud_to_device_qos: QoS,
     inputs_qos: QoS,
     takes_twin_answers: bool,
-    received: Counter,
     sent: Counter,
     silence: Duration,
     heard: Instant,
@@ -77,27 +65,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Login { request: ConnectRequest { clean_session, .. }, addresses, will, silence } = login;
         // rule MQTT-30: a client with clean session 0 may have subscribed in a session before, and does not again (Python).
         let takes_twin_answers = session.kept_twin_answers();
-        let session = Arc::new(session);
+        let (session, bell) = (Arc::new(session), Bell::new());
         Self {
             io,
             operations: Operations::new(hub.clone(), session.clone()),
+            intake: Intake::new(hub.clone(), session.clone(), bell.clone(), metrics.received(Protocol::mqtt)),
             hub,
             session,
             addresses,
             will: will.map(Box::new),
             clean_session,
-            unacknowledged: Unacknowledged::default(),
             awaited: None,
             durable: ReusableBoxFuture::new(std::future::pending()),
-            stalled: None,
-            bell: Bell::new(),
+            bell,
             held_back: false,
             outgoing: Outgoing::default(),
             // rule MQTT-18: a stored subscription delivers before any SUBSCRIBE, at least once.
             cloud_to_device_qos: QoS::AtLeastOnce,
             inputs_qos: QoS::AtLeastOnce,
             takes_twin_answers,
-            received: metrics.received(Protocol::mqtt),
             sent: metrics.sent(Protocol::mqtt),
             silence,
             heard: Instant::now(),
@@ -182,7 +168,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.advance()?;
         self.take_durable(cx)?;
         let may_read = !self.is_blocked();
-        let Poll::Ready(event) = self.io.poll_drive(cx, may_read) else { return Ok(Poll::Pending) };
+        let (intake, mut taken) = (&mut self.intake, Ok(()));
+        let polled = self.io.poll_drive_past(cx, may_read, |bytes, packet_max| {
+            let (len, result) = intake.take_row(bytes, packet_max);
+            taken = result;
+            len
+        });
+        taken.map_err(End::Refused)?;
+        let Poll::Ready(event) = polled else { return Ok(Poll::Pending) };
         let has_only_written = matches!(event, Ok(Event::Wrote));
         self.on_event(event)?;
         // Having written, it found nothing to read either; only where it did not look there may be something.
@@ -202,10 +195,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// What comes neither from the socket nor from the disk.
     fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End>> {
-        if let Some(stalled) = &mut self.stalled
-            && let Poll::Ready(result) = stalled.room.as_mut().poll(cx)
-        {
-            return Poll::Ready(self.on_room(result));
+        if let Poll::Ready(result) = self.intake.poll_room(cx) {
+            return Poll::Ready(result.map_err(End::Refused));
         }
         self.operations.poll_next(cx).map(|reply| self.on_reply(reply))
     }
@@ -226,20 +217,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && let Some(packet) = self.io.packet()?
         {
             self.on_packet(packet)?;
+            self.take_row()?;
         }
         self.acknowledge()?;
         if self.awaited.is_none()
-            && let Some(ticket) = self.unacknowledged.awaited()
+            && let Some(ticket) = self.intake.unacknowledged.awaited()
         {
-            let session = self.session.clone();
-            self.durable.set(async move { session.durable(ticket).await });
+            self.durable.set(self.intake.durable(ticket));
             self.awaited = Some(ticket);
         }
         Ok(())
     }
 
     fn acknowledge(&mut self) -> Result<(), End> {
-        while let Some(id) = self.unacknowledged.pop() {
+        while let Some(id) = self.intake.unacknowledged.pop() {
             self.io.put(&Packet::PubAck(id))?;
         }
         Ok(())
@@ -247,10 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Whether nothing more may be taken from the client for now.
     fn is_blocked(&self) -> bool {
-        self.stalled.is_some()
-            || self.unacknowledged.is_full()
-            || self.operations.is_full()
-            || self.io.pending() >= OUTPUT_MAX
+        self.intake.is_blocked() || self.operations.is_full() || self.io.pending() >= OUTPUT_MAX
     }
 
     fn on_event(&mut self, event: std::io::Result<Event>) -> Result<(), End> {
@@ -270,17 +258,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let ticket = self.awaited.take();
         result.map_err(End::Refused)?;
         if let Some(ticket) = ticket {
-            self.unacknowledged.became_durable(ticket);
+            self.intake.unacknowledged.became_durable(ticket);
         }
         Ok(())
-    }
-
-    fn on_room(&mut self, result: Result<(), Refusal>) -> Result<(), End> {
-        result.map_err(End::Refused)?;
-        match self.stalled.take() {
-            Some(mut stalled) => self.offer(&mut stalled.message, stalled.id),
-            None => Ok(()),
-        }
     }
 
     fn on_timer(&mut self, timer: Pin<&mut Sleep>) -> Result<(), End> {

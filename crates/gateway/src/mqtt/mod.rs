@@ -4,11 +4,14 @@
 
 mod address;
 mod bag;
+mod bell;
 mod connection;
+mod intake;
 mod io;
 mod login;
 mod operations;
 mod outgoing;
+mod recent;
 #[cfg(test)]
 mod tests;
 mod unacknowledged;

@@ -21,8 +21,9 @@ pub(super) struct Unacknowledged {
 }
 
 impl Unacknowledged {
-    /// A message was taken; without a ticket it needs no wait of its own.
-    pub(super) fn push(&mut self, id: PacketId, ticket: Option<Ticket>) {
+    /// A message was taken; without an identifier it is never acknowledged, without a ticket it needs no wait of its own.
+    pub(super) fn push(&mut self, id: Option<PacketId>, ticket: Option<Ticket>) {
+        let Some(id) = id else { return };
         self.last = ticket.or(self.last);
         self.queue.push_back((id, ticket));
     }
@@ -76,13 +77,17 @@ mod tests {
         PacketId::new(n).unwrap()
     }
 
+    fn some(n: u16) -> Option<PacketId> {
+        Some(id(n))
+    }
+
     #[test]
     fn mqtt_17_acknowledged_in_order_and_only_when_durable() {
         let mut waiting = Unacknowledged::default();
-        waiting.push(id(1), None);
-        waiting.push(id(2), ticket(10));
-        waiting.push(id(3), None);
-        waiting.push(id(4), ticket(12));
+        waiting.push(some(1), None);
+        waiting.push(some(2), ticket(10));
+        waiting.push(some(3), None);
+        waiting.push(some(4), ticket(12));
         assert_eq!(waiting.pop(), Some(id(1)));
         assert_eq!(waiting.pop(), None);
         assert_eq!(waiting.awaited(), ticket(12));

@@ -25,7 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if step.and_then(|()| self.acknowledge()).is_err() {
                 break;
             }
-            if self.unacknowledged.is_empty() && self.io.is_flushed() {
+            if self.intake.unacknowledged.is_empty() && self.io.is_flushed() {
                 break;
             }
         }

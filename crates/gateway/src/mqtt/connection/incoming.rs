@@ -1,13 +1,14 @@
 //! What a client sends.
 
-use super::{Connection, Stalled};
-use crate::mqtt::address::{Address, Wish};
+use super::Connection;
+use crate::mqtt::address::{Address, Addresses, Wish};
 use crate::mqtt::operations::Request;
 use crate::mqtt::{End, bag};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
 use ironbrook_hub::{MethodAnswer, Settlement, Subscription};
-use ironbrook_model::{ErrorCode, Message, Refusal};
-use ironbrook_wire::mqtt::v4::{Packet, PacketId, Publish, QoS, SubAck, SubAckCode, Subscribe, Unsubscribe};
+use ironbrook_model::Message;
+use ironbrook_wire::mqtt::v4::{Packet, Publish, QoS, SubAck, SubAckCode, Subscribe, Unsubscribe};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -50,8 +51,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if publish.retain {
                     // rule MQTT-23: nothing is retained; the wish becomes a property.
                     message.properties.set("mqtt-retain", "true");
+                } else {
+                    let addresses = &self.addresses;
+                    self.intake.note_topic(&publish.topic, |topic| common(addresses, topic));
                 }
-                return self.offer(&mut message, publish.packet_id);
+                return self.intake.offer(&mut message, publish.packet_id).map_err(End::Refused);
             }
             Address::GetTwin { rid } => Request::GetTwin { rid },
             Address::PatchReported { rid } => Request::PatchReported { rid, patch: publish.payload },
@@ -61,34 +65,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         };
         self.request(request);
-        if let Some(id) = publish.packet_id {
-            self.unacknowledged.push(id, None);
-        }
+        self.intake.unacknowledged.push(publish.packet_id, None);
         Ok(())
     }
 
-    /// Gives telemetry to the hub, or keeps it until there is room.
-    ///
-    /// By reference, because a message is large and few are kept.
-    pub(super) fn offer(&mut self, message: &mut Message, id: Option<PacketId>) -> Result<(), End> {
-        match self.hub.telemetry(&self.session, message) {
-            Ok(ticket) => {
-                self.received.inc();
-                if let Some(id) = id {
-                    self.unacknowledged.push(id, ticket);
-                }
-                Ok(())
-            }
-            Err(refusal) if is_back_pressure(&refusal) => {
-                let (hub, session) = (self.hub.clone(), self.session.clone());
-                let room = Box::pin(async move { hub.room(&session).await });
-                let message = std::mem::take(message);
-                self.stalled = Some(Box::new(Stalled { message, id, room }));
-                self.bell.ring();
-                Ok(())
-            }
-            Err(refusal) => Err(End::Refused(refusal)),
+    /// Takes the telemetry that comes next under the topic of the one before.
+    pub(super) fn take_row(&mut self) -> Result<(), End> {
+        if self.is_blocked() {
+            return Ok(());
         }
+        let intake = &mut self.intake;
+        let taken = self.io.take(|input, packet_max| {
+            let (len, result) = intake.take_row(input, packet_max);
+            input.advance(len);
+            result.map(|()| None::<()>)
+        });
+        taken.map(drop).map_err(End::Refused)
     }
 
     /// An empty answer is `null`, as is one that is not JSON: the caller is better served with the status alone than with nothing.
@@ -152,7 +144,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Whether the same message may be taken later.
-fn is_back_pressure(refusal: &Refusal) -> bool {
-    refusal.code == ErrorCode::ServerBusy || refusal.code.http_status() == 429
+/// What all messages under a telemetry topic have in common.
+fn common(addresses: &Addresses, topic: &ByteString) -> Option<Message> {
+    let Ok(Address::Telemetry { bag }) = addresses.of_publish(topic) else { return None };
+    let mut message = Message::default();
+    bag::read(&bag, &mut message).ok()?;
+    Some(message)
 }

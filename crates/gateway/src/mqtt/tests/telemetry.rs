@@ -62,6 +62,55 @@ async fn one_read_of_many_messages_is_parsed_to_the_end() {
     assert_eq!(world.log.len(), 500);
 }
 
+/// A topic that comes again is not read again; one that changed is, however reads cut the packets.
+#[tokio::test]
+async fn topics_change_within_a_read_and_between_reads() {
+    let world = World::new(&["d1"]);
+    let mut client = Client::connected(&world, "d1").await;
+    let (mut bytes, mut expected) = (BytesMut::new(), Vec::new());
+    for n in 1..=60_u16 {
+        let (bag, retain) =
+            (["a=1", "a=1", "a=1", "a=2", "", "", "a=1&b=x%20y"][usize::from(n % 7)], n % 11 == 0);
+        let Packet::Publish(mut publish) =
+            message(&format!("{TOPIC}{bag}"), &n.to_string(), (n % 5 != 0).then_some(n))
+        else {
+            unreachable!()
+        };
+        publish.retain = retain;
+        encode(&Packet::Publish(publish), &mut bytes).unwrap();
+        let retained = if retain { "mqtt-retain=true" } else { "" };
+        let pairs = [bag, retained].into_iter().filter(|pairs| !pairs.is_empty()).collect::<Vec<_>>();
+        expected.push((n.to_string(), pairs.join("&").replace("%20", " ")));
+    }
+    for piece in bytes.chunks(97) {
+        client.stream.write_all(piece).await.unwrap();
+        idle().await;
+    }
+    for n in (1..=60).filter(|n| n % 5 != 0) {
+        client.expect(Packet::PubAck(id(n))).await;
+    }
+    let told = |message: Message| {
+        let pairs = message.properties.iter().map(|(name, value)| format!("{name}={value}"));
+        (String::from_utf8(message.body.to_vec()).unwrap(), pairs.collect::<Vec<_>>().join("&"))
+    };
+    assert_eq!(world.log.messages().into_iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn mqtt_07_a_foreign_topic_ends_the_connection_also_behind_many_of_its_own() {
+    let world = World::new(&["d1"]);
+    let mut client = Client::connected(&world, "d1").await;
+    let mut bytes = BytesMut::new();
+    for n in 1..=10 {
+        encode(&message(TOPIC, "x", Some(n)), &mut bytes).unwrap();
+    }
+    encode(&message("devices/d2/messages/events/", "x", Some(11)), &mut bytes).unwrap();
+    encode(&message(TOPIC, "x", Some(12)), &mut bytes).unwrap();
+    client.stream.write_all(&bytes).await.unwrap();
+    while client.next().await.is_some() {}
+    assert_eq!(world.log.len(), 10);
+}
+
 #[tokio::test(start_paused = true)]
 async fn unacknowledged_messages_are_bounded() {
     let world = World::new(&["d1"]);

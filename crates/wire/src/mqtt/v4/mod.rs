@@ -19,6 +19,7 @@ mod decode;
 mod encode;
 mod error;
 mod packet;
+mod repeated;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ pub use packet::{
     ConnAck, Connect, ConnectReturnCode, Packet, Publish, PublishRef, SubAck, SubAckCode, Subscribe,
     SubscribeFilter, Unsubscribe, Will,
 };
+pub use repeated::{Repeated, repeated};
 
 /// Most topic filters in one SUBSCRIBE or UNSUBSCRIBE; a bound of ours, far above what any client of the platform sends.
 pub const FILTERS_MAX: usize = 256;
