@@ -94,14 +94,14 @@ const TABLE: [(&str, Figure); 9] = [
 
 /// A row for each scenario and server; the ratios are ironbrook's share of that server's rate, or of its connections a second.
 pub fn print(measured: &[(&Scenario, Vec<Row>)]) {
-    print!("{:<11} {:<10}", "scenario", "server");
+    print!("{:<13} {:<10}", "scenario", "server");
     TABLE.iter().for_each(|(name, _)| print!(" {name:>9}"));
     println!(" {:>9} {:>9}", "written B", "ironbrook");
     for (scenario, rows) in measured {
         let rate = |row: &Row| row.figures.get(scenario.figure()).filter(|rate| *rate > 0.0);
         let ours = rows.iter().find(|row| row.server == Kind::Ironbrook).and_then(rate);
         for row in rows {
-            print!("{:<11} {:<10}", scenario.name, row.server.name());
+            print!("{:<13} {:<10}", scenario.name, row.server.name());
             TABLE.iter().for_each(|(_, figure)| print!(" {:>9}", text(row.figures.get(*figure))));
             let written = row.figures.0.get("wr_B/msg").copied();
             let ratio = ours.zip(rate(row)).map(|(ours, theirs)| format!("{:.2} ×", ours / theirs));

@@ -72,6 +72,8 @@ pub struct Scenario {
     /// It is about ordinary topics, not about the hub's.
     pub ordinary_topics: bool,
     pub has_subscribers: bool,
+    /// The hub's log is encrypted at rest.
+    pub encrypted: bool,
     /// Threads of the hub; more than one share the generator's CPU, so that only costs can be compared.
     pub workers: usize,
     /// Options of the generator.
@@ -99,6 +101,7 @@ const NONE: Scenario = Scenario {
     starts_anew: false,
     ordinary_topics: false,
     has_subscribers: false,
+    encrypted: false,
     workers: 1,
     options: &[],
     servers: &[Kind::Sink, Kind::Mosquitto, Kind::Rumqttd, Kind::Ironbrook],
@@ -108,6 +111,7 @@ const BROKERS: &[Kind] = &[Kind::Mosquitto, Kind::Rumqttd, Kind::Ironbrook];
 /// Scaling is asked of nobody else.
 const OWN: &[Kind] = &[Kind::Ironbrook];
 
+const B1: &[&str] = &["--pubs", "100", "--qos", "1", "--window", "64"];
 const B1P: &[&str] = &["--pubs", "100", "--qos", "1", "--window", "16", "--batch", "1"];
 const B1S: &[&str] = &["--pubs", "1000", "--qos", "1", "--window", "1"];
 
@@ -115,12 +119,20 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "b1",
         what: "ingest of QoS 1 from 100 connections, window 64, in batches",
-        options: &["--pubs", "100", "--qos", "1", "--window", "64"],
+        options: B1,
         aims: &[
             (Figure::Rate, Aim::OfSink(0.8)),
             (Figure::Rate, Aim::WhereSinkGets(1_000_000.0)),
             (Figure::Cost, Aim::Is(0.8)),
         ],
+        ..NONE
+    },
+    Scenario {
+        name: "b1-encrypted",
+        what: "as b1 with the log encrypted at rest",
+        encrypted: true,
+        options: B1,
+        servers: OWN,
         ..NONE
     },
     Scenario {

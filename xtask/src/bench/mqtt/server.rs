@@ -6,7 +6,7 @@ use crate::bench::Program;
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -173,6 +173,14 @@ fn rumqttd(tools: &Tools, folder: &Path, tls: bool, address: SocketAddr) -> Resu
     Ok(command)
 }
 
+/// A configuration that has the log encrypted, with a key that is good for nothing else.
+fn encryption(folder: &Path) -> Result<PathBuf> {
+    let (key, config) = (folder.join("log.key"), folder.join("ironbrook.toml"));
+    fs::write(&key, "5a".repeat(32))?;
+    fs::write(&config, format!("[log]\nencryption_key_file = '{}'\n", key.display()))?;
+    Ok(config)
+}
+
 /// The hub alone, as a user starts it, but for its ports.
 fn hub(tools: &Tools, folder: &Path, scenario: &Scenario) -> Result<Server> {
     let cpus = match scenario.workers {
@@ -185,6 +193,9 @@ fn hub(tools: &Tools, folder: &Path, scenario: &Scenario) -> Result<Server> {
     command.args(["--mqtt-plain", "127.0.0.1:0", "--seed"]).arg(&tools.seed);
     if scenario.ordinary_topics {
         command.args(["--mqtt-topics", "127.0.0.1:0", "--mqtt-anonymous"]);
+    }
+    if scenario.encrypted {
+        command.arg("--config").arg(encryption(folder)?);
     }
     command.arg("--data-dir").arg(folder.join("data")).current_dir(folder);
     for port in ["MQTT", "HTTPS", "HTTPS_FALLBACK", "AMQP", "AMQP_PLAIN", "PORTAL", "BLOB"] {

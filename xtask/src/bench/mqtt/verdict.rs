@@ -44,7 +44,7 @@ fn value(aim: Aim, of_sink: Option<f64>, own: impl Fn(&str) -> Option<f64>) -> O
 
 /// A line for each aim.
 pub fn print(measured: &[(&Scenario, Vec<Row>)]) {
-    println!("{:<11} {:<20} {:>10} {:>10} {:>10}  verdict", "scenario", "figure", "measured", "aim", "floor");
+    println!("{:<13} {:<20} {:>10} {:>10} {:>10}  verdict", "scenario", "figure", "measured", "aim", "floor");
     for (scenario, rows) in measured {
         let of = |kind: Kind, figure| rows.iter().find(|row| row.server == kind)?.figures.get(figure);
         for (figure, aim) in scenario.aims {
@@ -63,7 +63,7 @@ pub fn print(measured: &[(&Scenario, Vec<Row>)]) {
             };
             let [found, aim, floor] = [found, aim, floor].map(text);
             println!(
-                "{:<11} {:<20} {found:>10} {aim:>10} {floor:>10}  {verdict}",
+                "{:<13} {:<20} {found:>10} {aim:>10} {floor:>10}  {verdict}",
                 scenario.name,
                 figure.name()
             );
