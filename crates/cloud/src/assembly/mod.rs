@@ -194,6 +194,14 @@ impl Cloud {
             let (registry, hub, stop) = (registry.clone(), hub.clone(), stop.clone());
             others.spawn(async move { registry.pump_outbox(hub, stop).await });
         }
+        {
+            let (registry, hub, stop) = (registry.clone(), hub.clone(), stop.clone());
+            others.spawn(async move { registry.run_jobs(hub, stop).await });
+        }
+        {
+            let (registry, stop) = (registry.clone(), stop.clone());
+            others.spawn(async move { registry.run_transfers(stop).await });
+        }
         others.spawn(account.run(stop.clone()));
         others.spawn(retention::run(log.clone(), executors.handle(), hub.clone(), stop.clone()));
         let result = executors.run(cancel).await;

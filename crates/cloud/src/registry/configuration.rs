@@ -1,5 +1,6 @@
 //! Setting the modules of one edge device: the content of a deployment, written into the twins it names.
 
+use super::configurations::{self, Touched};
 use super::error::Error;
 use super::identities::{check_room, create, get, not_found};
 use super::store::Changes;
@@ -127,7 +128,8 @@ fn apply(
         let tags = load(changes, identity)?.tags;
         replace(inner, changes, identity, &tags, desired)?;
     }
-    Ok(())
+    // Where a deployment is for the device, it prevails again.
+    configurations::touch(inner, changes, &owner, Touched::ByService)
 }
 
 #[cfg(test)]

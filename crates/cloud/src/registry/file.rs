@@ -1,14 +1,17 @@
 //! The database on its file: opening, and opening again after the disk was full.
 
 use super::error::Error;
-use super::tables;
+use super::{index, tables};
 use ironbrook_log::Storage;
-use redb::{Database, ReadableDatabase as _, ReadableTable};
+use redb::{Database, ReadableTable};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Memory for pages of the database.
 const CACHE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The format before the index.
+const FORMAT_WITHOUT_INDEX: u64 = 1;
 
 /// A database that heals when a full disk has room again.
 ///
@@ -62,41 +65,23 @@ fn open(storage: &Arc<dyn Storage>, path: &Path) -> Result<Database, Error> {
     Ok(database)
 }
 
-/// Makes every table, so that readers never meet a missing one, and checks the format.
+/// Makes every table, so that readers never meet a missing one, and brings an older format up to date.
 fn prepare(database: &Database) -> Result<(), Error> {
     let tx = database.begin_write()?;
-    let format = {
-        let mut counters = tx.open_table(tables::COUNTERS)?;
-        let format = counters.get("format")?.map(|v| v.value());
-        if format.is_none() {
-            counters.insert("format", tables::FORMAT)?;
-        }
-        format
-    };
+    let format = tx.open_table(tables::COUNTERS)?.get("format")?.map(|v| v.value());
+    // Tables may come without a new format, where an older program does no harm by not knowing them.
+    if format == Some(tables::FORMAT) && tx.list_tables()?.count() >= tables::COUNT {
+        return Ok(());
+    }
+    tables::make_all(&tx)?;
     match format {
-        Some(tables::FORMAT) => {
-            // It came after the first databases of this format.
-            if database.begin_read()?.open_table(tables::KEPT).is_err() {
-                tx.open_table(tables::KEPT)?;
-                tx.commit()?;
-            }
-            return Ok(());
-        }
+        None | Some(tables::FORMAT) => {}
+        Some(FORMAT_WITHOUT_INDEX) => index::build(&tx)?,
         Some(other) => {
             let why = format!("format {other}, this version knows {}", tables::FORMAT);
             return Err(Error::Stored { what: "registry", why });
         }
-        None => {}
     }
-    tx.open_table(tables::IDENTITIES)?;
-    tx.open_table(tables::TWINS)?;
-    tx.open_table(tables::ACTIVITY)?;
-    tx.open_table(tables::POLICIES)?;
-    tx.open_table(tables::QUEUES)?;
-    tx.open_table(tables::INBOX)?;
-    tx.open_table(tables::SUBSCRIBED)?;
-    tx.open_table(tables::KEPT)?;
-    tx.open_table(tables::FEEDBACK)?;
-    tx.open_table(tables::OUTBOX)?;
+    tx.open_table(tables::COUNTERS)?.insert("format", tables::FORMAT)?;
     Ok(tx.commit()?)
 }

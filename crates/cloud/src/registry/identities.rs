@@ -1,9 +1,11 @@
 //! Identities: create, update, delete, find, list.
 
+use super::configurations::{self, Touched};
 use super::error::Error;
+use super::index::Entries;
 use super::store::Changes;
 use super::stored::{Stored, StoredAuthentication, Wish};
-use super::{Inner, Registry, activity, outbox, tables};
+use super::{Inner, Place, Registry, activity, outbox, tables, twins};
 use async_trait::async_trait;
 use ironbrook_hub::seams::{Activity, Identities};
 use ironbrook_model::twin::Twin;
@@ -12,6 +14,7 @@ use ironbrook_model::{
 };
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 use serde::de::DeserializeOwned;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
 
 /// The system modules of an edge device.
@@ -130,27 +133,36 @@ impl Registry {
 
     /// Up to `top` devices.
     pub async fn list_devices(&self, top: usize) -> Result<Vec<(Identity, Stored)>, Refusal> {
-        self.inner
-            .store
-            .read(move |tx| {
-                let table = tx.open_table(tables::IDENTITIES)?;
-                let activities = tx.open_table(tables::ACTIVITY)?;
-                let mut devices = Vec::new();
-                for row in table.iter()? {
-                    let (key, value) = row?;
-                    let identity = tables::identity(key.value())?;
-                    if identity.module.is_none() {
-                        let mut stored = tables::decode("identity", value.value())?;
-                        activity::fill(&activities, key.value(), &mut stored)?;
-                        devices.push((identity, stored));
-                    }
-                    if devices.len() >= top {
-                        break;
-                    }
+        self.devices_page(Place::default(), top).await.map(|(devices, _)| devices)
+    }
+
+    /// Up to `most` devices from a place on, by id, and where the next page begins; `None` at the end.
+    pub async fn devices_page(
+        &self,
+        from: Place,
+        most: usize,
+    ) -> Result<(Vec<(Identity, Stored)>, Option<Place>), Refusal> {
+        let read = move |tx: &ReadTransaction| {
+            let (table, activities) = (tx.open_table(tables::IDENTITIES)?, tx.open_table(tables::ACTIVITY)?);
+            let after = from.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let (mut devices, mut last) = (Vec::new(), None);
+            for row in table.range::<&str>((after, Bound::Unbounded))? {
+                let (key, value) = row?;
+                if !key.value().ends_with('\0') {
+                    continue;
                 }
-                Ok(devices)
-            })
-            .await
+                if devices.len() >= most {
+                    let given = from.given + devices.len();
+                    return Ok((devices, Some(Place { after: last, given })));
+                }
+                let mut stored = tables::decode("identity", value.value())?;
+                activity::fill(&activities, key.value(), &mut stored)?;
+                devices.push((tables::identity(key.value())?, stored));
+                last = Some(key.value().to_owned());
+            }
+            Ok((devices, None))
+        };
+        self.inner.store.read(read).await
     }
 
     /// All modules of a device. 404001.
@@ -277,11 +289,9 @@ fn insert(
     twin: &Twin,
 ) -> Result<(), Error> {
     put(changes, identity, stored)?;
-    changes
-        .tx
-        .open_table(tables::TWINS)?
-        .insert(tables::key(identity).as_str(), tables::encode("twin", twin)?.as_slice())?;
+    twins::save_indexed(inner, changes, identity, &Entries::default(), twin)?;
     outbox::lifecycle(inner, changes, identity, twin, outbox::Lifecycle::Created)?;
+    configurations::touch(inner, changes, identity, Touched::ByService)?;
     changed(inner, changes, identity);
     Ok(())
 }
@@ -320,6 +330,7 @@ fn update(
     for member in members(changes, identity)? {
         changed(inner, changes, &member);
     }
+    configurations::touch(inner, changes, identity, Touched::ByService)?;
     Ok(stored)
 }
 
@@ -346,6 +357,9 @@ fn delete(
             twins.remove(key.as_str())?;
             twin
         };
+        if let Some(twin) = &twin {
+            Entries::default().replace(changes.tx, &key, &Entries::of(&key, twin))?;
+        }
         changes.tx.open_table(tables::SUBSCRIBED)?.remove(key.as_str())?;
         changes.tx.open_table(tables::KEPT)?.remove(key.as_str())?;
         inner.forget_activity(changes, &member)?;

@@ -5,12 +5,16 @@
 //! event that tells of it are in the same transaction (the outbox). What is *not* here: HTTP, and who may ask for what.
 
 mod activity;
+mod bulk;
 mod cache;
 mod configuration;
+mod configurations;
 mod error;
 mod file;
 mod identities;
 mod inbox;
+mod index;
+mod jobs;
 mod outbox;
 mod policies;
 mod scan;
@@ -20,18 +24,24 @@ mod store;
 mod stored;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod transfers;
 mod twins;
 mod view;
 
+pub use bulk::ImportMode;
+pub(crate) use bulk::camel_case;
 pub use configuration::ConfigurationContent;
+pub use configurations::{ConfigurationWish, MetricsWish, TestedQueries};
 pub use error::Error;
 pub use identities::{Counts, IfMatch};
+pub use jobs::{JobWish, MethodWish, PropertiesWish, TwinWish};
 pub use policies::{parse_permissions, permissions_text};
 pub use scan::{Page, Place};
 pub use scope::ScopePage;
 pub use seed::{SeedError, SeedFile, SeedRoute, SeedSummary};
 pub use stored::{Kind, Stored, StoredAuthentication, Wish};
+pub use transfers::TransferWish;
 pub use twins::TwinChange;
 
 use ironbrook_hub::Limits;
@@ -66,6 +76,12 @@ pub struct Config {
     pub inbox_max_delivery_count: u8,
     /// Life of feedback that nobody fetches.
     pub feedback_ttl: std::time::Duration,
+    /// Configurations of the hub: deployments and automatic device configurations.
+    pub configurations: usize,
+    /// Custom metrics of a configuration.
+    pub configuration_metrics: usize,
+    /// Jobs that run at once; others wait.
+    pub jobs_at_once: usize,
 }
 
 impl Config {
@@ -80,6 +96,9 @@ impl Config {
             inbox_ttl: std::time::Duration::from_secs(3600),
             inbox_max_delivery_count: 10,
             feedback_ttl: std::time::Duration::from_secs(3600),
+            configurations: 100,
+            configuration_metrics: 5,
+            jobs_at_once: 10,
         }
     }
 
@@ -90,6 +109,8 @@ impl Config {
             modules_per_edge_device: 200,
             inbox_message_bytes: Limits::native().cloud_to_device_bytes,
             inbox_depth: 1000,
+            configurations: 1000,
+            configuration_metrics: 20,
             ..Self::azure(hub_name)
         }
     }
@@ -117,6 +138,9 @@ struct Inner {
     wanted_sources: AtomicU8,
     outbox_filled: Notify,
     activity: activity::State,
+    configurations: configurations::State,
+    jobs: jobs::State,
+    transfers: transfers::State,
 }
 
 impl Registry {
@@ -130,6 +154,7 @@ impl Registry {
         let store = Store::open(&storage, &folder.join("registry.redb"))?;
         let policies = policies::load_or_create(&store)?;
         let inbox = inbox::State::load(&store)?;
+        let configurations = configurations::State::load(&store)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 store,
@@ -143,11 +168,15 @@ impl Registry {
                 wanted_sources: AtomicU8::new(0),
                 outbox_filled: Notify::new(),
                 activity: activity::State::default(),
+                configurations,
+                jobs: jobs::State::default(),
+                transfers: transfers::State::default(),
             }),
         })
     }
 
-    /// Ends locks, messages and feedback whose time has come, and stores activity, until cancelled.
+    /// Ends locks, messages and feedback whose time has come, stores activity, and brings twins to what configurations say, until
+    /// cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
         let expire = async {
             tokio::select! {
@@ -155,7 +184,7 @@ impl Registry {
                 () = cancel.cancelled() => {}
             }
         };
-        tokio::join!(expire, self.write_activity_forever(&cancel));
+        tokio::join!(expire, self.write_activity_forever(&cancel), self.settle_forever(&cancel));
     }
 
     /// Stores activity, finishes what was begun and closes the database; later calls are refused.

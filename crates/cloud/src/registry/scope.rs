@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::identities::not_found;
 use super::{Registry, Stored, tables};
-use ironbrook_model::{DeviceId, Identity, Refusal};
+use ironbrook_model::{DeviceId, Identity, Parent, Refusal};
 use redb::ReadTransaction;
 use std::ops::Bound;
 
@@ -19,6 +19,13 @@ pub struct ScopePage {
     pub modules: Vec<(Identity, Stored)>,
     /// Where the next page begins; `None` at the end. May be set though this page is not full, or empty.
     pub next: Option<String>,
+}
+
+/// The device that opened a scope: `ms-azure-iot-edge://{device}-{generation}`.
+pub(super) fn scope_owner(scope: &str) -> Option<Parent> {
+    let (device, generation_id) = scope.strip_prefix("ms-azure-iot-edge://")?.rsplit_once('-')?;
+    let device = DeviceId::new(device.to_owned()).ok()?;
+    Some(Parent { device, generation_id: generation_id.to_owned() })
 }
 
 /// Whether a device is below an edge device. `deviceScope` of a leaf is the older way to say it.

@@ -1,10 +1,11 @@
 //! An identity as it is stored, and what callers may ask to be stored.
 
 use super::error::Error;
+use super::scope::scope_owner;
 use ironbrook_hub::seams::Activity;
 use ironbrook_model::{
-    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, Parent,
-    SharedAccessKey, SymmetricKeys, Timestamp, X509Thumbprints,
+    AuthenticationType, ErrorCode, Identity, IdentityRecord, IdentityStatus, Parent, SharedAccessKey,
+    SymmetricKeys, Timestamp, X509Thumbprints,
 };
 use serde::{Deserialize, Serialize};
 
@@ -317,13 +318,6 @@ fn thumbprint(text: Option<String>) -> Result<Option<String>, Error> {
     Ok(Some(hex.to_ascii_uppercase()))
 }
 
-/// The device that opened a scope: `ms-azure-iot-edge://{device}-{generation}`.
-fn scope_owner(scope: &str) -> Option<Parent> {
-    let (device, generation_id) = scope.strip_prefix("ms-azure-iot-edge://")?.rsplit_once('-')?;
-    let device = DeviceId::new(device.to_owned()).ok()?;
-    Some(Parent { device, generation_id: generation_id.to_owned() })
-}
-
 /// A number of 18 digits, as observed: ticks of 100 ns, the last four at random so that no two creations share one.
 fn new_generation_id(now: Timestamp) -> String {
     let ticks = (now.as_millis().saturating_add(YEAR_ONE_TO_1970_MS)).saturating_mul(TICKS_PER_MS);
@@ -331,7 +325,7 @@ fn new_generation_id(now: Timestamp) -> String {
 }
 
 /// Base64 of a changing number, as observed. At random, so that the etag of a deleted identity never comes back.
-fn new_etag() -> String {
+pub(super) fn new_etag() -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(random().to_string())
 }
@@ -343,6 +337,8 @@ fn random() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ironbrook_model::DeviceId;
+
     const NOW: Timestamp = Timestamp::from_millis(1_769_850_000_000);
 
     fn device() -> Identity {

@@ -28,11 +28,54 @@ pub(super) const KEPT: TableDefinition<'_, &str, u8> = TableDefinition::new("kep
 pub(super) const FEEDBACK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feedback");
 /// Events not yet published: number → event.
 pub(super) const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
+/// Which twins have a tag, or a configuration, of a value: (kind and path, value, [`key`]); see [`index`](super::index).
+pub(super) const INDEX: TableDefinition<'_, IndexKey<'_>, ()> = TableDefinition::new("index");
+/// Configurations: id → [`Row`](super::configurations).
+pub(super) const CONFIGURATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("configurations");
+/// Devices whose configurations are to be looked at again: device id.
+pub(super) const UNSETTLED: TableDefinition<'_, &str, ()> = TableDefinition::new("unsettled");
+/// Jobs: id → [`Job`](super::jobs).
+pub(super) const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("jobs");
+/// What jobs did to their devices: (job, [`key`]) → record.
+pub(super) const JOB_DEVICES: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("job devices");
+/// Imports and exports: id → [`Transfer`](super::transfers).
+pub(super) const TRANSFERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("transfers");
+/// How far long work has come, by its name.
+pub(super) const PROGRESS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("progress");
 /// Last numbers given out, by name of the series; and the format version.
 pub(super) const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
 
-/// Version of the layout of all tables.
-pub(super) const FORMAT: u64 = 1;
+/// Version of the layout of all tables. 1 had no index.
+pub(super) const FORMAT: u64 = 2;
+
+/// Kind and path, value, [`key`] of the twin.
+pub(super) type IndexKey<'k> = (&'k str, &'k [u8], &'k str);
+
+/// Makes every table that is not there, so that readers never meet a missing one.
+pub(super) fn make_all(tx: &redb::WriteTransaction) -> Result<(), Error> {
+    tx.open_table(IDENTITIES)?;
+    tx.open_table(TWINS)?;
+    tx.open_table(ACTIVITY)?;
+    tx.open_table(POLICIES)?;
+    tx.open_table(QUEUES)?;
+    tx.open_table(INBOX)?;
+    tx.open_table(SUBSCRIBED)?;
+    tx.open_table(KEPT)?;
+    tx.open_table(FEEDBACK)?;
+    tx.open_table(OUTBOX)?;
+    tx.open_table(INDEX)?;
+    tx.open_table(CONFIGURATIONS)?;
+    tx.open_table(UNSETTLED)?;
+    tx.open_table(JOBS)?;
+    tx.open_table(JOB_DEVICES)?;
+    tx.open_table(TRANSFERS)?;
+    tx.open_table(PROGRESS)?;
+    tx.open_table(COUNTERS)?;
+    Ok(())
+}
+
+/// How many tables [`make_all`] makes.
+pub(super) const COUNT: usize = 18;
 
 /// The key of an identity: `device`, NUL, module or nothing. NUL cannot stand in an id, so a device's modules follow it
 /// and no other device's key lies between.

@@ -15,10 +15,10 @@ use tokio::sync::watch;
 const LOCK: Duration = Duration::from_secs(60);
 
 /// A clock that stands still until a test turns it.
-pub(super) struct HandClock(watch::Sender<Timestamp>);
+pub(crate) struct HandClock(watch::Sender<Timestamp>);
 
 impl HandClock {
-    pub(super) fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.0.send_modify(|now| *now = now.plus(by));
     }
 }
@@ -35,7 +35,7 @@ impl Clock for HandClock {
     }
 }
 
-pub(super) fn clock() -> Arc<HandClock> {
+pub(crate) fn clock() -> Arc<HandClock> {
     Arc::new(HandClock(watch::Sender::new(Timestamp::from_millis(1_769_850_000_000))))
 }
 

@@ -1,7 +1,9 @@
 //! Twins: what devices report, what services change, and who is told.
 
+use super::configurations::{self, Touched};
 use super::error::Error;
 use super::identities::{get, not_found, read_both, stored};
+use super::index::Entries;
 use super::outbox::{self, TwinOperation};
 use super::store::Changes;
 use super::{IfMatch, Inner, Registry, tables, view};
@@ -70,13 +72,33 @@ pub(super) fn load(changes: &Changes<'_>, identity: &Identity) -> Result<Twin, E
         .ok_or_else(|| not_found(identity))
 }
 
-fn save(changes: &Changes<'_>, identity: &Identity, twin: &Twin) -> Result<(), Error> {
+/// Writes a twin whose tags and configurations are as they were.
+pub(super) fn save(
+    _inner: &Arc<Inner>,
+    changes: &Changes<'_>,
+    identity: &Identity,
+    twin: &Twin,
+) -> Result<(), Error> {
     let mut table = changes.tx.open_table(tables::TWINS)?;
     table.insert(tables::key(identity).as_str(), tables::encode("twin", twin)?.as_slice())?;
     Ok(())
 }
 
-fn apply(
+/// Writes a twin and what the index says of it.
+pub(super) fn save_indexed(
+    inner: &Arc<Inner>,
+    changes: &Changes<'_>,
+    identity: &Identity,
+    before: &Entries,
+    twin: &Twin,
+) -> Result<(), Error> {
+    save(inner, changes, identity, twin)?;
+    let key = tables::key(identity);
+    Entries::of(&key, twin).replace(changes.tx, &key, before)
+}
+
+/// Does what a service wants, inside a change.
+pub(super) fn apply(
     inner: &Arc<Inner>,
     changes: &Changes<'_>,
     identity: &Identity,
@@ -88,18 +110,36 @@ fn apply(
     if_match.check(&twin.etag())?;
     match change {
         TwinChange::Patch { tags, desired } => {
-            let now = inner.clock.now();
-            twin.patch(tags.as_ref(), desired.as_ref(), now)?;
-            let body = patch_event(&twin, tags.as_ref(), desired.as_ref(), now);
-            outbox::twin(inner, changes, identity, TwinOperation::Update, body)?;
-            save(changes, identity, &twin)?;
-            if let Some(patch) = desired {
-                tell(inner, changes, identity, twin.desired.version, &patch);
-            }
+            patch(inner, changes, identity, &mut twin, tags.as_ref(), desired.as_ref())?;
         }
         TwinChange::Replace { tags, desired } => twin = replace(inner, changes, identity, &tags, &desired)?,
     }
+    configurations::touch(inner, changes, identity, Touched::ByService)?;
     Ok(view::twin(inner, identity, &stored, &twin))
+}
+
+/// Merges into a twin inside a change, and tells who listens.
+pub(super) fn patch(
+    inner: &Arc<Inner>,
+    changes: &Changes<'_>,
+    identity: &Identity,
+    twin: &mut Twin,
+    tags: Option<&Object>,
+    desired: Option<&Object>,
+) -> Result<(), Error> {
+    let now = inner.clock.now();
+    let before = tags.map(|_| Entries::of(&tables::key(identity), twin));
+    twin.patch(tags, desired, now)?;
+    let body = patch_event(twin, tags, desired, now);
+    outbox::twin(inner, changes, identity, TwinOperation::Update, body)?;
+    match before {
+        Some(before) => save_indexed(inner, changes, identity, &before, twin)?,
+        None => save(inner, changes, identity, twin)?,
+    }
+    if let Some(patch) = desired {
+        tell(inner, changes, identity, twin.desired.version, patch);
+    }
+    Ok(())
 }
 
 /// Replaces tags and desired properties inside a change, and tells who listens.
@@ -111,10 +151,10 @@ pub(super) fn replace(
     desired: &Object,
 ) -> Result<Twin, Error> {
     let mut twin = load(changes, identity)?;
-    let before = twin.desired.values.clone();
+    let (before, entries) = (twin.desired.values.clone(), Entries::of(&tables::key(identity), &twin));
     twin.replace(tags, desired, inner.clock.now())?;
     outbox::twin(inner, changes, identity, TwinOperation::Replace, replace_event(&twin))?;
-    save(changes, identity, &twin)?;
+    save_indexed(inner, changes, identity, &entries, &twin)?;
     // rule TWIN-09: a connected device hears of a replacement as a patch, with null for what is gone.
     let patch = replacement_patch(&before, &twin.desired.values);
     tell(inner, changes, identity, twin.desired.version, &patch);
@@ -169,11 +209,12 @@ impl Twins for Registry {
             let mut twin = load(changes, &identity)?;
             let now = inner.clock.now();
             let patch = twin.patch_reported(&patch, now)?;
-            save(changes, &identity, &twin)?;
+            save(&inner, changes, &identity, &twin)?;
             let version = twin.reported.version;
             let section = change_view(SectionKind::Reported, &patch, version, now);
             let body = json!({ "version": twin.version, "properties": { "reported": section } });
             outbox::twin(&inner, changes, &identity, TwinOperation::Update, body)?;
+            configurations::touch(&inner, changes, &identity, Touched::ByDevice)?;
             Ok(version)
         };
         self.inner.store.write(change).await
@@ -190,12 +231,13 @@ impl Twins for Registry {
         if self.inner.store.read(same).await? {
             return Ok(());
         }
-        let (who, wanted) = (identity.clone(), model_id.to_owned());
+        let (inner, who, wanted) = (self.inner.clone(), identity.clone(), model_id.to_owned());
         let change = move |changes: &Changes<'_>| {
             let mut twin = load(changes, &who)?;
             twin.model_id = Some(wanted);
             twin.version += 1;
-            save(changes, &who, &twin)
+            save(&inner, changes, &who, &twin)?;
+            configurations::touch(&inner, changes, &who, Touched::ByService)
         };
         self.inner.store.write(change).await
     }

@@ -117,5 +117,9 @@ pub(super) fn twin(inner: &Inner, identity: &Identity, stored: &Stored, twin: &T
         }
         put("parentScopes", stored.parent_scopes.clone().into());
     }
+    if !twin.configurations.is_empty() {
+        let one = |(id, status)| (String::clone(id), json!({ "status": status }));
+        put("configurations", Value::Object(twin.configurations.iter().map(one).collect()));
+    }
     Value::Object(view)
 }

@@ -21,6 +21,7 @@ const READ: Caller = Caller::Policy(Permissions::REGISTRY_READ);
 const WRITE: Caller = Caller::Policy(Permissions::REGISTRY_WRITE);
 const SERVICE: Caller = Caller::Policy(Permissions::SERVICE_CONNECT);
 const CONFIGURE: Caller = Caller::AnyOf(Permissions::REGISTRY_WRITE.union(Permissions::SERVICE_CONNECT));
+const READ_CONFIGURED: Caller = Caller::AnyOf(Permissions::REGISTRY_READ.union(Permissions::SERVICE_CONNECT));
 const READ_OR_DEVICE: Caller = Caller::PolicyOrDevice(Permissions::REGISTRY_READ);
 const WRITE_OR_DEVICE: Caller = Caller::PolicyOrDevice(Permissions::REGISTRY_WRITE);
 
@@ -56,6 +57,21 @@ const TABLE: &[(&str, &str, Caller)] = &[
     ("POST", "/twins/{device}/methods", SERVICE),
     ("POST", "/twins/{device}/modules/{module}/methods", SERVICE),
     ("POST", "/devices/{device}/applyConfigurationContent", CONFIGURE),
+    ("GET", "/configurations", READ_CONFIGURED),
+    ("GET", "/configurations/", READ_CONFIGURED),
+    ("POST", "/configurations/testQueries", READ_CONFIGURED),
+    ("GET", "/configurations/{id}", READ_CONFIGURED),
+    ("PUT", "/configurations/{id}", CONFIGURE),
+    ("DELETE", "/configurations/{id}", CONFIGURE),
+    ("GET", "/jobs", READ),
+    ("GET", "/jobs/", READ),
+    ("POST", "/jobs/create", WRITE),
+    ("GET", "/jobs/{id}", READ),
+    ("DELETE", "/jobs/{id}", WRITE),
+    ("GET", "/jobs/v2/query", SERVICE),
+    ("GET", "/jobs/v2/{id}", SERVICE),
+    ("PUT", "/jobs/v2/{id}", SERVICE),
+    ("POST", "/jobs/v2/{id}/cancel", SERVICE),
     ("GET", SCOPE, Caller::Gateway),
     ("GET", IN_SCOPE, Caller::Gateway),
     ("POST", TARGET_SCOPE, Caller::Gateway),

@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::input::{Target, answer, identity_json, if_match, ok, ok_with_etag};
+use super::query::{continued, place};
 use crate::registry::{IfMatch, Stored, Wish};
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
@@ -21,12 +22,18 @@ pub(super) struct Top {
     top: Option<usize>,
 }
 
-/// `GET /devices[?top=]`: up to 1000 devices.
-pub(super) async fn list_devices(State(api): State<Api>, Query(Top { top }): Query<Top>) -> Response {
+/// `GET /devices[?top=]`: up to 1000 devices, by id. Where there are more, `x-ms-continuation` brings the next ones, as with
+/// queries; clients that do not know it see the first.
+pub(super) async fn list_devices(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Query(Top { top }): Query<Top>,
+) -> Response {
     let list = async {
-        let devices = api.registry.list_devices(top.unwrap_or(LIST_MAX).min(LIST_MAX)).await?;
-        let views = devices.iter().map(|(identity, stored)| api.registry.identity_view(identity, stored));
-        Ok(ok(&Value::Array(views.collect())))
+        let most = top.unwrap_or(LIST_MAX).min(LIST_MAX);
+        let (devices, next) = api.registry.devices_page(place(&headers)?, most).await?;
+        let view = |(identity, stored): &(_, _)| api.registry.identity_view(identity, stored);
+        continued(ok(&Value::Array(devices.iter().map(view).collect())), next)
     };
     answer(list.await)
 }

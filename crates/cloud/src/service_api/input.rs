@@ -1,6 +1,6 @@
 //! What requests carry: ids in the path, preconditions, JSON bodies.
 
-use crate::registry::IfMatch;
+use crate::registry::{IfMatch, camel_case};
 use axum::extract::FromRequestParts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use ironbrook_gateway::http::{error_response, module_error_response};
 use ironbrook_model::{DeviceId, ErrorCode, Identity, ModuleId, Refusal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The identity a path names.
 pub(super) struct Target(pub Identity);
@@ -59,26 +59,6 @@ fn bad_json(error: &serde_json::Error) -> Refusal {
     let what = if error.is_data() { "has a member of the wrong type" } else { "is not JSON" };
     let place = format!("line {}, column {}", error.line(), error.column());
     Refusal::new(ErrorCode::IotHubFormatError, format!("the body {what} ({place})"))
-}
-
-/// Lowers the first letter of every member's name, but not inside twins, whose names are the user's.
-pub(super) fn camel_case(value: Value) -> Value {
-    match value {
-        Value::Object(object) => {
-            Value::Object(object.into_iter().fold(Map::new(), |mut all, (name, value)| {
-                let mut letters = name.chars();
-                let name = match letters.next() {
-                    Some(first) => first.to_lowercase().chain(letters).collect(),
-                    None => name,
-                };
-                let value =
-                    if matches!(name.as_str(), "tags" | "properties") { value } else { camel_case(value) };
-                all.insert(name, value);
-                all
-            }))
-        }
-        other => other,
-    }
 }
 
 /// An answer of JSON.

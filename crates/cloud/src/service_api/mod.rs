@@ -13,6 +13,11 @@
 //! | `POST /twins/{device}[/modules/{module}]/methods` | ServiceConnect | the device's answer |
 //! | `POST /devices/query` | ServiceConnect | items, paged by headers |
 //! | `POST /devices/{device}/applyConfigurationContent` | RegistryWrite or ServiceConnect | 204; sets the modules of an edge device |
+//! | `GET /configurations[?top=]`, `GET /configurations/{id}`, `POST /configurations/testQueries` | RegistryRead or ServiceConnect | with results of metrics |
+//! | `PUT, DELETE /configurations/{id}` | RegistryWrite or ServiceConnect | create; change with `If-Match` |
+//! | `POST /jobs/create`, `DELETE /jobs/{id}` | RegistryWrite | import and export of all identities |
+//! | `GET /jobs`, `GET /jobs/{id}` | RegistryRead | imports and exports |
+//! | `PUT, GET /jobs/v2/{id}`, `POST /jobs/v2/{id}/cancel`, `GET /jobs/v2/query` | ServiceConnect | jobs over many devices |
 //! | `…/devices/{device}/modules/$edgeHub/devicesAndModulesInDeviceScope` and its kin | `$edgeHub`'s own credential | identities in scope, with keys |
 //!
 //! Any `api-version` is taken. Routes are added through [`route::Routes`], which asks for the right a caller needs and puts the
@@ -22,11 +27,17 @@
 pub(crate) mod access_tests;
 mod bulk;
 mod configuration;
+mod configurations;
+#[cfg(test)]
+mod configurations_tests;
 mod devices;
 #[cfg(test)]
 mod edge_tests;
 mod guard;
 mod input;
+mod jobs;
+#[cfg(test)]
+mod jobs_tests;
 mod methods;
 mod modules;
 mod query;
@@ -34,6 +45,9 @@ mod route;
 mod scope;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transfers;
+#[cfg(test)]
+mod transfers_tests;
 mod twins;
 
 use crate::registry::Registry;
@@ -63,6 +77,7 @@ fn routes(api: Api) -> Routes {
     let modules_write = Access::policy_or_device(Permissions::REGISTRY_WRITE).module_errors();
     // The documents name one right in one place and the other in another.
     let configure = Access::any_of(Permissions::REGISTRY_WRITE.union(Permissions::SERVICE_CONNECT));
+    let read_configured = Access::any_of(Permissions::REGISTRY_READ.union(Permissions::SERVICE_CONNECT));
     let gateway = Access::gateway();
     Routes::new(api)
         .get("/devices", read, devices::list_devices)
@@ -90,6 +105,21 @@ fn routes(api: Api) -> Routes {
         .post("/twins/{device}/methods", methods, methods::invoke)
         .post("/twins/{device}/modules/{module}/methods", methods, methods::invoke)
         .post("/devices/{device}/applyConfigurationContent", configure, configuration::apply)
+        .get("/configurations", read_configured, configurations::list)
+        .get("/configurations/", read_configured, configurations::list)
+        .post("/configurations/testQueries", read_configured, configurations::test_queries)
+        .get("/configurations/{id}", read_configured, configurations::get)
+        .put("/configurations/{id}", configure, configurations::put)
+        .delete("/configurations/{id}", configure, configurations::delete)
+        .get("/jobs", read, transfers::list)
+        .get("/jobs/", read, transfers::list)
+        .post("/jobs/create", write, transfers::create)
+        .get("/jobs/{id}", read, transfers::get)
+        .delete("/jobs/{id}", write, transfers::cancel)
+        .get("/jobs/v2/query", service, jobs::list)
+        .get("/jobs/v2/{id}", service, jobs::get)
+        .put("/jobs/v2/{id}", service, jobs::put)
+        .post("/jobs/v2/{id}/cancel", service, jobs::cancel)
         .get(&scoped("devicesAndModulesInDeviceScope"), gateway, scope::list)
         .get(&scoped("deviceAndModuleInDeviceScope"), gateway, scope::one)
         .post(&scoped("devicesAndModulesInTargetDeviceScope"), gateway, scope::list_target)

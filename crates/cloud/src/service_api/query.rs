@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::input::{answer, identity_json, ok};
-use crate::registry::Place;
+use crate::registry::{Page, Place};
 use axum::extract::State;
 use axum::response::Response;
 use base64::Engine as _;
@@ -36,26 +36,38 @@ pub(super) async fn run(State(api): State<Api>, headers: HeaderMap, body: Bytes)
         let query = TwinQuery::parse(&query).map_err(|error| invalid(error.to_string()))?;
         let item_type = query.item_type().name();
         let page = api.registry.query(query, place(&headers)?, page_size(&headers)).await?;
-        let mut response = ok(&Value::Array(page.items));
-        response.headers_mut().insert(ITEM_TYPE, HeaderValue::from_static(item_type));
-        if let Some(next) = page.next {
-            response.headers_mut().insert(CONTINUATION, token(&next)?);
-        }
-        Ok(response)
+        paged(page, item_type)
     };
     answer(run.await)
+}
+
+/// A page with its headers.
+pub(super) fn paged(page: Page, item_type: &'static str) -> Result<Response, Refusal> {
+    let mut response = ok(&Value::Array(page.items));
+    response.headers_mut().insert(ITEM_TYPE, HeaderValue::from_static(item_type));
+    continued(response, page.next)
+}
+
+/// An answer with the header that brings the next one, where there is a next one.
+pub(super) fn continued(mut response: Response, next: Option<Place>) -> Result<Response, Refusal> {
+    if let Some(next) = next {
+        response.headers_mut().insert(CONTINUATION, token(&next)?);
+    }
+    Ok(response)
 }
 
 fn invalid(text: String) -> Refusal {
     Refusal::new(ErrorCode::ArgumentInvalid, text)
 }
 
-fn page_size(headers: &HeaderMap) -> usize {
+/// How many items a caller wants.
+pub(super) fn page_size(headers: &HeaderMap) -> usize {
     let asked = headers.get(MAX_ITEM_COUNT).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     asked.filter(|count| *count > 0).unwrap_or(PAGE).min(PAGE_MAX)
 }
 
-fn place(headers: &HeaderMap) -> Result<Place, Refusal> {
+/// Where a caller's page begins.
+pub(super) fn place(headers: &HeaderMap) -> Result<Place, Refusal> {
     let Some(text) = headers.get(CONTINUATION).filter(|text| !text.is_empty()) else {
         return Ok(Place::default());
     };

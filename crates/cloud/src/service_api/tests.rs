@@ -6,7 +6,7 @@ use crate::testing::{moment, within};
 use axum::body::Body;
 use http::header::{AUTHORIZATION, ETAG, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
-use ironbrook_hub::seams::{Clock as _, Inbox as _, SystemClock};
+use ironbrook_hub::seams::{Clock, Inbox as _, SystemClock};
 use ironbrook_hub::{ConnectRequest, Credential, Route, record};
 use ironbrook_log::{Memory, Offset, PartitionId, QueueId};
 use ironbrook_model::{
@@ -35,6 +35,11 @@ pub(crate) async fn hub() -> Hub {
 }
 
 async fn hub_with_routes(routes: Vec<Route>) -> Hub {
+    hub_on(Arc::new(Memory::new()), Arc::new(SystemClock), routes).await
+}
+
+/// A hub on storage that may hold one already.
+pub(super) async fn hub_on(storage: Arc<Memory>, clock: Arc<dyn Clock>, routes: Vec<Route>) -> Hub {
     let config = Config {
         hub_name: "hub".to_owned(),
         hosts: vec!["localhost".to_owned()],
@@ -54,8 +59,7 @@ async fn hub_with_routes(routes: Vec<Route>) -> Hub {
     };
     let seed = SeedFile::parse(r#"{"devices":[{"deviceId":"d"},{"deviceId":"other"}]}"#).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();
-    let storage = Arc::new(Memory::new());
-    let cloud = Cloud::open(storage, Arc::new(SystemClock), config, Some(&seed), &mut metrics).await.unwrap();
+    let cloud = Cloud::open(storage, clock, config, Some(&seed), &mut metrics).await.unwrap();
     Hub { cloud }
 }
 
@@ -148,6 +152,10 @@ async fn http_10_lists_with_and_without_a_slash_and_counts() {
         assert_eq!(list.body.as_array().unwrap().len(), 2);
         assert_eq!(list.body[0]["statusUpdatedTime"], "0001-01-01T00:00:00");
     }
+    let registry = hub.cloud.registry();
+    let (first, next) = registry.devices_page(Default::default(), 1).await.unwrap();
+    let (second, end) = registry.devices_page(next.unwrap(), 1).await.unwrap();
+    assert_eq!((first[0].0.device.as_str(), second[0].0.device.as_str(), end), ("d", "other", None));
     let counts = hub.ask("GET", "/statistics/devices", &[], Value::Null).await;
     assert_eq!(
         counts.body,

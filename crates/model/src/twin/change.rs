@@ -41,6 +41,22 @@ pub fn replacement_patch(old: &Object, new: &Object) -> Object {
     patch
 }
 
+/// The smallest patch that turns `old` into `new`: what differs, and null for every key that is gone.
+pub fn difference(old: &Object, new: &Object) -> Object {
+    let mut patch = Map::new();
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in new.iter().filter(|(key, value)| old.get(*key) != Some(*value)) {
+        let value = match (old.get(key), value) {
+            (Some(Value::Object(old)), Value::Object(new)) => Value::Object(difference(old, new)),
+            (_, value) => value.clone(),
+        };
+        patch.insert(key.clone(), value);
+    }
+    patch
+}
+
 fn strip(patch: &Object) -> Object {
     patch
         .iter()
@@ -90,6 +106,11 @@ mod tests {
             merge_plain(&mut before, &old);
             merge_plain(&mut after, &new);
             let patch = replacement_patch(&before, &after);
+            let smallest = difference(&before, &after);
+            prop_assert_eq!(smallest.is_empty(), before == after);
+            let mut other = before.clone();
+            merge_plain(&mut other, &smallest);
+            prop_assert_eq!(&other, &after);
             merge_plain(&mut before, &patch);
             prop_assert_eq!(before, after);
         }

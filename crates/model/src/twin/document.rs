@@ -5,6 +5,7 @@ use super::merge::{Stamp, merge, merge_plain};
 use super::{NEVER, Object};
 use crate::Timestamp;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// Version of a twin that was never changed, as observed on a new device.
 const FIRST_TWIN_VERSION: u64 = 2;
@@ -61,6 +62,18 @@ pub struct Twin {
     /// Plug-and-play model id the device announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
+    /// What became of the configurations whose target condition the twin fulfils, by their ids.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub configurations: BTreeMap<String, ConfigurationStatus>,
+}
+
+/// What became of a configuration on one of its targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum ConfigurationStatus {
+    /// It is for the twin, but another one prevails, or it cannot be applied.
+    Targeted,
+    /// The twin is as it says.
+    Applied,
 }
 
 impl Default for Twin {
@@ -72,6 +85,7 @@ impl Default for Twin {
             desired: Properties::default(),
             reported: Properties::default(),
             model_id: None,
+            configurations: BTreeMap::new(),
         }
     }
 }

@@ -8,8 +8,8 @@ mod document;
 mod limits;
 mod merge;
 
-pub use change::{change_view, device_patch, replacement_patch};
-pub use document::{Properties, Twin};
+pub use change::{change_view, device_patch, difference, replacement_patch};
+pub use document::{ConfigurationStatus, Properties, Twin};
 pub use limits::{MAX_DEPTH, MAX_INTEGER, MIN_INTEGER, SectionKind, TwinError};
 
 /// A JSON object; member order kept as given.

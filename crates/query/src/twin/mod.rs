@@ -4,12 +4,15 @@
 //! belong to the caller, who hands in the documents of the query's [`Source`].
 
 mod parse;
+mod plan;
 mod run;
+
+pub use plan::{Equality, Literal};
 
 use crate::Dialect;
 use crate::Error;
 use crate::eval::{Scope, eval};
-use crate::expr::{Expr, Path, Root};
+use crate::expr::{Expr, Path, Root, Step};
 use crate::parser::Parser;
 use crate::value::Value;
 use serde_json::Value as Json;
@@ -115,6 +118,29 @@ impl TwinQuery {
         self.filter.as_ref().is_none_or(|filter| is_true(filter, document))
     }
 
+    /// What every matching document has: for a caller with an index.
+    pub fn equalities(&self) -> Vec<Equality<'_>> {
+        self.filter.as_ref().map(plan::equalities).unwrap_or_default()
+    }
+
+    /// Whether all it asks for is how many documents match.
+    pub fn is_count(&self) -> bool {
+        let is_count = |item: &Item| matches!(item.what, What::Aggregate(Aggregate::Count, _));
+        self.group_by.is_empty() && self.select.as_ref().is_some_and(|items| items.iter().all(is_count))
+    }
+
+    /// Whether it has no WHERE clause.
+    pub fn takes_all(&self) -> bool {
+        self.filter.is_none()
+    }
+
+    /// The answer of a query that [is a count](Self::is_count), where so many documents match.
+    pub fn counted(&self, count: u64) -> Vec<Json> {
+        let items = self.select.iter().flatten();
+        let row = items.map(|item| (item.name.clone(), Json::from(count))).collect();
+        if self.top == Some(0) { Vec::new() } else { vec![Json::Object(row)] }
+    }
+
     /// The results over all documents of its source. Takes no more documents than it needs.
     pub fn run(&self, documents: impl IntoIterator<Item = Json>) -> Vec<Json> {
         run::run(self, documents.into_iter())
@@ -126,22 +152,50 @@ impl TwinQuery {
     }
 }
 
-/// A WHERE clause by itself: the target condition of a configuration.
+/// The target condition of a configuration: which twins it is for.
+///
+/// `*` is every device, nothing is none; a WHERE clause by itself is about devices, `FROM devices.modules WHERE …` about
+/// modules. Source: Azure docs "Automatic device and module management".
 #[derive(Debug, Clone, PartialEq)]
-pub struct TargetCondition(Expr);
+pub struct TargetCondition {
+    source: Source,
+    filter: Option<Expr>,
+}
 
 impl TargetCondition {
     /// Compiles a condition on twins.
     pub fn parse(text: &str) -> Result<Self, Error> {
+        match text.trim() {
+            "" => return Ok(Self { source: Source::Devices, filter: Some(Expr::Bool(false)) }),
+            "*" => return Ok(Self { source: Source::Devices, filter: None }),
+            _ => {}
+        }
         let mut parser = Parser::new(text, Dialect::Twin)?;
-        let expr = parser.expression()?;
-        parser.end()?;
-        Ok(Self(expr))
+        parse::target(&mut parser)
+    }
+
+    /// Whose twins it is about: devices' or modules'.
+    pub fn source(&self) -> Source {
+        self.source
     }
 
     /// Whether a twin fulfils it.
     pub fn matches(&self, twin: &Json) -> bool {
-        is_true(&self.0, twin)
+        self.filter.as_ref().is_none_or(|filter| is_true(filter, twin))
+    }
+
+    /// What every matching twin has: for a caller with an index.
+    pub fn equalities(&self) -> Vec<Equality<'_>> {
+        self.filter.as_ref().map(plan::equalities).unwrap_or_default()
+    }
+
+    /// Whether it looks at the member of these names, `["properties", "reported"]` for example, or at one above or below.
+    pub fn reads(&self, names: &[&str]) -> bool {
+        let along = |path: &Path| {
+            let same = |(step, name): (&Step, &&str)| matches!(step, Step::Name(n) if n == *name);
+            path.steps.iter().zip(names).all(same)
+        };
+        self.filter.as_ref().is_some_and(|filter| filter.any_path(&along))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `SELECT [TOP n] list FROM source [WHERE …] [GROUP BY …]` to a [`TwinQuery`].
 
-use super::{Aggregate, Item, Source, TwinQuery, What};
+use super::{Aggregate, Item, Source, TargetCondition, TwinQuery, What};
 use crate::expr::{Expr, Path, Root, Step};
 use crate::lexer::Token;
 use crate::parser::Parser;
@@ -32,6 +32,33 @@ pub(super) fn query(text: &str) -> Result<TwinQuery, Error> {
     let query = TwinQuery { select, top, source, filter, group_by }.without_source_names();
     check(&query, &parser)?;
     Ok(query)
+}
+
+/// `[FROM source WHERE] expression`
+pub(super) fn target(parser: &mut Parser<'_>) -> Result<TargetCondition, Error> {
+    let mut source = Source::Devices;
+    let mut is_all = false;
+    if parser.take_word("FROM") {
+        let position = parser.position();
+        source = self::source(parser)?;
+        if source == Source::Jobs {
+            return parser.error_at(position, "a target condition is about devices or devices.modules");
+        }
+        is_all = !parser.take_word("WHERE");
+    }
+    let filter = if is_all { None } else { Some(parser.expression()?) };
+    parser.end()?;
+    let mut target = TargetCondition { source, filter };
+    target.filter.iter_mut().for_each(|filter| strip_all(filter, source_names(source)));
+    Ok(target)
+}
+
+fn source_names(source: Source) -> &'static [&'static str] {
+    match source {
+        Source::Devices => &["devices"],
+        Source::Modules => &["devices", "modules"],
+        Source::Jobs => &["devices", "jobs"],
+    }
 }
 
 fn keyword(parser: &mut Parser<'_>, word: &str) -> Result<(), Error> {
@@ -148,11 +175,7 @@ fn check(query: &TwinQuery, parser: &Parser<'_>) -> Result<(), Error> {
 impl TwinQuery {
     /// Paths may begin with the name of the source: `devices.tags.x`, `devices.jobs.status`.
     fn without_source_names(mut self) -> Self {
-        let names: &[&str] = match self.source {
-            Source::Devices => &["devices"],
-            Source::Modules => &["devices", "modules"],
-            Source::Jobs => &["devices", "jobs"],
-        };
+        let names = source_names(self.source);
         for item in self.select.iter_mut().flatten() {
             match &mut item.what {
                 What::Value(expr) => strip_all(expr, names),

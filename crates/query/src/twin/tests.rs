@@ -122,6 +122,43 @@ fn target_conditions_stand_alone() {
     assert!(condition.matches(&twins()[0]) && !condition.matches(&twins()[1]));
 }
 
+#[test]
+fn target_conditions_take_all_none_or_modules() {
+    let parse = |text| TargetCondition::parse(text).unwrap();
+    assert!(parse(" * ").matches(&twins()[0]) && !parse("").matches(&twins()[0]));
+    let modules = parse("FROM devices.modules WHERE devices.modules.moduleId = 'm'");
+    assert_eq!(modules.source(), Source::Modules);
+    assert!(modules.matches(&json!({"moduleId": "m"})) && !modules.matches(&json!({"moduleId": "x"})));
+    assert!(parse("from devices.modules").matches(&json!({})));
+    assert!(TargetCondition::parse("FROM devices.jobs WHERE a = 1").is_err());
+    let error = TargetCondition::parse("tags.a = ").unwrap_err();
+    assert_eq!((error.line, error.column), (1, 10));
+}
+
+#[test]
+fn a_target_condition_tells_what_it_reads() {
+    let condition = TargetCondition::parse("tags.a = 1 AND properties.reported.fw.v > 2").unwrap();
+    for (names, reads) in [
+        (&["tags"][..], true),
+        (&["properties", "reported"], true),
+        (&["properties", "reported", "fw", "v", "deeper"], true),
+        (&["properties", "desired"], false),
+        (&["connectionState"], false),
+    ] {
+        assert_eq!(condition.reads(names), reads, "{names:?}");
+    }
+}
+
+#[test]
+fn a_count_is_known_without_the_documents() {
+    let query = TwinQuery::parse("SELECT COUNT() AS n, COUNT() FROM devices").unwrap();
+    assert!(query.is_count() && query.takes_all());
+    assert_eq!(query.counted(7), [json!({"n": 7, "COUNT": 7})]);
+    for text in ["SELECT * FROM devices", "SELECT COUNT(), MAX(version) FROM devices"] {
+        assert!(!TwinQuery::parse(text).unwrap().is_count(), "{text}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
