@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measurements by name.
 
 mod edge;
+mod hub;
 mod mqtt;
 mod sql;
 
@@ -29,6 +30,11 @@ const BENCHES: &[Bench] = &[
         name: "edge",
         what: "an edge device with sensor and stream query: time to the first message, memory, CPU",
         run: |options| no_options(options).and_then(|()| edge::run()),
+    },
+    Bench {
+        name: "hub",
+        what: "registry: twin patches, reported properties, method round trip, queries over 100,000 twins",
+        run: |options| no_options(options).and_then(|()| hub::run()),
     },
     Bench {
         name: "mqtt",

@@ -79,12 +79,14 @@ pub(crate) struct Call<'a> {
     pub path: String,
     pub body: Option<&'a Value>,
     pub if_match: Option<&'a str>,
+    /// Others besides those every call has.
+    pub headers: Vec<(&'static str, String)>,
     pub timeout: Duration,
 }
 
 impl<'a> Call<'a> {
     pub(crate) fn new(method: Method, path: String) -> Self {
-        Self { method, path, body: None, if_match: None, timeout: TIMEOUT }
+        Self { method, path, body: None, if_match: None, headers: Vec::new(), timeout: TIMEOUT }
     }
 
     pub(crate) fn body(self, body: &'a Value) -> Self {
@@ -108,9 +110,28 @@ pub(crate) struct Api {
 impl Api {
     /// The JSON that is answered, `null` where there is none.
     pub(crate) async fn call(&self, call: Call<'_>) -> Result<Value> {
+        self.answer(call).await.map(|(value, _)| value)
+    }
+
+    /// The JSON that is answered, also with 400 where it tells of items by `errors`.
+    pub(crate) async fn call_or_errors(&self, call: Call<'_>) -> Result<Value> {
+        let answer = tokio::time::timeout(call.timeout, self.exchange(call)).await;
+        let answer = answer.map_err(|_| Error::Timeout("an API call"))??;
+        let items = serde_json::from_slice::<Value>(&answer.body).ok();
+        let items = items.filter(|value| value.get("errors").is_some_and(Value::is_array));
+        match items {
+            Some(items) if answer.status == StatusCode::BAD_REQUEST => Ok(items),
+            _ => judge(answer),
+        }
+    }
+
+    /// As [`call`](Self::call), with the answer's headers.
+    pub(crate) async fn answer(&self, call: Call<'_>) -> Result<(Value, HeaderMap)> {
         let timeout = call.timeout;
         let answer = tokio::time::timeout(timeout, self.exchange(call)).await;
-        judge(answer.map_err(|_| Error::Timeout("an API call"))??)
+        let mut answer = answer.map_err(|_| Error::Timeout("an API call"))??;
+        let headers = std::mem::take(&mut answer.headers);
+        Ok((judge(answer)?, headers))
     }
 
     async fn exchange(&self, call: Call<'_>) -> Result<Answer> {
@@ -126,6 +147,9 @@ impl Api {
             .header(CONNECTION, "close");
         if let Some(etag) = call.if_match {
             request = request.header(IF_MATCH, etag);
+        }
+        for (name, value) in call.headers {
+            request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| unbuildable(&error))?;
         exchange(remote.connect().await?, request, ANSWER_LEN_MAX, remote).await

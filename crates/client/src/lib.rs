@@ -53,7 +53,9 @@ pub use device::{
 };
 pub use error::{Error, Result};
 pub use events::{Event, EventStream, EventsBuilder, EventsClient, PartitionInfo, Position};
-pub use ironbrook_model::{DeviceId, Identity, Message, ModuleId, SystemProperty};
+pub use ironbrook_model::{
+    ConnectionString, DeviceId, Identity, Message, ModuleId, SharedAccessKey, SystemProperty,
+};
 pub use registry::{DeviceRegistryBuilder, DeviceRegistryClient, ModuleRecord, ScopeDevice, ScopePage};
 pub use service::{ServiceBuilder, ServiceClient};
 pub use transport::{Authorities, Transport, Trust};

@@ -16,6 +16,10 @@ const AMQP_PORT: u16 = 5671;
 /// The version of the service API that is asked for.
 const API_VERSION: &str = "2021-04-12";
 
+/// Headers of pages.
+const MAX_ITEM_COUNT: &str = "x-ms-max-item-count";
+const CONTINUATION: &str = "x-ms-continuation";
+
 /// Sets up a [`ServiceClient`].
 #[derive(Debug, Clone)]
 pub struct ServiceBuilder {
@@ -173,6 +177,78 @@ impl ServiceClient {
     pub async fn query(&self, query: &str) -> Result<Vec<Value>> {
         let body = json!({ "query": query });
         array(self.call(Method::POST, "/devices/query?", Some(&body)).await?, "the answer to a query")
+    }
+
+    /// A page of a query, `most` items at most, and what [`query_page`](Self::query_page) needs for the next one.
+    pub async fn query_page(
+        &self,
+        query: &str,
+        continuation: Option<String>,
+        most: usize,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let body = json!({ "query": query });
+        self.page(Method::POST, "/devices/query?", Some(&body), continuation, most).await
+    }
+
+    /// A page of devices as the registry has them, keys included, and what is needed for the next one.
+    pub async fn devices_page(
+        &self,
+        continuation: Option<String>,
+        most: usize,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        self.page(Method::GET, &format!("/devices?top={most}&"), None, continuation, most).await
+    }
+
+    async fn page(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        continuation: Option<String>,
+        most: usize,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let mut call = Call { body, ..Call::new(method, versioned(path)) };
+        call.headers.push((MAX_ITEM_COUNT, most.to_string()));
+        call.headers.extend(continuation.map(|text| (CONTINUATION, text)));
+        let (items, headers) = self.0.api.answer(call).await?;
+        let next = headers.get(CONTINUATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok((array(items, "a page of items")?, next))
+    }
+
+    /// Many changes at once: items of an import, 100 at most. Gives what the hub answers, refused items in `errors`.
+    pub async fn bulk(&self, items: &[Value]) -> Result<Value> {
+        let body = Value::Array(items.to_vec());
+        let call = Call { body: Some(&body), ..Call::new(Method::POST, versioned("/devices?")) };
+        self.0.api.call_or_errors(call).await
+    }
+
+    /// Configurations with the results of their metrics, by id.
+    pub async fn configurations(&self, top: usize) -> Result<Vec<Value>> {
+        let path = format!("/configurations?top={top}&");
+        array(self.call(Method::GET, &path, None).await?, "the list of configurations")
+    }
+
+    /// Jobs of a type and status.
+    pub async fn jobs(&self, kind: Option<&str>, status: Option<&str>, most: usize) -> Result<Vec<Value>> {
+        let mut path = "/jobs/v2/query?".to_owned();
+        for (name, value) in [("jobType", kind), ("jobStatus", status)] {
+            if let Some(value) = value {
+                path.push_str(&format!("{name}={}&", percent_encode(value)));
+            }
+        }
+        self.page(Method::GET, &path, None, None, most).await.map(|(jobs, _)| jobs)
+    }
+
+    /// A call of the service API that has no name of its own here: configurations, jobs. `path` has no query.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        if_match: Option<&str>,
+    ) -> Result<Value> {
+        let call = Call { body, if_match, ..Call::new(method, versioned(&format!("{path}?"))) };
+        self.0.api.call(call).await
     }
 
     /// `path` ends where its query goes on: with `?` or `&`.

@@ -10,6 +10,7 @@ pub mod messages;
 pub mod module;
 pub mod mqtt;
 pub mod plot;
+pub mod registry;
 pub mod sql;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -71,6 +72,26 @@ pub enum Command {
     Sql(sql::Args),
     /// Run a built-in module, as the edge runtime starts it.
     Module(module::Args),
+    /// Make, show, change and delete devices of a hub.
+    DeviceIdentity(Box<registry::identity::DeviceArgs>),
+    /// Make, show, change and delete modules of devices.
+    ModuleIdentity(Box<registry::identity::ModuleArgs>),
+    /// Show and change twins of devices and modules.
+    #[command(visible_alias = "module-twin")]
+    DeviceTwin(registry::twin::Args),
+    /// Deployments at scale and automatic configurations of devices and modules.
+    Configuration(registry::configuration::Args),
+    /// Change twins of, and call methods on, many devices.
+    Job(registry::job::Args),
+    /// Ask for twins and jobs in the query language of hubs.
+    Query(registry::query::Args),
+    /// Call a direct method of a device or module.
+    #[command(visible_alias = "invoke-module-method")]
+    InvokeDeviceMethod(registry::method::Args),
+    /// Bring identities with their keys and twins in, as an Azure hub exports them.
+    Import(registry::transfer::ImportArgs),
+    /// Write all identities with their keys and twins out.
+    Export(registry::transfer::ExportArgs),
     /// Run a simulated device.
     Device(device::Args),
     /// Read telemetry from the events endpoint.
