@@ -33,7 +33,7 @@ test("a configuration is made, reaches a device, is changed and removed", { time
   got.priority = 4;
   const changed = (await registry.updateConfiguration(got)).responseBody;
   assert.equal(changed.priority, 4);
-  await assert.rejects(registry.updateConfiguration(got), { name: "PreconditionFailedError" });
+  await assert.rejects(registry.updateConfiguration(got), { name: "InvalidEtagError" });
   assert.ok((await registry.getConfigurations()).responseBody.some((one) => one.id === "node-1"));
   await registry.removeConfiguration("node-1");
   await assert.rejects(registry.getConfiguration("node-1"));

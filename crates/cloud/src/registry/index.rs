@@ -208,3 +208,82 @@ impl Lookup {
         (self.path.as_str(), value, from)..(self.path.as_str(), value, LAST_KEY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{clock, device, open};
+    use super::super::{IfMatch, Place, TwinChange, Wish, tables};
+    use super::*;
+    use ironbrook_log::Memory;
+    use ironbrook_query::twin::TwinQuery;
+    use redb::ReadableTableMetadata as _;
+    use serde_json::json;
+
+    async fn found(registry: &super::super::Registry, condition: &str) -> Vec<String> {
+        let query = TwinQuery::parse(&format!("SELECT deviceId FROM devices WHERE {condition}")).unwrap();
+        let page = registry.query(query, Place::default(), 1000).await.unwrap();
+        page.items.iter().map(|item| item["deviceId"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_database_of_the_format_before_gets_its_index_when_it_is_opened() {
+        let (memory, clock) = (Memory::new(), clock());
+        let registry = open(&memory, &clock);
+        registry.create(device("d"), Wish::default()).await.unwrap();
+        let change = TwinChange::Patch { tags: json!({"a": 1}).as_object().cloned(), desired: None };
+        registry.change_twin(device("d"), change, IfMatch::Any).await.unwrap();
+        let older = |changes: &super::super::store::Changes<'_>| {
+            changes.tx.open_table(tables::INDEX)?.retain(|_, ()| false)?;
+            changes.tx.open_table(tables::COUNTERS)?.insert("format", 1)?;
+            Ok(())
+        };
+        registry.inner.store.write(older).await.unwrap();
+        assert_eq!(found(&registry, "tags.a = 1").await, [""; 0]);
+        registry.close().await;
+        drop(registry);
+        assert_eq!(found(&open(&memory, &clock), "tags.a = 1").await, ["d"]);
+    }
+
+    #[tokio::test]
+    async fn the_index_finds_what_a_look_at_every_twin_finds() {
+        let registry = open(&Memory::new(), &clock());
+        let long = "x".repeat(TEXT_LEN_MAX);
+        let values = [
+            json!("a"),
+            json!(""),
+            json!(long),
+            json!(format!("{long}y")),
+            json!(format!("{long}z")),
+            json!(0),
+            json!(-0.0),
+            json!(1.5),
+            json!(true),
+            json!([1]),
+            json!({"in": 1}),
+        ];
+        for (n, value) in values.iter().enumerate() {
+            let id = device(&format!("d{n:02}"));
+            registry.create(id.clone(), Wish::default()).await.unwrap();
+            // Another value first, so that what was there has to go.
+            for tags in [json!({"k": "before", "gone": 1}), json!({"k": value, "gone": null})] {
+                let change = TwinChange::Patch { tags: tags.as_object().cloned(), desired: None };
+                registry.change_twin(id.clone(), change, IfMatch::Any).await.unwrap();
+            }
+        }
+        for value in &values[..9] {
+            let text = value.to_string().replace("-0.0", "0");
+            // The second form keeps the index out.
+            let (by_index, by_looking) = (format!("tags.k = {text}"), format!("NOT (tags.k != {text})"));
+            assert_eq!(found(&registry, &by_index).await, found(&registry, &by_looking).await, "{by_index}");
+        }
+        assert_eq!(found(&registry, "tags.k.in = 1").await, ["d10"]);
+        assert_eq!(found(&registry, "tags.k = 'before' OR tags.k = 'a'").await, ["d00"]);
+        let replace = TwinChange::Replace { tags: Object::new(), desired: Object::new() };
+        registry.change_twin(device("d00"), replace, IfMatch::Any).await.unwrap();
+        for n in 1..values.len() {
+            registry.delete(device(&format!("d{n:02}")), IfMatch::Any).await.unwrap();
+        }
+        let left = registry.inner.store.read(|tx| Ok(tx.open_table(tables::INDEX)?.len()?)).await;
+        assert_eq!(left, Ok(0));
+    }
+}

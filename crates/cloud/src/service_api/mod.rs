@@ -18,6 +18,7 @@
 //! | `POST /jobs/create`, `DELETE /jobs/{id}` | RegistryWrite | import and export of all identities |
 //! | `GET /jobs`, `GET /jobs/{id}` | RegistryRead | imports and exports |
 //! | `PUT, GET /jobs/v2/{id}`, `POST /jobs/v2/{id}/cancel`, `GET /jobs/v2/query` | ServiceConnect | jobs over many devices |
+//! | `GET /messages/serviceBound/feedback`, `DELETE …/{lock}`, `POST …/{lock}/abandon` | ServiceConnect | feedback about messages to devices |
 //! | `…/devices/{device}/modules/$edgeHub/devicesAndModulesInDeviceScope` and its kin | `$edgeHub`'s own credential | identities in scope, with keys |
 //!
 //! Any `api-version` is taken. Routes are added through [`route::Routes`], which asks for the right a caller needs and puts the
@@ -33,6 +34,9 @@ mod configurations_tests;
 mod devices;
 #[cfg(test)]
 mod edge_tests;
+mod feedback;
+#[cfg(test)]
+mod feedback_tests;
 mod guard;
 mod input;
 mod jobs;
@@ -120,6 +124,9 @@ fn routes(api: Api) -> Routes {
         .get("/jobs/v2/{id}", service, jobs::get)
         .put("/jobs/v2/{id}", service, jobs::put)
         .post("/jobs/v2/{id}/cancel", service, jobs::cancel)
+        .get("/messages/serviceBound/feedback", service, feedback::receive)
+        .delete("/messages/serviceBound/feedback/{lock}", service, feedback::complete)
+        .post("/messages/serviceBound/feedback/{lock}/abandon", service, feedback::abandon)
         .get(&scoped("devicesAndModulesInDeviceScope"), gateway, scope::list)
         .get(&scoped("deviceAndModuleInDeviceScope"), gateway, scope::one)
         .post(&scoped("devicesAndModulesInTargetDeviceScope"), gateway, scope::list_target)

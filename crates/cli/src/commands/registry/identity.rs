@@ -14,6 +14,8 @@ const PAGE: usize = 1000;
 
 /// Options of `ironbrook device-identity`.
 #[derive(Debug, clap::Args)]
+// Where the hub is may be said before or after the verb.
+#[command(mut_args(|arg| arg.global(true)))]
 pub struct DeviceArgs {
     #[command(flatten)]
     at: Where,
@@ -131,6 +133,8 @@ enum OneKey {
 
 /// Options of `ironbrook module-identity`.
 #[derive(Debug, clap::Args)]
+// Where the hub is may be said before or after the verb.
+#[command(mut_args(|arg| arg.global(true)))]
 pub struct ModuleArgs {
     #[command(flatten)]
     at: Where,

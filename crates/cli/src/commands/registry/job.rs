@@ -14,6 +14,8 @@ const TOP: usize = 100;
 
 /// Options of `ironbrook job`.
 #[derive(Debug, clap::Args)]
+// Where the hub is may be said before or after the verb.
+#[command(mut_args(|arg| arg.global(true)))]
 pub struct Args {
     #[command(flatten)]
     at: Where,

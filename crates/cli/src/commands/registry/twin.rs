@@ -12,6 +12,8 @@ use serde_json::{Map, Value};
 
 /// Options of `ironbrook device-twin`.
 #[derive(Debug, clap::Args)]
+// Where the hub is may be said before or after the verb.
+#[command(mut_args(|arg| arg.global(true)))]
 pub struct Args {
     #[command(flatten)]
     at: Where,
