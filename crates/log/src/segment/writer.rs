@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 /// How long the writer waits before it tries a full disk again.
 const FULL_RETRY: Duration = Duration::from_millis(100);
 
-/// How often a waiting group is looked at.
-const GATHER_LOOK: Duration = Duration::from_millis(1);
+/// How often a waiting group is looked at. Where nothing came in between, those who send wait for their acknowledgements, and waiting
+/// longer is of no use.
+const GATHER_LOOK: Duration = Duration::from_micros(300);
 /// A sync costs as much CPU as a hundred records. So a round waits the longer, the more records the one before had: a few are
 /// synced at once, and under load syncs take a small part of the time.
 const GATHER_PER_RECORD: Duration = Duration::from_micros(20);
@@ -240,15 +241,14 @@ impl Writer {
     /// Waits for more records where the policy or the load says so.
     fn gather(&self) {
         let SyncPolicy::Group { max_delay, max_bytes } = self.shared.config.sync else { return };
-        let delay = max_delay.max(delay_after(self.records));
-        let Some(until) = (!delay.is_zero()).then(|| Instant::now() + delay) else { return };
-        while !self.shared.closing.load(Ordering::SeqCst) && self.shared.gathered() < max_bytes {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
+        let begin = Instant::now();
+        let mut gathering =
+            Gathering { max_delay, max_bytes, load_delay: delay_after(self.records), before: None };
+        while !self.shared.closing.load(Ordering::SeqCst)
+            && let Some(wait) = gathering.goes_on(self.shared.gathered(), begin.elapsed())
+        {
             // Appends do not wake the writer here; it looks now and then whether there is enough.
-            std::thread::park_timeout(left.min(GATHER_LOOK));
+            std::thread::park_timeout(wait);
         }
     }
 
@@ -259,6 +259,27 @@ impl Writer {
             return self.shared.stop(Status::Poisoned);
         }
         self.shared.stop(Status::Closed);
+    }
+}
+
+/// A group that waits for more records.
+struct Gathering {
+    /// It waits as long as the policy says, and no longer once it is this large.
+    max_delay: Duration,
+    max_bytes: usize,
+    /// It waits as long because of the load, unless that has ended.
+    load_delay: Duration,
+    /// Bytes gathered at the last look.
+    before: Option<usize>,
+}
+
+impl Gathering {
+    /// How long to wait until the next look, with so many bytes after so long; `None` for no longer.
+    fn goes_on(&mut self, gathered: usize, waited: Duration) -> Option<Duration> {
+        let has_paused = self.before.replace(gathered) == Some(gathered);
+        let load_delay = if has_paused { Duration::ZERO } else { self.load_delay };
+        let left = self.max_delay.max(load_delay).saturating_sub(waited);
+        (gathered < self.max_bytes && !left.is_zero()).then(|| left.min(GATHER_LOOK))
     }
 }
 
@@ -274,6 +295,23 @@ fn delay_after(records: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_group_waits_as_the_policy_says_and_for_the_load_while_records_come() {
+        let ms = Duration::from_millis;
+        let group = |max_delay, load_delay| Gathering { max_delay, max_bytes: 100, load_delay, before: None };
+        assert_eq!(group(ms(0), ms(0)).goes_on(10, ms(0)), None);
+        let mut loaded = group(ms(0), ms(2));
+        assert_eq!(loaded.goes_on(10, ms(0)), Some(GATHER_LOOK));
+        assert_eq!(loaded.goes_on(20, ms(1)), Some(GATHER_LOOK));
+        assert_eq!(loaded.goes_on(20, ms(1)), None, "nobody sends any more");
+        assert_eq!(group(ms(0), ms(2)).goes_on(10, ms(2)), None);
+        assert_eq!(group(ms(0), ms(2)).goes_on(100, ms(0)), None);
+        let mut patient = group(ms(9), ms(2));
+        assert_eq!(patient.goes_on(10, ms(5)), Some(GATHER_LOOK));
+        assert_eq!(patient.goes_on(10, ms(9) - GATHER_LOOK / 2), Some(GATHER_LOOK / 2));
+        assert_eq!(patient.goes_on(10, ms(9)), None);
+    }
 
     #[test]
     fn few_records_wait_for_nobody_and_many_not_long() {
