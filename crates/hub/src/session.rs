@@ -9,11 +9,12 @@ use crate::operation::{Delivery, LockToken, Settlement};
 use crate::record::Stamps;
 use crate::seams::{Activity, Epoch, Kept, Mailbox};
 use crate::{connection_state, telemetry};
-use ironbrook_log::{PartitionId, Ticket};
+use ironbrook_log::{PartitionId, Ticket, Wait};
 use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
 use pull::Pull;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 /// The `expires` of a session whose credential does not end.
 const NEVER: i64 = i64::MAX;
@@ -149,9 +150,14 @@ impl Session {
         self.renew(expires);
     }
 
-    /// As [`Hub::durable`](crate::Hub::durable). What waits here shares no count of owners with other sessions.
-    pub async fn durable(&self, ticket: Ticket) -> Result<(), Refusal> {
-        self.core.seams.log.durable(ticket).await.map_err(telemetry::log_refusal)
+    /// As [`Hub::durable`](crate::Hub::durable), for who polls; see [`Log::poll_durable`](ironbrook_log::Log::poll_durable).
+    pub fn poll_durable(
+        &self,
+        ticket: Ticket,
+        wait: &mut Wait,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Refusal>> {
+        self.core.seams.log.poll_durable(ticket, wait, cx).map_err(telemetry::log_refusal)
     }
 
     pub(crate) fn partition(&self) -> PartitionId {

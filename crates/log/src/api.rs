@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ironbrook_model::Timestamp;
 use smallvec::SmallVec;
+use std::task::{Context, Poll, Waker};
 
 /// A partition of the log, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,6 +61,26 @@ pub struct Ticket {
     pub partition: PartitionId,
     /// Its number.
     pub offset: Offset,
+}
+
+/// A wait for a record to become durable, as who [polls](Log::poll_durable) keeps it from one poll to the next. Dropping it before it
+/// is over is fine.
+#[derive(Debug, Default)]
+pub struct Wait(pub(crate) Option<Place>);
+
+/// A place among those who are told.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) key: u64,
+    pub(crate) offset: u64,
+    pub(crate) waker: Waker,
+}
+
+impl Wait {
+    /// For other implementations of [`Log`]: a wait that holds nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
 }
 
 /// Records of a queue in order.
@@ -122,6 +143,10 @@ pub trait Log: Send + Sync + 'static {
 
     /// Waits until the record of a ticket is durable. Cancel-safe.
     async fn durable(&self, ticket: Ticket) -> Result<(), Error>;
+
+    /// As [`durable`](Self::durable), without a future for each wait: the task of `cx` is woken when it is worth to poll again. One
+    /// `wait` serves one ticket after the other.
+    fn poll_durable(&self, ticket: Ticket, wait: &mut Wait, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
 
     /// Reads records of one queue from an offset on; at most `max_records` and about `max_bytes` (at least one record,
     /// if there is one). Returns at once, possibly empty.

@@ -13,7 +13,9 @@ mod redb_backend;
 mod segment;
 pub mod storage;
 
-pub use api::{Append, Batch, Bounds, Checkpoints, Log, Offset, PartitionId, QueueId, Record, Seek, Ticket};
+pub use api::{
+    Append, Batch, Bounds, Checkpoints, Log, Offset, PartitionId, QueueId, Record, Seek, Ticket, Wait,
+};
 pub use checkpoints::FileCheckpoints;
 pub use error::Error;
 pub use keys::{KeyFileError, KeyId, Keys};

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use ironbrook_hub::record;
-use ironbrook_log::{Append, Batch, Bounds, Error, Log, Offset, PartitionId, Record, Seek, Ticket};
+use ironbrook_log::{Append, Batch, Bounds, Error, Log, Offset, PartitionId, Record, Seek, Ticket, Wait};
 use ironbrook_model::Message;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use tokio::sync::watch;
 
 pub(crate) struct FakeLog {
@@ -14,6 +15,8 @@ pub(crate) struct FakeLog {
     durable: watch::Sender<u64>,
     /// Whether a record is durable at once.
     at_once: AtomicBool,
+    /// Told of each sync.
+    waiting: Mutex<Vec<Waker>>,
     /// Records that still fit.
     room: watch::Sender<usize>,
 }
@@ -24,6 +27,7 @@ impl Default for FakeLog {
             records: Mutex::default(),
             durable: watch::Sender::new(0),
             at_once: AtomicBool::new(true),
+            waiting: Mutex::default(),
             room: watch::Sender::new(usize::MAX),
         }
     }
@@ -38,6 +42,7 @@ impl FakeLog {
     /// Makes the first `count` records durable.
     pub(crate) fn sync(&self, count: u64) {
         self.durable.send_replace(count);
+        self.waiting.lock().unwrap().drain(..).for_each(Waker::wake);
     }
 
     /// Takes that many records more, then none.
@@ -101,6 +106,15 @@ impl Log for FakeLog {
     async fn durable(&self, ticket: Ticket) -> Result<(), Error> {
         let _ = self.durable.subscribe().wait_for(|durable| *durable > ticket.offset.0).await;
         Ok(())
+    }
+
+    fn poll_durable(&self, ticket: Ticket, _: &mut Wait, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let mut waiting = self.waiting.lock().unwrap();
+        if *self.durable.borrow() > ticket.offset.0 {
+            return Poll::Ready(Ok(()));
+        }
+        waiting.push(cx.waker().clone());
+        Poll::Pending
     }
 
     async fn read(

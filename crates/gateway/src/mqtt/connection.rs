@@ -14,8 +14,7 @@ use super::operations::{Operations, Request};
 use super::outgoing::Outgoing;
 use crate::{Metrics, Protocol};
 use ironbrook_hub::{ConnectRequest, Hub, LockToken, Session, Settlement};
-use ironbrook_log::Ticket;
-use ironbrook_model::{Identity, Refusal};
+use ironbrook_model::Identity;
 use ironbrook_wire::mqtt::v4::{Packet, QoS};
 use prometheus_client::metrics::counter::Counter;
 use std::future::poll_fn;
@@ -25,7 +24,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
+use tokio_util::sync::CancellationToken;
 
 /// Output waiting to be written at which nothing more is read or delivered.
 const OUTPUT_MAX: usize = 64 * 1024;
@@ -41,9 +40,6 @@ pub(super) struct Connection<S> {
     will: Option<Box<Will>>,
     clean_session: bool,
     operations: Operations,
-    /// What is waited for on disk, and the wait.
-    awaited: Option<Ticket>,
-    durable: ReusableBoxFuture<'static, Result<(), Refusal>>,
     /// Rings where more than the traffic has to be looked at.
     bell: Arc<Bell>,
     /// There is no room for deliveries.
@@ -75,8 +71,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             addresses,
             will: will.map(Box::new),
             clean_session,
-            awaited: None,
-            durable: ReusableBoxFuture::new(std::future::pending()),
             bell,
             held_back: false,
             outgoing: Outgoing::default(),
@@ -99,12 +93,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves until the connection has to end, and says why.
     pub(super) async fn run(&mut self, cancel: &CancellationToken) -> End {
         let session = self.session.clone();
-        let delivery = session.next();
-        tokio::pin!(delivery);
-        let cancelled = cancel.cancelled();
-        tokio::pin!(cancelled);
-        let timer = tokio::time::sleep_until(self.heard + self.silence);
-        tokio::pin!(timer);
+        // Boxed, because they are large and seldom looked at: so what each wake of the task touches lies close together.
+        let mut delivery = Box::pin(session.next());
+        let mut cancelled = Box::pin(cancel.cancelled());
+        let mut timer = Box::pin(tokio::time::sleep_until(self.heard + self.silence));
         let bell = self.bell.clone();
         let waker = Waker::from(bell.clone());
         let mut task = None;
@@ -184,10 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Acknowledges all that is durable by now, so that it leaves in one write.
     fn take_durable(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        while self.awaited.is_some()
-            && let Poll::Ready(result) = self.durable.poll(cx)
-        {
-            self.on_durable(result)?;
+        while let Poll::Ready(result) = self.intake.poll_durable(cx) {
+            result.map_err(End::Refused)?;
             self.advance()?;
         }
         Ok(())
@@ -210,7 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.held_back = held_back;
     }
 
-    /// Acknowledges what may be, parses what was read, and starts to wait for the disk.
+    /// Acknowledges what may be and parses what was read.
     fn advance(&mut self) -> Result<(), End> {
         self.acknowledge()?;
         while !self.is_blocked()
@@ -219,14 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.on_packet(packet)?;
             self.take_row()?;
         }
-        self.acknowledge()?;
-        if self.awaited.is_none()
-            && let Some(ticket) = self.intake.unacknowledged.awaited()
-        {
-            self.durable.set(self.intake.durable(ticket));
-            self.awaited = Some(ticket);
-        }
-        Ok(())
+        self.acknowledge()
     }
 
     fn acknowledge(&mut self) -> Result<(), End> {
@@ -250,15 +233,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // rule MQTT-19: a message of quality 0 is complete when it was written.
         while let Some(lock) = self.outgoing.written(self.io.flushed()) {
             self.settle(lock, Settlement::Complete);
-        }
-        Ok(())
-    }
-
-    fn on_durable(&mut self, result: Result<(), Refusal>) -> Result<(), End> {
-        let ticket = self.awaited.take();
-        result.map_err(End::Refused)?;
-        if let Some(ticket) = ticket {
-            self.intake.unacknowledged.became_durable(ticket);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 use ironbrook_hub::{Envelope, Hub, Session};
-use ironbrook_log::Ticket;
+use ironbrook_log::{Ticket, Wait};
 use ironbrook_model::{ErrorCode, Message, Refusal};
 use ironbrook_wire::mqtt::v4::{PacketId, Repeated, repeated};
 use prometheus_client::metrics::counter::Counter;
@@ -27,6 +27,9 @@ pub(super) struct Intake {
     session: Arc<Session>,
     recent: Recent,
     pub(super) unacknowledged: Unacknowledged,
+    /// What is waited for on disk: all before it leaves with it, and what came since waits for its turn.
+    awaited: Option<Ticket>,
+    wait: Wait,
     /// Rare, and large.
     stalled: Option<Box<Stalled>>,
     /// Rung where room is to be waited for.
@@ -37,7 +40,17 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(hub: Hub, session: Arc<Session>, bell: Arc<Bell>, received: Counter) -> Self {
         let (recent, unacknowledged) = (Recent::default(), Unacknowledged::default());
-        Self { hub, session, recent, unacknowledged, stalled: None, bell, received }
+        Self {
+            hub,
+            session,
+            recent,
+            unacknowledged,
+            awaited: None,
+            wait: Wait::new(),
+            stalled: None,
+            bell,
+            received,
+        }
     }
 
     /// Whether nothing more may be taken for now.
@@ -123,13 +136,14 @@ impl Intake {
         Poll::Ready(result.and_then(|()| self.offer(&mut stalled.message, stalled.id)))
     }
 
-    /// Waits until what a ticket stands for is on disk.
-    pub(super) fn durable(
-        &self,
-        ticket: Ticket,
-    ) -> impl Future<Output = Result<(), Refusal>> + Send + 'static {
-        let session = self.session.clone();
-        async move { session.durable(ticket).await }
+    /// Waits for the disk where a message does. Ready when more may be acknowledged.
+    pub(super) fn poll_durable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        let Some(ticket) = self.unacknowledged.awaited() else { return Poll::Pending };
+        let ticket = *self.awaited.get_or_insert(ticket);
+        self.session.poll_durable(ticket, &mut self.wait, cx).map_ok(|()| {
+            self.awaited = None;
+            self.unacknowledged.became_durable(ticket);
+        })
     }
 }
 

@@ -24,7 +24,7 @@ mod tests;
 mod waiters;
 mod writer;
 
-use crate::{Append, Batch, Bounds, Error, Log, Offset, PartitionId, QueueId, Seek, Storage, Ticket};
+use crate::{Append, Batch, Bounds, Error, Log, Offset, PartitionId, QueueId, Seek, Storage, Ticket, Wait};
 use async_trait::async_trait;
 pub use config::{Config, Retention, SyncPolicy};
 use ironbrook_model::Timestamp;
@@ -33,6 +33,7 @@ use shared::Shared;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use tokio::sync::watch;
 
@@ -242,6 +243,11 @@ impl Log for SegmentLog {
     async fn durable(&self, ticket: Ticket) -> Result<(), Error> {
         let part = self.shared.partition(ticket.partition)?;
         part.waiters.wait(ticket.offset.0, &self.shared.runtime).await
+    }
+
+    fn poll_durable(&self, ticket: Ticket, wait: &mut Wait, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let part = self.shared.partition(ticket.partition)?;
+        part.waiters.poll(ticket.offset.0, wait, &self.shared.runtime, cx)
     }
 
     async fn read(

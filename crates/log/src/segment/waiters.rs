@@ -4,7 +4,8 @@
 //! that it would wake to one short task of the runtime, which wakes them from a worker, into that worker's own queue.
 
 use super::partition::Status;
-use crate::Error;
+use crate::api::Place;
+use crate::{Error, Wait};
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -27,11 +28,10 @@ struct Waiter {
     waker: Waker,
 }
 
-/// A place among the waiters, given up when dropped: one for each wait under way, so that the callers bound the list.
-struct Place<'a> {
+/// A wait that leaves the list when it is dropped: one for each wait under way, so that the callers bound the list.
+struct Guard<'a> {
     waiters: &'a Waiters,
-    /// Its key, and who is woken, while it is in the list.
-    taken: Option<(u64, Waker)>,
+    wait: Wait,
 }
 
 impl Waiters {
@@ -46,8 +46,43 @@ impl Waiters {
 
     /// Waits until a record is durable. Cancel-safe.
     pub(super) async fn wait(&self, offset: u64, runtime: &Runtime) -> Result<(), Error> {
-        let mut place = Place { waiters: self, taken: None };
-        poll_fn(|cx| place.poll(offset, runtime, cx)).await
+        let mut guard = Guard { waiters: self, wait: Wait::default() };
+        poll_fn(|cx| self.poll(offset, &mut guard.wait, runtime, cx)).await
+    }
+
+    /// As [`wait`](Self::wait). A wait that is dropped stays in the list until its record is durable or the log ends, which is soon:
+    /// the record is in the buffer already.
+    pub(super) fn poll(
+        &self,
+        offset: u64,
+        wait: &mut Wait,
+        runtime: &Runtime,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        let mut state = self.state();
+        if let Some(result) = state.look(offset) {
+            // Who publishes takes all from the list whose result is known.
+            wait.0 = None;
+            return Poll::Ready(result);
+        }
+        match wait.0.as_mut().filter(|place| place.offset == offset) {
+            Some(place) if place.waker.will_wake(cx.waker()) => {}
+            Some(place) => {
+                place.waker.clone_from(cx.waker());
+                if let Some(waiter) = state.waiting.iter_mut().find(|waiter| waiter.key == place.key) {
+                    waiter.waker.clone_from(cx.waker());
+                }
+            }
+            None => {
+                state.last_key += 1;
+                let key = state.last_key;
+                state.waiting.push(Waiter { key, offset, waker: cx.waker().clone() });
+                drop(state);
+                wait.0 = Some(Place { key, offset, waker: cx.waker().clone() });
+                runtime.note();
+            }
+        }
+        Poll::Pending
     }
 
     /// More is durable: who waited for it goes to `told`.
@@ -75,40 +110,11 @@ impl State {
     }
 }
 
-impl Place<'_> {
-    fn poll(&mut self, offset: u64, runtime: &Runtime, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let mut state = self.waiters.state();
-        if let Some(result) = state.look(offset) {
-            // Who publishes takes all from the list whose result is known.
-            self.taken = None;
-            return Poll::Ready(result);
-        }
-        match &mut self.taken {
-            Some((_, waker)) if waker.will_wake(cx.waker()) => {}
-            Some((key, waker)) => {
-                waker.clone_from(cx.waker());
-                if let Some(waiter) = state.waiting.iter_mut().find(|waiter| waiter.key == *key) {
-                    waiter.waker.clone_from(cx.waker());
-                }
-            }
-            None => {
-                state.last_key += 1;
-                let key = state.last_key;
-                state.waiting.push(Waiter { key, offset, waker: cx.waker().clone() });
-                drop(state);
-                self.taken = Some((key, cx.waker().clone()));
-                runtime.note();
-            }
-        }
-        Poll::Pending
-    }
-}
-
-impl Drop for Place<'_> {
+impl Drop for Guard<'_> {
     fn drop(&mut self) {
-        let Some((key, _)) = self.taken else { return };
+        let Some(place) = self.wait.0.take() else { return };
         let mut state = self.waiters.state();
-        if let Some(at) = state.waiting.iter().position(|waiter| waiter.key == key) {
+        if let Some(at) = state.waiting.iter().position(|waiter| waiter.key == place.key) {
             state.waiting.swap_remove(at);
         }
     }
@@ -203,6 +209,30 @@ mod tests {
             let mut dropped = Box::pin(waiters.wait(7, &runtime));
             assert!(dropped.as_mut().poll(&mut Context::from_waker(&second.into())).is_pending());
         }
+        assert!(waiters.state().waiting.is_empty());
+    }
+
+    #[test]
+    fn a_wait_serves_one_ticket_after_the_other() {
+        let (waiters, runtime) = (Waiters::new(0), Runtime::default());
+        let count = Arc::new(Count::default());
+        let waker = count.clone().into();
+        let mut cx = Context::from_waker(&waker);
+        let mut wait = Wait::default();
+        for offset in 0..3 {
+            for _ in 0..2 {
+                assert!(waiters.poll(offset, &mut wait, &runtime, &mut cx).is_pending());
+            }
+            assert_eq!(waiters.state().waiting.len(), 1);
+            publish(&waiters, offset + 1);
+            assert_eq!(count.0.load(Ordering::SeqCst), offset as usize + 1);
+            assert!(waiters.poll(offset, &mut wait, &runtime, &mut cx).is_ready());
+        }
+        // One that is dropped, or used for another ticket before it was over, is forgotten with its record.
+        assert!(waiters.poll(3, &mut wait, &runtime, &mut cx).is_pending());
+        assert!(waiters.poll(4, &mut wait, &runtime, &mut cx).is_pending());
+        drop(wait);
+        publish(&waiters, 5);
         assert!(waiters.state().waiting.is_empty());
     }
 

@@ -16,9 +16,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes nothing more, but acknowledges what was taken.
     pub(super) async fn drain(&mut self) -> End {
         let deadline = Instant::now() + DRAIN_TIME;
-        while self.awaited.is_some() || !self.io.is_flushed() {
+        while !self.intake.unacknowledged.is_empty() || !self.io.is_flushed() {
             let step = tokio::select! {
-                result = poll_fn(|cx| self.durable.poll(cx)), if self.awaited.is_some() => self.on_durable(result),
+                result = poll_fn(|cx| self.intake.poll_durable(cx)) => result.map_err(End::Refused),
                 event = self.io.drive(false) => self.on_event(event),
                 () = tokio::time::sleep_until(deadline) => break,
             };
