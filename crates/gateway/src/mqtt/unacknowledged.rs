@@ -11,9 +11,14 @@ pub(super) const UNACKNOWLEDGED_MAX: usize = 1024;
 /// Capacity an empty queue may keep.
 const KEPT: usize = 64;
 
+type Entry = (PacketId, Option<Ticket>);
+
 #[derive(Debug, Default)]
 pub(super) struct Unacknowledged {
-    queue: VecDeque<(PacketId, Option<Ticket>)>,
+    /// The first of the queue, here because most clients have no other.
+    first: Option<Entry>,
+    /// Those behind it.
+    queue: VecDeque<Entry>,
     /// The newest ticket in the queue.
     last: Option<Ticket>,
     /// All before and with this offset are durable.
@@ -25,15 +30,19 @@ impl Unacknowledged {
     pub(super) fn push(&mut self, id: Option<PacketId>, ticket: Option<Ticket>) {
         let Some(id) = id else { return };
         self.last = ticket.or(self.last);
-        self.queue.push_back((id, ticket));
+        if self.first.is_none() {
+            self.first = Some((id, ticket));
+        } else {
+            self.queue.push_back((id, ticket));
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.queue.len() >= UNACKNOWLEDGED_MAX
+        self.queue.len() + 1 >= UNACKNOWLEDGED_MAX
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.first.is_none()
     }
 
     /// The ticket to wait for next: one wait covers all before it.
@@ -48,12 +57,12 @@ impl Unacknowledged {
 
     /// The next message that may be acknowledged.
     pub(super) fn pop(&mut self) -> Option<PacketId> {
-        let (id, ticket) = *self.queue.front()?;
+        let (id, ticket) = self.first?;
         if !self.is_durable(ticket) {
             return None;
         }
-        self.queue.pop_front();
-        if self.queue.is_empty() {
+        self.first = self.queue.pop_front();
+        if self.first.is_none() {
             self.queue.shrink_to(KEPT);
         }
         Some(id)
