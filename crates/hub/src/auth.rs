@@ -2,19 +2,23 @@
 //!
 //! Every refusal is logged here once, with code, identity and reason, and never with a token or key.
 
+pub mod certificate;
 mod gateway;
+pub mod refusals;
+pub mod registration;
 
 use crate::hub::Credential;
 use crate::record::COMMON;
 use crate::seams::{Clock, Identities};
 use bytes::Bytes;
 use ironbrook_model::{
-    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, Permissions, Refusal,
-    SasError, SasToken, SharedAccessKey, SymmetricKeys, Timestamp,
+    AuthenticationType, Cause, DeviceId, ErrorCode, Identity, IdentityRecord, IdentityStatus, Permissions,
+    Refusal, SasError, SasToken, SharedAccessKey, SymmetricKeys, Timestamp,
 };
 use std::sync::Arc;
 
 pub use gateway::gateways;
+use refusals::Refusals;
 
 /// A verified right to act as an identity.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub struct Authenticated {
     pub generation_id: String,
     /// The gateway device whose credential proved the identity, where it was not its own.
     pub through: Option<DeviceId>,
+    /// The gateways on the way to that one, nearest first and itself last.
+    pub via: Vec<DeviceId>,
 }
 
 /// A verified service token.
@@ -53,6 +59,8 @@ enum Proof {
     OwnKey,
     PolicyKey,
     SelfSigned,
+    /// A certificate that a registered authority vouches for.
+    Authority,
     /// The operator's configuration, for a bridge of this process.
     Bridge,
 }
@@ -63,6 +71,7 @@ pub struct Auth {
     hosts: Vec<String>,
     identities: Arc<dyn Identities>,
     clock: Arc<dyn Clock>,
+    refusals: Refusals,
 }
 
 impl Auth {
@@ -74,7 +83,29 @@ impl Auth {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { hub_name: hub_name.into(), hosts, identities, clock }
+        Self { hub_name: hub_name.into(), hosts, identities, clock, refusals: Refusals::default() }
+    }
+
+    /// Whom the hub refused last, and why.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
+    }
+
+    /// Notes that a door refused somebody who called itself this identity, before anything could be checked.
+    pub async fn refused(&self, identity: &Identity, refusal: &Refusal) {
+        self.note(identity, refusal, None).await;
+    }
+
+    async fn note(&self, identity: &Identity, refusal: &Refusal, expires: Option<Timestamp>) {
+        // An answer that is not known is no refusal of the identity.
+        if refusal.code.http_status() >= 500 {
+            return;
+        }
+        let registered = match refusal.cause {
+            Some(Cause::UnknownIdentity) => false,
+            _ => self.identities.find(identity).await.is_ok_and(|found| found.is_some()),
+        };
+        self.refusals.note(identity, registered, refusal, expires, self.clock.now());
     }
 
     /// Checks that a credential proves an identity (own key, policy with DeviceConnect, or certificate).
@@ -87,6 +118,11 @@ impl Auth {
         match (&checked, credential) {
             (Err(refusal), _) => {
                 tracing::warn!(code = %refusal.code, %identity, reason = %refusal.message, "refused a device");
+                let expires = match credential {
+                    Credential::Sas(token) => Some(token.expires()),
+                    Credential::Certificate(_) | Credential::Bridge(_) => None,
+                };
+                self.note(identity, refusal, expires).await;
             }
             // Nobody showed a secret: it has to be seen afterwards who spoke.
             (Ok(_), Credential::Bridge(bridge)) => {
@@ -109,6 +145,7 @@ impl Auth {
         let found = self.check_device(identity, credential, then).await?;
         if found.generation_id != generation_id {
             return Err(unauthorized(
+                Cause::UnknownIdentity,
                 "the identity was deleted and created again; connect with its new credential",
             ));
         }
@@ -122,17 +159,19 @@ impl Auth {
         now: Timestamp,
     ) -> Result<Authenticated, Refusal> {
         let found = self.identities.find(identity).await?;
-        let mut through = None;
+        let mut via = None;
         let (proof, refused_from) = match credential {
             Credential::Sas(token) => {
-                through = self.acting(identity, token, now).await?;
-                let proof = match through {
+                via = self.acting(identity, token, now).await?;
+                let proof = match via {
                     Some(_) => Proof::OwnKey,
                     None => self.check_token(identity, found.as_deref(), token, now).await?,
                 };
                 (proof, Some(token.refused_from()))
             }
-            Credential::Certificate(chain) => (check_certificate(found.as_deref(), identity, chain)?, None),
+            Credential::Certificate(chain) => {
+                (self.check_certificate(found.as_deref(), identity, chain).await?, None)
+            }
             // rule AUTH-18: the identity has to exist and be enabled, as for any credential.
             Credential::Bridge(_) => (Proof::Bridge, None),
         };
@@ -144,7 +183,8 @@ impl Auth {
             refused_from,
             auth_method: auth_method(proof, identity).to_owned(),
             generation_id: record.generation_id.clone(),
-            through,
+            through: via.as_ref().and_then(|via| via.last().cloned()),
+            via: via.unwrap_or_default(),
         })
     }
 
@@ -172,14 +212,43 @@ impl Auth {
                 check_key(token, now, [primary, secondary])?;
                 Ok(Proof::OwnKey)
             }
-            AuthenticationType::None => {
-                Err(unauthorized("the identity has no credential yet; set its keys first"))
-            }
+            AuthenticationType::None => Err(unauthorized(
+                Cause::OtherCredential,
+                "the identity has no credential yet; set its keys first",
+            )),
             AuthenticationType::SelfSigned(_) | AuthenticationType::CertificateAuthority => {
                 Err(unauthorized(
+                    Cause::OtherCredential,
                     "the identity is registered with a certificate, not with keys; present the certificate",
                 ))
             }
+        }
+    }
+
+    async fn check_certificate(
+        &self,
+        record: Option<&IdentityRecord>,
+        identity: &Identity,
+        chain: &[Bytes],
+    ) -> Result<Proof, Refusal> {
+        let record = record.ok_or_else(|| not_found(identity))?;
+        let leaf = chain.first().ok_or_else(certificate::none_presented)?;
+        match &record.authentication {
+            // rule AUTH-04: SHA-1 or SHA-256 of the certificate, either of two.
+            AuthenticationType::SelfSigned(thumbprints) if thumbprints.matches(leaf) => Ok(Proof::SelfSigned),
+            AuthenticationType::SelfSigned(_) => Err(unauthorized(
+                Cause::ThumbprintDiffers,
+                "the client certificate has neither of the registered thumbprints; register its SHA-256 thumbprint",
+            )),
+            AuthenticationType::CertificateAuthority => {
+                // A certificate is as old as it is, however long the connection lasts: always the time of day.
+                let authorities = self.identities.authorities().await?;
+                certificate::check(identity, chain, &authorities, self.clock.now()).map(|_| Proof::Authority)
+            }
+            AuthenticationType::Sas(_) | AuthenticationType::None => Err(unauthorized(
+                Cause::OtherCredential,
+                "the identity is registered with keys, not with a certificate; present a SAS token",
+            )),
         }
     }
 
@@ -191,6 +260,7 @@ impl Auth {
                 ErrorCode::DeviceDisabled,
                 format!("the {what} is disabled; enable it in the registry"),
             )
+            .because(Cause::Disabled)
         };
         if record.status == IdentityStatus::Disabled {
             return Err(disabled("identity"));
@@ -208,22 +278,21 @@ impl Auth {
     fn out_of_scope(&self, token: &SasToken, identity: &Identity) -> Refusal {
         let host = token.resource().split('/').next().unwrap_or_default();
         if self.hosts.iter().any(|known| known == host) {
-            unauthorized(format!(
+            let text = format!(
                 "the token was signed for {}, not for {}",
                 shown(token.resource()),
                 identity.resource()
-            ))
+            );
+            unauthorized(Cause::WrongAudience, text)
         } else {
             self.wrong_host(host)
         }
     }
 
     fn wrong_host(&self, host: &str) -> Refusal {
-        unauthorized(format!(
-            "the token was signed for host {}; this hub answers to {}",
-            shown(host),
-            self.hosts.join(", ")
-        ))
+        let hosts = self.hosts.join(", ");
+        let text = format!("the token was signed for host {}; this hub answers to {hosts}", shown(host));
+        unauthorized(Cause::WrongAudience, text)
     }
 
     /// Checks a service token: policy, signature, expiry, host. 401002 / 401003 if it does not hold.
@@ -276,7 +345,10 @@ impl Auth {
             return Err(self.wrong_host(host));
         }
         let name = token.policy().ok_or_else(|| {
-            unauthorized("the token names no policy (skn); a device's own key does not sign service calls")
+            unauthorized(
+                Cause::OtherCredential,
+                "the token names no policy (skn); a device's own key does not sign service calls",
+            )
         })?;
         let policy = self.identities.policy(name).await?.ok_or_else(|| no_policy(name))?;
         check_key(token, self.clock.now(), [&policy.primary_key, &policy.secondary_key])?;
@@ -308,7 +380,8 @@ fn scoped(permissions: Permissions, path: &str) -> Result<Permissions, Refusal> 
         Some((first, _)) if first.eq_ignore_ascii_case("devices") => Err(Refusal::new(
             ErrorCode::IotHubUnauthorizedAccess,
             "the token was signed for one device; service calls need a token signed for the hub",
-        )),
+        )
+        .because(Cause::WrongAudience)),
         // The events endpoint, messages and twins have scopes of their own.
         _ if permissions.contains(Permissions::SERVICE_CONNECT) => Ok(Permissions::SERVICE_CONNECT),
         _ => Ok(Permissions::NONE),
@@ -318,33 +391,18 @@ fn scoped(permissions: Permissions, path: &str) -> Result<Permissions, Refusal> 
 fn check_key(token: &SasToken, now: Timestamp, keys: [&SharedAccessKey; 2]) -> Result<(), Refusal> {
     // rule AUTH-01: either key; rule AUTH-02: five minutes after its expiry a token is still taken.
     token.check(now, keys).map_err(|error| match error {
-        SasError::Expired(at) => unauthorized(format!(
-            "the token expired at {at} and the hub's clock says {now}; sign a new one, and check the sender's clock"
-        )),
-        _ => unauthorized("the token's signature does not match either key; check the key it was signed with"),
+        SasError::Expired(at) => {
+            let ago = now.since(at).as_secs();
+            let text = format!(
+                "the token expired at {at}, {ago} s ago: the hub's clock says {now}; sign a new one, and check the sender's clock"
+            );
+            unauthorized(Cause::Expired, text)
+        }
+        _ => unauthorized(
+            Cause::WrongKey,
+            "the token's signature does not match either key; check the key it was signed with",
+        ),
     })
-}
-
-fn check_certificate(
-    record: Option<&IdentityRecord>,
-    identity: &Identity,
-    chain: &[Bytes],
-) -> Result<Proof, Refusal> {
-    let record = record.ok_or_else(|| not_found(identity))?;
-    let leaf = chain.first().ok_or_else(|| unauthorized("no client certificate was presented"))?;
-    match &record.authentication {
-        // rule AUTH-04: SHA-1 or SHA-256 of the certificate, either of two.
-        AuthenticationType::SelfSigned(thumbprints) if thumbprints.matches(leaf) => Ok(Proof::SelfSigned),
-        AuthenticationType::SelfSigned(_) => Err(unauthorized(
-            "the client certificate has neither of the registered thumbprints; register its SHA-256 thumbprint",
-        )),
-        AuthenticationType::CertificateAuthority => Err(unauthorized(
-            "certificates of a registered authority are not supported yet; register the thumbprint instead",
-        )),
-        AuthenticationType::Sas(_) | AuthenticationType::None => Err(unauthorized(
-            "the identity is registered with keys, not with a certificate; present a SAS token",
-        )),
-    }
 }
 
 fn auth_method(proof: Proof, identity: &Identity) -> &'static str {
@@ -354,6 +412,7 @@ fn auth_method(proof: Proof, identity: &Identity) -> &'static str {
         Proof::OwnKey => module,
         Proof::PolicyKey => 2,
         Proof::SelfSigned => 3 + module,
+        Proof::Authority => 5 + module,
     }]
 }
 
@@ -367,8 +426,8 @@ fn shown(text: &str) -> String {
     text.chars().take(128).flat_map(char::escape_debug).collect()
 }
 
-fn unauthorized(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
-    Refusal::new(ErrorCode::IotHubUnauthorized, message)
+fn unauthorized(cause: Cause, message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(ErrorCode::IotHubUnauthorized, message).because(cause)
 }
 
 fn no_token() -> Refusal {
@@ -376,10 +435,12 @@ fn no_token() -> Refusal {
         ErrorCode::IotHubUnauthorizedAccess,
         "no token was sent; send one of a policy with the needed right first",
     )
+    .because(Cause::NoCredential)
 }
 
 fn no_policy(name: &str) -> Refusal {
-    unauthorized(format!("there is no shared access policy named {}; names are case-sensitive", shown(name)))
+    let text = format!("there is no shared access policy named {}; names are case-sensitive", shown(name));
+    unauthorized(Cause::UnknownPolicy, text)
 }
 
 fn lacks_right(policy: &str, right: &str) -> Refusal {
@@ -387,11 +448,12 @@ fn lacks_right(policy: &str, right: &str) -> Refusal {
         ErrorCode::IotHubUnauthorizedAccess,
         format!("policy {policy} lacks the {right} right; use a policy that has it"),
     )
+    .because(Cause::NoRight)
 }
 
 /// No such device or module, 404001 or 404010.
 pub(crate) fn not_found(identity: &Identity) -> Refusal {
-    match &identity.module {
+    let refusal = match &identity.module {
         None => Refusal::new(
             ErrorCode::DeviceNotFound,
             format!("there is no device {identity}; ids are case-sensitive, create it in the registry"),
@@ -400,7 +462,8 @@ pub(crate) fn not_found(identity: &Identity) -> Refusal {
             ErrorCode::ModuleNotFound,
             format!("there is no module {identity}; ids are case-sensitive, create it in the registry"),
         ),
-    }
+    };
+    refusal.because(Cause::UnknownIdentity)
 }
 
 #[cfg(test)]

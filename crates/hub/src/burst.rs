@@ -74,7 +74,7 @@ impl<'a> Burst<'a> {
     }
 
     fn append(&self, envelope: &mut Envelope, body: &[u8]) -> Result<Option<Ticket>, Refusal> {
-        telemetry::check(self.core, envelope.metered_len + body.len())?;
+        telemetry::check(self.core, self.session, envelope.metered_len + body.len(), self.now)?;
         let facts = Facts { body, ..telemetry::facts(self.session, &envelope.message, self.now) };
         let choice = self.routes.choose_by(&mut envelope.outlook, &facts);
         telemetry::put(self.core, self.session.partition(), &facts, &choice, &envelope.header)

@@ -44,12 +44,17 @@ impl Shard {
         // No code under this lock can leave the maps half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Of all sessions; what is done with them is done without the lock.
+    fn mailboxes(&self) -> Vec<Arc<dyn Mailbox>> {
+        self.state().claims.values().map(|claim| Arc::clone(&claim.mailbox)).collect()
+    }
 }
 
 /// The fabric of a hub that is one process.
 pub struct InProcess {
     shards: Vec<Shard>,
-    /// By gateway device, the claimed identities that it proved. Locked before a shard, never after.
+    /// By gateway device, the claimed identities that came through it. Locked before a shard, never after.
     through: Mutex<HashMap<DeviceId, BTreeSet<Identity>>>,
     epochs: AtomicU64,
     connected: AtomicUsize,
@@ -113,14 +118,19 @@ impl InProcess {
 
     /// Keeps the list of identities that came through a gateway device. Whoever comes last sees how it is.
     fn note_through(&self, identity: &Identity, mailbox: &dyn Mailbox) {
-        let Some(gateway) = mailbox.through() else { return };
+        if mailbox.via().is_empty() {
+            return;
+        }
         let mut through = self.through();
-        if self.find(identity).is_some_and(|(_, found)| found.through() == Some(gateway)) {
-            through.entry(gateway.clone()).or_default().insert(identity.clone());
-        } else if let Some(behind) = through.get_mut(gateway) {
-            behind.remove(identity);
-            if behind.is_empty() {
-                through.remove(gateway);
+        let now = self.find(identity).map(|(_, found)| found);
+        for gateway in mailbox.via() {
+            if now.as_ref().is_some_and(|found| found.via().contains(gateway)) {
+                through.entry(gateway.clone()).or_default().insert(identity.clone());
+            } else if let Some(behind) = through.get_mut(gateway) {
+                behind.remove(identity);
+                if behind.is_empty() {
+                    through.remove(gateway);
+                }
             }
         }
     }
@@ -260,12 +270,12 @@ impl Fabric for InProcess {
         }
     }
 
+    fn all_changed(&self) {
+        self.shards.iter().flat_map(Shard::mailboxes).for_each(|mailbox| mailbox.changed());
+    }
+
     fn close_all(&self, why: &Refusal) {
-        for shard in &self.shards {
-            let mailboxes: Vec<_> =
-                shard.state().claims.values().map(|claim| Arc::clone(&claim.mailbox)).collect();
-            mailboxes.iter().for_each(|mailbox| mailbox.close(why.clone()));
-        }
+        self.shards.iter().flat_map(Shard::mailboxes).for_each(|mailbox| mailbox.close(why.clone()));
     }
 
     async fn call(&self, identity: &Identity, call: MethodCall) -> Result<MethodAnswer, Refusal> {

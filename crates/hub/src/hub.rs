@@ -7,6 +7,7 @@ use crate::operation::{MethodAnswer, MethodCall, Operation, Outcome};
 use crate::orphans::Orphans;
 use crate::seams::{DesiredChange, Fabric, Routed, Seams};
 use crate::session::Session;
+use crate::throttle::Throttles;
 use crate::{Limits, Metrics, Router, connection_state, mailbox, method, perform, telemetry};
 use ironbrook_log::Ticket;
 use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SasToken};
@@ -73,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) seams: Seams,
     pub(crate) router: Router,
     pub(crate) limits: Limits,
+    pub(crate) throttles: Throttles,
     pub(crate) metrics: Metrics,
     pub(crate) orphans: Orphans,
     /// Tasks that outlive their session: locks being released.
@@ -94,13 +96,19 @@ impl Hub {
             Auth::new(config.name, &config.hosts, Arc::clone(&seams.identities), Arc::clone(&seams.clock));
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
         let (limits, orphans) = (config.limits, Orphans::default());
-        let core = Core { auth, seams, router, limits, metrics, orphans, tasks, runtime };
+        let throttles = Throttles::new(&limits, Arc::clone(&seams.clock));
+        let core = Core { auth, seams, router, limits, throttles, metrics, orphans, tasks, runtime };
         Self { core: Arc::new(core) }
     }
 
     /// What it takes at most.
     pub fn limits(&self) -> &Limits {
         &self.core.limits
+    }
+
+    /// What it takes in a while, for doors and the service API.
+    pub fn throttles(&self) -> &Throttles {
+        &self.core.throttles
     }
 
     /// The routes, to replace them.
@@ -173,6 +181,7 @@ impl Hub {
 
     /// Waits until telemetry of the session may be accepted again.
     pub async fn room(&self, session: &Session) -> Result<(), Refusal> {
+        self.core.throttles.room(session.rate()).await;
         self.core.seams.log.room(session.partition()).await.map_err(telemetry::log_refusal)
     }
 
@@ -229,6 +238,8 @@ impl Hub {
 fn listen(seams: &Seams) {
     let fabric = Arc::clone(&seams.fabric);
     seams.identities.listen(Box::new(move |identity| fabric.changed(identity)));
+    let fabric = Arc::clone(&seams.fabric);
+    seams.identities.listen_authorities(Box::new(move || fabric.all_changed()));
     let fabric = Arc::clone(&seams.fabric);
     seams.twins.listen(Box::new(move |change| notify(&*fabric, change)));
 }

@@ -24,6 +24,7 @@ mod method;
 pub mod operation;
 mod perform;
 mod telemetry;
+pub mod throttle;
 
 pub mod executor;
 pub mod record;
@@ -39,7 +40,7 @@ mod testing;
 pub use burst::{Burst, Envelope};
 pub use hub::{BridgeName, Config, ConnectRequest, Credential, Hub};
 pub use input::{InputOutcome, InputStop};
-pub use limits::Limits;
+pub use limits::{Flapping, Limits, Tier, Units};
 pub use metrics::Metrics;
 pub use operation::{
     Delivery, LockToken, LockedMessage, MethodAnswer, MethodCall, Operation, Outcome, Settlement,

@@ -48,8 +48,8 @@ pub(crate) struct SessionMailbox {
     takes_inputs: AtomicBool,
     /// A stored subscription to inputs waits to count.
     expects_inputs: AtomicBool,
-    /// The gateway device whose credential proved the identity.
-    through: Option<DeviceId>,
+    /// The gateways on the way to the one whose credential proved the identity, that one last.
+    via: Vec<DeviceId>,
     changes: AtomicU32,
     /// Milliseconds; 0 is never.
     connected: AtomicI64,
@@ -57,8 +57,8 @@ pub(crate) struct SessionMailbox {
 }
 
 impl SessionMailbox {
-    pub(crate) fn new(through: Option<DeviceId>) -> Self {
-        Self { through, ..Self::default() }
+    pub(crate) fn new(via: Vec<DeviceId>) -> Self {
+        Self { via, ..Self::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -222,8 +222,8 @@ impl Mailbox for SessionMailbox {
         }
     }
 
-    fn through(&self) -> Option<&DeviceId> {
-        self.through.as_ref()
+    fn via(&self) -> &[DeviceId] {
+        &self.via
     }
 
     fn activity(&self) -> Activity {

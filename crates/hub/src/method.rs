@@ -27,6 +27,7 @@ async fn call_checked(core: &Core, target: &Identity, call: MethodCall) -> Resul
     if core.seams.identities.find(target).await?.is_none() {
         return Err(crate::auth::not_found(target));
     }
+    core.throttles.take_method(call.payload.get().len())?;
     let answer = core.seams.fabric.call(target, call).await?;
     let (len, most) = (answer.payload.get().len(), core.limits.method_payload_bytes);
     if len > most {

@@ -3,6 +3,7 @@
 use crate::hub::{Core, Hub};
 use crate::operation::{LockToken, Operation, Outcome, Settlement, Subscription};
 use crate::session::Session;
+use crate::throttle::Throttle;
 use bytes::Bytes;
 use ironbrook_model::{ErrorCode, Message, Refusal};
 
@@ -36,7 +37,9 @@ async fn send(hub: &Hub, session: &Session, message: &Message) -> Result<Outcome
         match hub.telemetry(session, message) {
             Ok(Some(ticket)) => hub.durable(ticket).await?,
             Ok(None) => {}
-            Err(refusal) if refusal.code == ErrorCode::ServerBusy => {
+            Err(refusal)
+                if matches!(refusal.code, ErrorCode::ServerBusy | ErrorCode::ThrottlingException) =>
+            {
                 hub.room(session).await?;
                 continue;
             }
@@ -47,6 +50,7 @@ async fn send(hub: &Hub, session: &Session, message: &Message) -> Result<Outcome
 }
 
 async fn get_twin(core: &Core, session: &Session) -> Result<Outcome, Refusal> {
+    core.throttles.take(Throttle::TwinReads)?;
     let view = core.seams.twins.device_view(session.identity()).await;
     match &view {
         Ok(_) => core.metrics.twin_reads.inc(),
@@ -56,6 +60,7 @@ async fn get_twin(core: &Core, session: &Session) -> Result<Outcome, Refusal> {
 }
 
 async fn patch_reported(core: &Core, session: &Session, patch: &Bytes) -> Result<Outcome, Refusal> {
+    core.throttles.take(Throttle::TwinUpdates)?;
     let version = core.seams.twins.patch_reported(session.identity(), patch).await;
     match &version {
         Ok(_) => core.metrics.twin_updates.inc(),

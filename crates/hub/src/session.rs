@@ -8,6 +8,7 @@ use crate::mailbox::SessionMailbox;
 use crate::operation::{Delivery, LockToken, Settlement};
 use crate::record::Stamps;
 use crate::seams::{Activity, Epoch, Kept, Mailbox};
+use crate::throttle::Bucket;
 use crate::{connection_state, telemetry};
 use ironbrook_log::{PartitionId, Ticket, Wait};
 use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
@@ -28,6 +29,8 @@ pub struct Session {
     auth_method: String,
     generation_id: String,
     partition: PartitionId,
+    /// How fast it may send, where that is limited.
+    rate: Option<Bucket>,
     stamps: Stamps,
     credential: Mutex<Credential>,
     expires: AtomicI64,
@@ -45,12 +48,20 @@ impl Session {
     pub(crate) async fn open(core: Arc<Core>, request: ConnectRequest) -> Result<Self, Refusal> {
         let identity = request.identity;
         let found = core.auth.device(&identity, &request.credential).await?;
+        if request.lasting
+            && let Err(refusal) = core.throttles.connect(&identity)
+        {
+            tracing::warn!(code = %refusal.code, %identity, reason = %refusal.message, "refused a device");
+            core.auth.refused(&identity, &refusal).await;
+            return Err(refusal);
+        }
         let mut stamps = Stamps::default();
         telemetry::stamp_identity(&mut stamps, &identity);
         stamps.push(SystemProperty::ConnectionAuthMethod, &found.auth_method);
         stamps.push(SystemProperty::ConnectionGenerationId, &found.generation_id);
         let mut session = Self {
             partition: telemetry::partition_of(&identity, core.seams.log.partitions()),
+            rate: core.throttles.of_session(),
             core,
             identity,
             auth_method: found.auth_method,
@@ -58,7 +69,7 @@ impl Session {
             stamps,
             credential: Mutex::new(request.credential),
             expires: AtomicI64::new(found.refused_from.map_or(NEVER, Timestamp::as_millis)),
-            mailbox: Arc::new(SessionMailbox::new(found.through)),
+            mailbox: Arc::new(SessionMailbox::new(found.via)),
             claim: None,
             takes_commands: AtomicBool::new(false),
             kept: Mutex::default(),
@@ -111,7 +122,7 @@ impl Session {
 
     /// The gateway device whose credential proved the identity, where it was not its own.
     pub fn through(&self) -> Option<&DeviceId> {
-        self.mailbox.through()
+        self.mailbox.via().last()
     }
 
     /// The next thing for the device; pulls from the inbox only while subscribed and within the window of 10 unsettled
@@ -158,6 +169,11 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), Refusal>> {
         self.core.seams.log.poll_durable(ticket, wait, cx).map_err(telemetry::log_refusal)
+    }
+
+    /// How fast it may send, where that is limited.
+    pub(crate) fn rate(&self) -> Option<&Bucket> {
+        self.rate.as_ref()
     }
 
     pub(crate) fn partition(&self) -> PartitionId {
@@ -220,6 +236,7 @@ impl Session {
                 tracing::warn!(code = %refusal.code, identity = %self.identity, reason = %refusal.message,
                     "could not check a changed identity again");
             } else {
+                self.core.auth.refused(&self.identity, &refusal).await;
                 self.mailbox.close(refusal);
             }
         }

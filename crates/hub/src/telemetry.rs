@@ -46,7 +46,7 @@ fn take(
     now: Timestamp,
 ) -> Result<Option<Ticket>, Refusal> {
     core.metrics.telemetry_received.inc();
-    let result = check(core, message.metered_len())
+    let result = check(core, session, message.metered_len(), now)
         .and_then(|()| append(core, session.partition(), session.stamps(), &facts(session, message, now)));
     if let Ok(Some(_)) = result {
         core.metrics.telemetry_accepted.inc();
@@ -76,7 +76,7 @@ pub(crate) fn note(
             core.orphans.note(session.identity(), output, now);
         }
         // Back-pressure: the same message comes again.
-        Err(refusal) if refusal.code == ErrorCode::ServerBusy => {}
+        Err(refusal) if matches!(refusal.code, ErrorCode::ServerBusy | ErrorCode::ThrottlingException) => {}
         Err(_) => _ = core.metrics.telemetry_refused.inc(),
     }
 }
@@ -107,7 +107,7 @@ pub(crate) fn stamp_identity(stamps: &mut Stamps, identity: &Identity) {
 }
 
 /// rule HUB-05: body, system property values and application property names and values count.
-pub(crate) fn check(core: &Core, len: usize) -> Result<(), Refusal> {
+pub(crate) fn check(core: &Core, session: &Session, len: usize, now: Timestamp) -> Result<(), Refusal> {
     let most = core.limits.telemetry_bytes;
     if len > most {
         return Err(Refusal::new(
@@ -115,7 +115,7 @@ pub(crate) fn check(core: &Core, len: usize) -> Result<(), Refusal> {
             format!("a message of {len} bytes; {most} are allowed, body and properties together"),
         ));
     }
-    Ok(())
+    core.throttles.telemetry(session.rate(), now)
 }
 
 fn append(

@@ -1,5 +1,6 @@
 //! A hub on fakes in memory, for the tests of this crate. The log is the real one, on storage in memory.
 
+pub(crate) mod certificates;
 mod fakes;
 mod logging;
 

@@ -2,6 +2,7 @@
 //!
 //! Source: Azure docs "Understand and resolve Azure IoT Hub errors" and the .NET service SDK's `ErrorCode` enum.
 
+use crate::Cause;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -243,6 +244,7 @@ impl ErrorCode {
     pub const fn mqtt_action(self, connecting: bool) -> MqttAction {
         if connecting {
             return MqttAction::Refuse(match self {
+                Self::InvalidProtocolVersion => 1,
                 Self::IotHubFormatError => 4,
                 _ => match self.http_status() {
                     400 => 2,
@@ -279,12 +281,20 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// Cause and cure, for people.
     pub message: Cow<'static, str>,
+    /// The cause, for programs, where a credential was refused.
+    pub cause: Option<Cause>,
 }
 
 impl Refusal {
     /// A refusal with its code and text.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), cause: None }
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..self }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Start with [`Message`] (what travels), [`Identity`] (who speaks) and [`Refusal`] (why something was not done).
 //! What is *not* here: sockets, files, clocks, and anything that differs between the two assemblies.
 
+mod cause;
 mod connection_string;
 mod error;
 mod id;
@@ -15,6 +16,7 @@ mod sas;
 mod time;
 pub mod twin;
 
+pub use cause::Cause;
 pub use connection_string::{ConnectionString, ConnectionStringError};
 pub use error::{AmqpCondition, ErrorCode, MqttAction, Refusal};
 pub use id::{DeviceId, IdError, Identity, ModuleId};

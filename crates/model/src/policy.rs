@@ -18,6 +18,14 @@ impl Permissions {
     pub const SERVICE_CONNECT: Self = Self(4);
     /// Device side: connect as any device.
     pub const DEVICE_CONNECT: Self = Self(8);
+    /// Provisioning service: read enrolments.
+    pub const ENROLLMENT_READ: Self = Self(16);
+    /// Provisioning service: write enrolments.
+    pub const ENROLLMENT_WRITE: Self = Self(32);
+    /// Provisioning service: read what became of registrations.
+    pub const REGISTRATION_STATUS_READ: Self = Self(64);
+    /// Provisioning service: delete what became of registrations.
+    pub const REGISTRATION_STATUS_WRITE: Self = Self(128);
 
     /// Both sets together.
     pub const fn union(self, other: Self) -> Self {
@@ -50,6 +58,15 @@ pub struct SharedAccessPolicy {
 }
 
 impl SharedAccessPolicy {
+    /// The policy of a new provisioning service and its rights (Azure docs, "Control access to DPS with SAS").
+    pub const PROVISIONING_OWNER: (&'static str, Permissions) = (
+        "provisioningserviceowner",
+        Permissions::ENROLLMENT_READ
+            .union(Permissions::ENROLLMENT_WRITE)
+            .union(Permissions::REGISTRATION_STATUS_READ)
+            .union(Permissions::REGISTRATION_STATUS_WRITE),
+    );
+
     /// The five policies of a new hub and their rights (Azure docs, "Control access to IoT Hub").
     pub const DEFAULTS: [(&'static str, Permissions); 5] = [
         (

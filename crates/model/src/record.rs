@@ -33,18 +33,28 @@ pub struct X509Thumbprints {
 }
 
 impl X509Thumbprints {
+    /// The SHA-1 thumbprint of a certificate (DER), as Azure shows it: 40 hex digits, upper case.
+    pub fn sha1(certificate: &[u8]) -> String {
+        hex(&digest::SHA1_FOR_LEGACY_USE_ONLY, certificate)
+    }
+
+    /// The SHA-256 thumbprint of a certificate (DER): 64 hex digits, upper case.
+    pub fn sha256(certificate: &[u8]) -> String {
+        hex(&digest::SHA256, certificate)
+    }
+
     /// Whether a certificate (DER) has one of the thumbprints; case of the digits does not matter.
     pub fn matches(&self, certificate: &[u8]) -> bool {
-        let hex = |algorithm: &'static digest::Algorithm| {
-            let hash = digest::digest(algorithm, certificate);
-            hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<String>()
-        };
-        let (sha1, sha256) = (hex(&digest::SHA1_FOR_LEGACY_USE_ONLY), hex(&digest::SHA256));
+        let (sha1, sha256) = (Self::sha1(certificate), Self::sha256(certificate));
         [&self.primary, &self.secondary]
             .into_iter()
             .flatten()
             .any(|known| known.eq_ignore_ascii_case(&sha1) || known.eq_ignore_ascii_case(&sha256))
     }
+}
+
+fn hex(algorithm: &'static digest::Algorithm, bytes: &[u8]) -> String {
+    digest::digest(algorithm, bytes).as_ref().iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// How an identity proves itself.

@@ -54,6 +54,11 @@ impl SharedAccessKey {
         out
     }
 
+    /// The key of one registration of an enrolment group whose key this is.
+    pub fn derive(&self, registration_id: &str) -> Self {
+        Self::from_bytes(&self.hmac_sha256(registration_id.as_bytes()))
+    }
+
     /// Signs a token for `resource` (not yet percent-encoded), valid until `expires`.
     pub fn sign(&self, resource: &str, expires: Timestamp, policy: Option<&str>) -> String {
         let sr = percent_encode(resource);
@@ -287,6 +292,11 @@ mod tests {
         assert_eq!(token.check(Timestamp::from_secs(900), [&key(), &key()]), Ok(()));
         let other = SharedAccessKey::from_bytes(b"other");
         assert_eq!(token.check(Timestamp::from_secs(900), [&other, &other]), Err(SasError::Signature));
+    }
+
+    #[test]
+    fn a_groups_key_gives_the_known_key_of_a_registration() {
+        assert_eq!(key().derive("reg-1").to_base64(), "thxXBjNB6FBV+ugwOZsLC2OkELTF0TOHZ3+Q6g7OCS0=");
     }
 
     #[test]

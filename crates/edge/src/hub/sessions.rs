@@ -72,6 +72,10 @@ impl Fabric for Sessions {
         self.fabric.changed(identity);
     }
 
+    fn all_changed(&self) {
+        self.fabric.all_changed();
+    }
+
     fn close_all(&self, why: &Refusal) {
         self.fabric.close_all(why);
     }

@@ -2,9 +2,14 @@
 
 use super::{Auth, check_key, not_found, unauthorized};
 use ironbrook_model::{
-    AuthenticationType, DeviceId, ErrorCode, Identity, IdentityStatus, ModuleId, Parent, Refusal, SasToken,
+    AuthenticationType, Cause, DeviceId, ErrorCode, Identity, IdentityStatus, ModuleId, Refusal, SasToken,
     SymmetricKeys, Timestamp, percent_decode,
 };
+
+/// Gateways on the way from a device to the one that speaks for it; the documented limit of nested layers.
+const LAYERS_MAX: usize = 5;
+/// Gateways of one layer that are looked at.
+const PARENTS_MAX: usize = 32;
 
 /// The gateway devices that a token may speak for others for: it is signed for the gateway module of one, with that module's
 /// own key. More than one only where an id can be read in two ways. Nothing is checked here.
@@ -36,41 +41,80 @@ impl Auth {
     /// error where it does not hold.
     ///
     /// rule AUTH-11: the token of a gateway device's own module also proves the other modules of the device, and the devices,
-    /// with their modules, that name it as parent.
+    /// with their modules, that name it as parent. rule AUTH-22: and those that name such a device, and so on.
+    ///
+    /// Gives the gateways on the way, the nearest to the identity first, the one whose token it is last.
     pub(super) async fn acting(
         &self,
         identity: &Identity,
         token: &SasToken,
         now: Timestamp,
-    ) -> Result<Option<DeviceId>, Refusal> {
+    ) -> Result<Option<Vec<DeviceId>>, Refusal> {
         if token.check_scope(&self.hosts, &identity.resource()).is_ok() {
             return Ok(None);
         }
         for device in gateways(token) {
             let gateway = Identity::gateway(device);
             if token.check_scope(&self.hosts, &gateway.resource()).is_ok()
-                && self.is_behind(identity, &gateway.device).await?
+                && let Some(way) = self.way_to(identity, &gateway.device).await?
             {
                 self.check_gateway(&gateway, token, now).await?;
-                return Ok(Some(gateway.device));
+                self.check_between(&way).await?;
+                return Ok(Some(way));
             }
         }
         Ok(None)
     }
 
-    async fn is_behind(&self, identity: &Identity, gateway: &DeviceId) -> Result<bool, Refusal> {
+    /// The gateways from an identity up to one, that one last; `None` where the identity is not behind it.
+    async fn way_to(
+        &self,
+        identity: &Identity,
+        gateway: &DeviceId,
+    ) -> Result<Option<Vec<DeviceId>>, Refusal> {
         if identity.device == *gateway {
-            return Ok(identity.module.is_some());
+            return Ok(identity.module.is_some().then(|| vec![gateway.clone()]));
         }
-        let device = Identity::device(identity.device.clone());
-        let Some(record) = self.identities.find(&device).await? else { return Ok(false) };
-        let Some(found) = self.identities.find(&Identity::device(gateway.clone())).await? else {
-            return Ok(false);
-        };
-        // Whoever made a gateway of the same name anew was not trusted with what is behind the old one.
-        let is_it =
-            |parent: &Parent| parent.device == *gateway && parent.generation_id == found.generation_id;
-        Ok(record.parents.iter().any(is_it))
+        // Layer by layer upwards, so that the shortest way is found and a circle ends.
+        let mut layer = vec![(identity.device.clone(), Vec::new())];
+        for _ in 0..LAYERS_MAX {
+            let mut above = Vec::new();
+            for (device, way) in layer {
+                let device = Identity::device(device);
+                let Some(record) = self.identities.find(&device).await? else { continue };
+                for parent in &record.parents {
+                    let found = self.identities.find(&Identity::device(parent.device.clone())).await?;
+                    // Whoever made a gateway of the same name anew was not trusted with what is behind the old one.
+                    let Some(found) = found.filter(|found| found.generation_id == parent.generation_id)
+                    else {
+                        continue;
+                    };
+                    let way: Vec<_> = way.iter().cloned().chain([parent.device.clone()]).collect();
+                    if parent.device == *gateway {
+                        return Ok(Some(way));
+                    }
+                    let is_new = !above.iter().any(|(device, _)| *device == parent.device);
+                    if found.is_gateway && is_new && above.len() < PARENTS_MAX {
+                        above.push((parent.device.clone(), way));
+                    }
+                }
+            }
+            layer = above;
+        }
+        Ok(None)
+    }
+
+    /// rule AUTH-12: nobody gets in through a disabled gateway, wherever on the way it is.
+    async fn check_between(&self, way: &[DeviceId]) -> Result<(), Refusal> {
+        for device in &way[..way.len().saturating_sub(1)] {
+            let device = Identity::device(device.clone());
+            let record = self.identities.find(&device).await?.ok_or_else(|| not_found(&device))?;
+            if record.status == IdentityStatus::Disabled {
+                let text = format!("the gateway {device} on the way is disabled; enable it in the registry");
+                return Err(Refusal::new(ErrorCode::DeviceDisabled, text).because(Cause::Disabled));
+            }
+        }
+        Ok(())
     }
 
     /// Key first: only who has it is told what else is wrong.
@@ -82,22 +126,23 @@ impl Auth {
     ) -> Result<(), Refusal> {
         let module = self.identities.find(gateway).await?.ok_or_else(|| not_found(gateway))?;
         let AuthenticationType::Sas(SymmetricKeys { primary, secondary }) = &module.authentication else {
-            return Err(unauthorized(format!("module {gateway} has no keys; set them first")));
+            let text = format!("module {gateway} has no keys; set them first");
+            return Err(unauthorized(Cause::OtherCredential, text));
         };
         check_key(token, now, [primary, secondary])?;
         let device = Identity::device(gateway.device.clone());
         let record = self.identities.find(&device).await?.ok_or_else(|| not_found(&device))?;
         if !record.is_gateway {
-            return Err(unauthorized(format!(
-                "device {device} is not registered as a gateway and may not speak for others"
-            )));
+            let text = format!("device {device} is not registered as a gateway and may not speak for others");
+            return Err(unauthorized(Cause::NoRight, text));
         }
         // rule AUTH-12: nobody gets in through a disabled gateway.
         if [&module, &record].iter().any(|record| record.status == IdentityStatus::Disabled) {
             return Err(Refusal::new(
                 ErrorCode::DeviceDisabled,
                 format!("the gateway {device} is disabled; enable it in the registry"),
-            ));
+            )
+            .because(Cause::Disabled));
         }
         Ok(())
     }

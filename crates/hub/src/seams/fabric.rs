@@ -54,9 +54,9 @@ pub trait Mailbox: Send + Sync + 'static {
     /// Takes the messages of a batch back that the session did not take yet; with `locks`, ends the locks of those it has.
     fn recall_inputs(&self, _: &Arc<InputBatch>, _locks: bool) {}
 
-    /// The gateway device whose credential proved the identity, where it was not its own.
-    fn through(&self) -> Option<&DeviceId> {
-        None
+    /// The gateway devices on the way to the one whose credential proved the identity, that one last; none where it was its own.
+    fn via(&self) -> &[DeviceId] {
+        &[]
     }
 
     /// When the session began, and when its device last did something.
@@ -84,6 +84,9 @@ pub trait Fabric: Send + Sync + 'static {
     /// Tells the session of an identity, and those of its modules where it is a device, that the identity changed; where it is
     /// a gateway device or its module, also those of identities it proved.
     fn changed(&self, identity: &Identity);
+
+    /// Tells all sessions of this node that what vouches for identities changed, so that each checks its credential again.
+    fn all_changed(&self);
 
     /// Ends all sessions of this node.
     fn close_all(&self, why: &Refusal);

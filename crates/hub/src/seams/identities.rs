@@ -1,6 +1,7 @@
 //! Who may speak.
 
 use super::Activity;
+use crate::auth::certificate::CertificateAuthority;
 use async_trait::async_trait;
 use ironbrook_model::{Identity, IdentityRecord, Refusal, SharedAccessPolicy};
 use std::sync::Arc;
@@ -16,6 +17,14 @@ pub trait Identities: Send + Sync + 'static {
 
     /// A shared access policy by exact name.
     async fn policy(&self, name: &str) -> Result<Option<Arc<SharedAccessPolicy>>, Refusal>;
+
+    /// The authorities whose certificates prove identities; none where nothing registers them.
+    async fn authorities(&self) -> Result<Arc<Vec<CertificateAuthority>>, Refusal> {
+        Ok(Arc::default())
+    }
+
+    /// Registers a listener for the authorities: one was taken away, or is not verified any more. It must not block.
+    fn listen_authorities(&self, _changed: Box<dyn Fn() + Send + Sync>) {}
 
     /// Registers a listener for changed identities; it must not block.
     fn listen(&self, changed: Box<dyn Fn(&Identity) + Send + Sync>);

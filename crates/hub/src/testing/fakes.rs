@@ -1,6 +1,7 @@
 //! Seams in memory, as small as the tests allow.
 
 use super::within;
+use crate::auth::certificate::CertificateAuthority;
 use crate::operation::{LockToken, LockedMessage, Settlement};
 use crate::seams::{Activity, Clock, DesiredChange, Feedback, Identities, Inbox, Kept, Twins};
 use async_trait::async_trait;
@@ -103,6 +104,8 @@ type Listener<T> = Box<dyn Fn(&T) + Send + Sync>;
 pub(crate) struct FakeIdentities {
     records: Mutex<HashMap<Identity, Arc<IdentityRecord>>>,
     listeners: Mutex<Vec<Listener<Identity>>>,
+    authorities: Mutex<Arc<Vec<CertificateAuthority>>>,
+    authority_listeners: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
     pub(crate) noted: Mutex<Vec<(String, Activity)>>,
 }
 
@@ -116,6 +119,11 @@ impl FakeIdentities {
     pub(crate) fn remove(&self, identity: &Identity) {
         self.records.lock().unwrap().remove(identity);
         self.tell(identity);
+    }
+
+    pub(crate) fn set_authorities(&self, authorities: Vec<CertificateAuthority>) {
+        *self.authorities.lock().unwrap() = Arc::new(authorities);
+        self.authority_listeners.lock().unwrap().iter().for_each(|listener| listener());
     }
 
     fn tell(&self, identity: &Identity) {
@@ -139,6 +147,14 @@ impl Identities for FakeIdentities {
                 permissions: *permissions,
             })
         }))
+    }
+
+    async fn authorities(&self) -> Result<Arc<Vec<CertificateAuthority>>, Refusal> {
+        Ok(self.authorities.lock().unwrap().clone())
+    }
+
+    fn listen_authorities(&self, changed: Box<dyn Fn() + Send + Sync>) {
+        self.authority_listeners.lock().unwrap().push(changed);
     }
 
     fn listen(&self, changed: Listener<Identity>) {

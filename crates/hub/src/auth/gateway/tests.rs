@@ -1,7 +1,7 @@
 use super::*;
 use crate::testing::{Bench, START, closed, device, key, module, record, request, signed, told, within};
 use crate::{ConnectRequest, Credential, Delivery, Session};
-use ironbrook_model::IdentityRecord;
+use ironbrook_model::{IdentityRecord, Parent};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -174,4 +174,88 @@ fn a_gateway_is_read_from_a_token_in_all_spellings() {
     for other in ["h", "h/devices/g", "h/devices/g/modules/m", &below] {
         assert!(of(other).is_empty(), "{other}");
     }
+}
+
+/// As [`world`], with gateway `low` behind `g`, gateway `lower` behind `low`, and `deep` behind `lower`.
+fn nested() -> Bench {
+    let bench = world();
+    let behind = |device: &str| {
+        vec![Parent { device: DeviceId::new(device.to_owned()).unwrap(), generation_id: "1".to_owned() }]
+    };
+    for (name, above) in [("low", "g"), ("lower", "low")] {
+        let parents = behind(above);
+        bench.identities.put(IdentityRecord { is_gateway: true, parents, ..record(&device(name)) });
+        let module = Identity::gateway(DeviceId::new(name.to_owned()).unwrap());
+        bench.identities.put(record(&module));
+    }
+    bench.identities.put(IdentityRecord { parents: behind("lower"), ..record(&device("deep")) });
+    bench.identities.put(record(&module("deep", "dm")));
+    bench
+}
+
+// AUTH-22
+#[tokio::test]
+async fn auth_22_a_gateway_speaks_for_those_behind_the_gateways_behind_it() {
+    let bench = nested();
+    for identity in [device("low"), device("lower"), device("deep"), module("deep", "dm")] {
+        let session = connect(&bench, &identity).await.unwrap();
+        assert_eq!(session.through(), Some(&gateway().device), "{identity}");
+    }
+    // The other way round nobody speaks for anybody.
+    let low = Identity::gateway(DeviceId::new("low").unwrap());
+    for identity in [device("g"), module("g", "m"), device("leaf")] {
+        let credential = Credential::Sas(crate::testing::token(&low));
+        let refusal = bench.hub.auth().device(&identity, &credential).await.unwrap_err();
+        assert_eq!(refusal.cause, Some(Cause::WrongAudience), "{identity}");
+    }
+    let credential = Credential::Sas(crate::testing::token(&low));
+    let found = bench.hub.auth().device(&device("deep"), &credential).await.unwrap();
+    assert_eq!(found.via.iter().map(DeviceId::as_str).collect::<Vec<_>>(), ["lower", "low"]);
+}
+
+// AUTH-22
+#[tokio::test]
+async fn auth_22_a_gateway_on_the_way_that_is_disabled_made_anew_or_no_gateway_lets_nobody_through() {
+    let off = |record: IdentityRecord| IdentityRecord { status: IdentityStatus::Disabled, ..record };
+    let anew = |record: IdentityRecord| IdentityRecord { generation_id: "2".to_owned(), ..record };
+    let plain = |record: IdentityRecord| IdentityRecord { is_gateway: false, ..record };
+    let changes: [(&dyn Fn(IdentityRecord) -> IdentityRecord, ErrorCode); 3] = [
+        (&off, ErrorCode::DeviceDisabled),
+        (&anew, ErrorCode::IotHubUnauthorized),
+        (&plain, ErrorCode::IotHubUnauthorized),
+    ];
+    for (change, code) in changes {
+        let bench = nested();
+        let session = connect(&bench, &device("deep")).await.unwrap();
+        let parents = vec![parent()];
+        let low = IdentityRecord { is_gateway: true, parents, ..record(&device("low")) };
+        bench.identities.put(change(low));
+        // Who is connected hears of it at once.
+        assert_eq!(closed(&session).await, code);
+        assert_eq!(connect(&bench, &device("deep")).await.unwrap_err().code, code);
+    }
+}
+
+// AUTH-22
+#[tokio::test]
+async fn auth_22_circles_end_and_more_than_five_layers_are_too_many() {
+    let bench = nested();
+    let behind = |device: &str| {
+        vec![Parent { device: DeviceId::new(device.to_owned()).unwrap(), generation_id: "1".to_owned() }]
+    };
+    bench.identities.put(IdentityRecord { is_gateway: true, parents: behind("y"), ..record(&device("x")) });
+    bench.identities.put(IdentityRecord { is_gateway: true, parents: behind("x"), ..record(&device("y")) });
+    assert_eq!(connect(&bench, &device("x")).await.unwrap_err().cause, Some(Cause::WrongAudience));
+    for n in 1..=5 {
+        let above = if n == 1 { "g".to_owned() } else { format!("n{}", n - 1) };
+        let parents = behind(&above);
+        bench.identities.put(IdentityRecord {
+            is_gateway: true,
+            parents,
+            ..record(&device(&format!("n{n}")))
+        });
+    }
+    bench.identities.put(IdentityRecord { parents: behind("n5"), ..record(&device("too-deep")) });
+    connect(&bench, &device("n5")).await.unwrap();
+    assert!(connect(&bench, &device("too-deep")).await.is_err());
 }
