@@ -2,9 +2,11 @@
 
 mod bridges;
 mod log;
+mod throttles;
 mod topics;
 
 pub use log::Log;
+pub use throttles::Throttles;
 pub use topics::Topics;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,8 @@ pub struct Config {
     pub thermistor: Thermistor,
     /// The message log.
     pub log: Log,
+    /// What the hub, an identity and an address may ask in a while.
+    pub throttles: Throttles,
     /// Where telemetry is stored.
     pub storage: Storage,
     /// The edge device.

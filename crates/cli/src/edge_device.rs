@@ -67,6 +67,7 @@ impl EdgeDevice {
             topics: None,
             http: edge.http().merge(health::router(Arc::new(metrics), probe)),
             amqp: None,
+            provisioning: None,
             websocket: true,
             metrics: doors,
         });

@@ -54,6 +54,8 @@ fn main() -> ExitCode {
             Command::InvokeDeviceMethod(args) => commands::registry::method::run(args, &cli.global).await,
             Command::Import(args) => commands::registry::transfer::import(args, &cli.global).await,
             Command::Export(args) => commands::registry::transfer::export(args, &cli.global).await,
+            Command::Certificate(args) => commands::certificate::run(args, &cli.global).await,
+            Command::Refusals(args) => commands::refusals::run(args, &cli.global).await,
             Command::Device(args) => commands::device::run(args, &cli.global).await,
             Command::Messages(args) => commands::messages::run(args, &cli.global).await,
             Command::Blobs(args) => commands::blobs::run(args, &cli.global).await,

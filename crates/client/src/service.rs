@@ -1,5 +1,8 @@
 //! The service side over HTTPS: identities, twins, methods, queries, deployments.
 
+mod certificates;
+mod refusals;
+
 use crate::credentials::Credentials;
 use crate::error::{Error, Result};
 use crate::https::{Api, Call, HTTPS_PORT, TIMEOUT};

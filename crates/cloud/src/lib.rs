@@ -7,6 +7,7 @@
 
 pub mod assembly;
 pub mod events;
+pub mod provisioning;
 pub mod registry;
 pub mod service_api;
 pub mod storage;

@@ -58,6 +58,13 @@ pub(crate) async fn serve(tcp: TcpStream, addr: SocketAddr, entrance: Arc<Entran
     let opened = Instant::now();
     // Small answers must not wait for the client's delayed acknowledgement.
     let _ = tcp.set_nodelay(true);
+    // rule HUB-21: before anything is spent on it.
+    if let Some(hub) = &entrance.services.hub
+        && !hub.throttles().admits(addr.ip())
+    {
+        tracing::debug!(peer = %addr, "connection refused: its address opens more than it may");
+        return;
+    }
     let cancel = entrance.cancel.clone();
     // Each stage has memory of its own, given back when it is over: together they would be that of the largest for all time.
     let identified = tokio::select! {

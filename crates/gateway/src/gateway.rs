@@ -185,6 +185,7 @@ mod tests {
             topics: None,
             http: axum::Router::new(),
             amqp: None,
+            provisioning: None,
             websocket: false,
             metrics: crate::Metrics::default(),
         };

@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection, as far as the transport can tell.
 
 use bytes::Bytes;
+use ironbrook_hub::auth::refusals::Origin;
 use std::net::SocketAddr;
 
 /// The other end of a connection.
@@ -13,4 +14,11 @@ pub struct Peer {
     pub certificates: Vec<Bytes>,
     /// Whether the connection is encrypted.
     pub tls: bool,
+}
+
+impl Peer {
+    /// Where something comes from that the peer asks over a protocol.
+    pub fn origin(&self, protocol: &'static str) -> Origin {
+        Origin { protocol, address: self.addr }
+    }
 }

@@ -1,6 +1,6 @@
 //! What a listener leads to.
 
-use crate::{AmqpService, Metrics, Topics};
+use crate::{AmqpService, Metrics, Provisioning, Topics};
 use ironbrook_hub::Hub;
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ pub struct Services {
     pub http: axum::Router,
     /// AMQP links of the service side.
     pub amqp: Option<Arc<dyn AmqpService>>,
+    /// The provisioning service; its HTTP routes are among the assembly's.
+    pub provisioning: Option<Arc<dyn Provisioning>>,
     /// Whether MQTT and AMQP are also served through WebSocket.
     pub websocket: bool,
     /// Counters of the doors.

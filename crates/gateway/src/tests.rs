@@ -72,6 +72,7 @@ impl Site {
             topics: None,
             http: axum::Router::new().route("/hello", hello),
             amqp: None,
+            provisioning: None,
             websocket: true,
             metrics: crate::Metrics::default(),
         };

@@ -93,6 +93,7 @@ impl Node {
             topics: None,
             http: cloud.http(),
             amqp: Some(cloud.amqp()),
+            provisioning: Some(cloud.provisioning()),
             websocket: true,
             metrics: ironbrook_gateway::Metrics::new(&mut metrics),
         };
@@ -254,6 +255,7 @@ fn config() -> assembly::Config {
         profile: Profile::Native,
         partitions: 2,
         routes: vec![route("events", "events"), route("stored", CONTAINER)],
+        throttles: assembly::Throttles::default(),
         fallback_route: true,
         storage_endpoints: vec![StorageEndpointConfig {
             name: CONTAINER.to_owned(),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use ironbrook_client::ServiceClient;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -89,6 +90,19 @@ impl Where {
     /// The service side of the hub.
     pub fn service(&self) -> anyhow::Result<Target> {
         self.find("https", |connection| Ok(connection.hub_connection_string.clone()))
+    }
+
+    /// A client of the service side.
+    pub fn service_client(&self) -> anyhow::Result<ServiceClient> {
+        let target = self.service()?;
+        let mut builder = ServiceClient::builder(&target.connection_string)?;
+        if let Some(ca) = &target.ca {
+            builder = builder.ca_file(ca)?;
+        }
+        if let Some(address) = target.address {
+            builder = builder.address(address);
+        }
+        Ok(builder.build()?)
     }
 
     /// The events endpoint.

@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 pub mod blobs;
+pub mod certificate;
 pub mod config;
 pub mod connection;
 pub mod device;
@@ -10,6 +11,7 @@ pub mod messages;
 pub mod module;
 pub mod mqtt;
 pub mod plot;
+pub mod refusals;
 pub mod registry;
 pub mod sql;
 
@@ -61,6 +63,16 @@ pub enum OutputFormat {
     Json,
 }
 
+/// Rows of text in columns, each as wide as its widest cell.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<0$}", width(column)));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -92,6 +104,10 @@ pub enum Command {
     Import(registry::transfer::ImportArgs),
     /// Write all identities with their keys and twins out.
     Export(registry::transfer::ExportArgs),
+    /// Register and verify authorities whose certificates prove devices.
+    Certificate(certificate::Args),
+    /// Tell why devices and modules were not let in.
+    Refusals(refusals::Args),
     /// Run a simulated device.
     Device(device::Args),
     /// Read telemetry from the events endpoint.

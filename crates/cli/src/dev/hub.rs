@@ -11,7 +11,7 @@ use ironbrook_cloud::assembly::{
 use ironbrook_cloud::registry::StoredAuthentication;
 use ironbrook_hub::Route;
 use ironbrook_hub::seams::{Clock as _, SystemClock};
-use ironbrook_model::{MessageSource, SharedAccessKey};
+use ironbrook_model::{MessageSource, SharedAccessKey, SharedAccessPolicy};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -71,6 +71,7 @@ pub fn settings(config: &Config, hosts: Vec<String>) -> anyhow::Result<assembly:
             route("telemetry-to-json", "telemetry-json"),
             route("telemetry-to-avro", "telemetry-avro"),
         ],
+        throttles: config.throttles.settings(config.hub.profile == config::Profile::Azure),
         fallback_route: true,
         storage_endpoints: vec![
             endpoint("telemetry-json", Encoding::Json),
@@ -97,9 +98,14 @@ pub async fn ready(
     ca_sha256: String,
 ) -> anyhow::Result<Ready> {
     let host = config.hub.hosts.first().map_or("localhost", String::as_str);
-    let owner = cloud.registry().policies().into_iter().find(|p| p.name == "iothubowner");
-    let owner = owner.context("the policy iothubowner is gone; it is needed for the connection strings")?;
-    let key = owner.primary_key.to_base64();
+    let key = |name: &str| {
+        let policy = cloud.registry().policies().into_iter().find(|policy| policy.name == name);
+        let policy = policy
+            .with_context(|| format!("the policy {name} is gone; it is needed for the connection strings"))?;
+        anyhow::Ok(policy.primary_key.to_base64())
+    };
+    let (provisioning_owner, _) = SharedAccessPolicy::PROVISIONING_OWNER;
+    let (key, provisioning_key) = (key("iothubowner")?, key(provisioning_owner)?);
     let authority = ports.http_authority(host);
 
     let mut device_connection_strings = BTreeMap::new();
@@ -128,6 +134,10 @@ pub async fn ready(
         hub_connection_string: format!(
             "HostName={authority};SharedAccessKeyName=iothubowner;SharedAccessKey={key}"
         ),
+        provisioning_connection_string: format!(
+            "HostName={authority};SharedAccessKeyName={provisioning_owner};SharedAccessKey={provisioning_key}"
+        ),
+        provisioning_id_scope: cloud.id_scope().to_owned(),
         device_connection_strings,
         events_connection_string: events(&with_port(host, config.listen.amqp.port(), 5671)),
         events_connection_string_plain: format!("{};UseDevelopmentEmulator=true", events(&plain)),

@@ -138,12 +138,13 @@ async fn serve(
         topics: topics_door.clone().filter(|_| config.topics.on_hub_ports),
         http: cloud.http().merge(health.clone()),
         amqp: Some(cloud.amqp()),
+        provisioning: Some(cloud.provisioning()),
         websocket: true,
         metrics: doors.clone(),
     });
     let without_hub = |http, topics: Option<Arc<Topics>>| {
         let (websocket, metrics) = (topics.is_some(), doors.clone());
-        Arc::new(Services { hub: None, topics, http, amqp: None, websocket, metrics })
+        Arc::new(Services { hub: None, topics, http, amqp: None, provisioning: None, websocket, metrics })
     };
     let fingerprint = certificates.fingerprint();
     let tls = certificates.server();

@@ -11,6 +11,10 @@ use std::path::PathBuf;
 pub struct Ready {
     /// Service side, policy `iothubowner`.
     pub hub_connection_string: String,
+    /// Enrolments of the provisioning service, policy `provisioningserviceowner`.
+    pub provisioning_connection_string: String,
+    /// What devices name the provisioning service by.
+    pub provisioning_id_scope: String,
     /// Device side, by device id.
     pub device_connection_strings: BTreeMap<String, String>,
     /// Event Hubs clients, TLS.
@@ -78,6 +82,8 @@ impl Ready {
             line(&mut out, &format!("device {device}"), connection_string);
         }
         line(&mut out, "service", &self.hub_connection_string);
+        line(&mut out, "provisioning", &self.provisioning_connection_string);
+        line(&mut out, "id scope", &self.provisioning_id_scope);
         line(&mut out, "events", &self.events_connection_string);
         line(&mut out, "events, plain", &self.events_connection_string_plain);
         line(&mut out, "blob", &self.blob_connection_string);

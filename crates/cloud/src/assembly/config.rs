@@ -3,7 +3,7 @@
 pub use crate::storage::endpoint::Encoding;
 
 use crate::storage::endpoint;
-use ironbrook_hub::{Limits, Route};
+use ironbrook_hub::{Flapping, Limits, Route, Units};
 use ironbrook_log::{Keys, SyncPolicy};
 use std::time::Duration;
 
@@ -26,6 +26,35 @@ impl Profile {
     }
 }
 
+/// What a hub, an identity and an address may ask in a while; nothing is limited by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Throttles {
+    /// The size of the hub, by which it is throttled.
+    pub units: Option<Units>,
+    /// Lasting connections of one identity.
+    pub identity_connections_per_second: Option<u32>,
+    /// Telemetry messages of one connection.
+    pub identity_messages_per_second: Option<u32>,
+    /// Connections from one address.
+    pub address_connections_per_second: Option<u32>,
+    /// Whom to shut out for connecting again and again.
+    pub flapping: Option<Flapping>,
+}
+
+impl Throttles {
+    /// Limits with these in them.
+    pub(super) fn on(self, limits: Limits) -> Limits {
+        Limits {
+            throttling: self.units,
+            identity_connections_per_second: self.identity_connections_per_second,
+            identity_messages_per_second: self.identity_messages_per_second,
+            address_connections_per_second: self.address_connections_per_second,
+            flapping: self.flapping,
+            ..limits
+        }
+    }
+}
+
 /// Settings of a hub.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -39,6 +68,8 @@ pub struct Config {
     pub partitions: u16,
     /// Routes; those of a seed file come on top.
     pub routes: Vec<Route>,
+    /// What may be asked in a while.
+    pub throttles: Throttles,
     /// Whether telemetry that matches no route goes to `events`.
     pub fallback_route: bool,
     /// Storage endpoints.

@@ -6,21 +6,22 @@ mod birth;
 mod config;
 mod retention;
 
-pub use config::{Config, Encoding, LogConfig, Profile, StorageEndpointConfig, StorageTarget};
+pub use config::{Config, Encoding, LogConfig, Profile, StorageEndpointConfig, StorageTarget, Throttles};
 
 use crate::events::{self, ServiceLinks};
+use crate::provisioning::ProvisioningService;
 use crate::registry::{self, Registry, SeedFile, SeedRoute};
 use crate::service_api;
 use crate::storage::account::{self, Account};
 use crate::storage::endpoint::{self, StorageEndpoint, Target};
-use ironbrook_gateway::AmqpService;
+use ironbrook_gateway::{AmqpService, Provisioning};
 use ironbrook_hub::executor::{self, Executors};
 use ironbrook_hub::fabric::InProcess;
 use ironbrook_hub::router::{self, Route, Router};
 use ironbrook_hub::seams::{Checkpoints, Clock, Endpoint, Log, Seams};
 use ironbrook_hub::{Hub, Metrics};
 use ironbrook_log::{Error as LogError, FileCheckpoints, QueueId, SegmentLog, Storage};
-use ironbrook_model::{MessageSource, Refusal, Timestamp};
+use ironbrook_model::{MessageSource, Refusal, SharedAccessPolicy, Timestamp};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +92,7 @@ pub struct Cloud {
     registry: Registry,
     account: Account,
     links: ServiceLinks,
+    provisioning: ProvisioningService,
     log: Arc<SegmentLog>,
     executors: Executors,
 }
@@ -102,6 +104,7 @@ struct Opened {
     log: Arc<SegmentLog>,
     checkpoints: Arc<dyn Checkpoints>,
     created_at: Timestamp,
+    id_scope: String,
 }
 
 impl Cloud {
@@ -113,7 +116,7 @@ impl Cloud {
         seed: Option<&SeedFile>,
         metrics: &mut prometheus_client::registry::Registry,
     ) -> Result<Self, Error> {
-        let Opened { registry, account, log, checkpoints, created_at } = {
+        let Opened { registry, account, log, checkpoints, created_at, id_scope } = {
             let (storage, clock, config) = (storage.clone(), clock.clone(), config.clone());
             tokio::task::spawn_blocking(move || open_stores(storage, clock, &config))
                 .await
@@ -123,7 +126,7 @@ impl Cloud {
         let endpoints = open_endpoints(&config, &registry, &account).await?;
         let queues: HashMap<String, QueueId> =
             endpoints.iter().map(|(id, e)| (e.name().to_owned(), *id)).collect();
-        let limits = config.profile.limits();
+        let limits = config.throttles.on(config.profile.limits());
         let router = Router::new(&routes, config.fallback_route, &queues, &limits)?;
         // Only now: a seed file with a wrong route makes no identity.
         if let Some(seed) = seed {
@@ -146,8 +149,10 @@ impl Cloud {
         let core = ironbrook_hub::Config { name: config.hub_name, hosts: config.hosts, limits };
         let hub = Hub::new(core, seams, router, metrics);
         registry.set_fabric(hub.seams().fabric.clone());
+        let provisioning = ProvisioningService::new(registry.clone(), hub.clone(), id_scope);
         let links = events::Config { consumer_groups: config.consumer_groups, created_at };
-        Ok(Self { links: ServiceLinks::new(hub.clone(), links), hub, registry, account, log, executors })
+        let links = ServiceLinks::new(hub.clone(), links);
+        Ok(Self { links, provisioning, hub, registry, account, log, executors })
     }
 
     /// The core.
@@ -172,7 +177,22 @@ impl Cloud {
 
     /// The service API.
     pub fn http(&self) -> axum::Router {
-        service_api::router(self.registry.clone(), self.hub.clone())
+        service_api::router(self.registry.clone(), self.hub.clone(), self.provisioning.clone())
+    }
+
+    /// The provisioning service, for the doors.
+    pub fn provisioning(&self) -> Arc<dyn Provisioning> {
+        Arc::new(self.provisioning.clone())
+    }
+
+    /// The provisioning service itself.
+    pub fn provisioning_service(&self) -> &ProvisioningService {
+        &self.provisioning
+    }
+
+    /// What devices name the provisioning service by.
+    pub fn id_scope(&self) -> &str {
+        self.provisioning.id_scope()
     }
 
     /// The service links of AMQP.
@@ -247,7 +267,10 @@ fn open_stores(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: &Config
     let account_config = account::Config { name: config.account_name.clone(), keys: birth.account_keys };
     let account = Account::open(storage.clone(), &folder("account")?, account_config, clock)?;
     storage.sync_folder(Path::new(""))?;
-    Ok(Opened { registry, account, log, checkpoints, created_at: birth.created_at })
+    let (owner, rights) = SharedAccessPolicy::PROVISIONING_OWNER;
+    registry.ensure_policy(owner, rights)?;
+    let id_scope = registry.id_scope()?;
+    Ok(Opened { id_scope, registry, account, log, checkpoints, created_at: birth.created_at })
 }
 
 async fn open_endpoints(

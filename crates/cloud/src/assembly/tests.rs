@@ -11,6 +11,7 @@ fn config(profile: Profile) -> Config {
         profile,
         partitions: 1,
         routes: Vec::new(),
+        throttles: Throttles::default(),
         fallback_route: true,
         storage_endpoints: Vec::new(),
         consumer_groups: Vec::new(),

@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 use ironbrook_gateway::ServiceSink;
 use ironbrook_hub::Hub;
+use ironbrook_hub::throttle::Throttle;
 use ironbrook_model::{
     DeviceId, ErrorCode, Identity, Message, ModuleId, Refusal, SystemProperty as P, percent_decode,
 };
@@ -25,6 +26,7 @@ impl Sender {
 impl ServiceSink for Sender {
     async fn send(&mut self, message: amqp::Message) -> Result<(), Refusal> {
         let (to, message) = convert(&message)?;
+        self.hub.throttles().take(Throttle::CloudToDevice)?;
         self.hub.seams().inbox.enqueue(&to, message).await
     }
 }

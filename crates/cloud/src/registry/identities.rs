@@ -7,6 +7,7 @@ use super::store::Changes;
 use super::stored::{Stored, StoredAuthentication, Wish};
 use super::{Inner, Place, Registry, activity, outbox, tables, twins};
 use async_trait::async_trait;
+use ironbrook_hub::auth::certificate::CertificateAuthority;
 use ironbrook_hub::seams::{Activity, Identities};
 use ironbrook_model::twin::Twin;
 use ironbrook_model::{
@@ -415,6 +416,14 @@ impl Identities for Registry {
 
     async fn policy(&self, name: &str) -> Result<Option<Arc<SharedAccessPolicy>>, Refusal> {
         Ok(self.policy_now(name))
+    }
+
+    async fn authorities(&self) -> Result<Arc<Vec<CertificateAuthority>>, Refusal> {
+        Ok(self.inner.certificates.now())
+    }
+
+    fn listen_authorities(&self, changed: Box<dyn Fn() + Send + Sync>) {
+        self.inner.certificates.listen(changed);
     }
 
     fn listen(&self, changed: Box<dyn Fn(&Identity) + Send + Sync>) {

@@ -7,8 +7,10 @@
 mod activity;
 mod bulk;
 mod cache;
+mod certificates;
 mod configuration;
 mod configurations;
+mod documents;
 mod error;
 mod file;
 mod identities;
@@ -31,8 +33,10 @@ mod view;
 
 pub use bulk::ImportMode;
 pub(crate) use bulk::camel_case;
+pub use certificates::StoredCertificate;
 pub use configuration::ConfigurationContent;
 pub use configurations::{ConfigurationWish, MetricsWish, TestedQueries};
+pub(crate) use documents::Shelf;
 pub use error::Error;
 pub use identities::{Counts, IfMatch};
 pub use jobs::{JobWish, MethodWish, PropertiesWish, TwinWish};
@@ -40,6 +44,7 @@ pub use policies::{parse_permissions, permissions_text};
 pub use scan::{Page, Place};
 pub use scope::ScopePage;
 pub use seed::{SeedError, SeedFile, SeedRoute, SeedSummary};
+pub(crate) use stored::new_etag;
 pub use stored::{Kind, Stored, StoredAuthentication, Wish};
 pub use transfers::TransferWish;
 pub use twins::TwinChange;
@@ -66,6 +71,8 @@ pub struct Config {
     pub modules_per_device: usize,
     /// Modules an edge device may have.
     pub modules_per_edge_device: usize,
+    /// Authorities whose certificates prove devices.
+    pub certificates: usize,
     /// Largest cloud-to-device message in metered bytes.
     pub inbox_message_bytes: usize,
     /// Messages that may wait for a device.
@@ -91,6 +98,7 @@ impl Config {
             hub_name: hub_name.into(),
             modules_per_device: 20,
             modules_per_edge_device: 50,
+            certificates: 25,
             inbox_message_bytes: Limits::azure().cloud_to_device_bytes,
             inbox_depth: 50,
             inbox_ttl: std::time::Duration::from_secs(3600),
@@ -107,6 +115,7 @@ impl Config {
         Self {
             modules_per_device: 200,
             modules_per_edge_device: 200,
+            certificates: 100,
             inbox_message_bytes: Limits::native().cloud_to_device_bytes,
             inbox_depth: 1000,
             configurations: 1000,
@@ -131,6 +140,7 @@ struct Inner {
     config: Config,
     cache: cache::Cache,
     policies: RwLock<HashMap<String, Arc<SharedAccessPolicy>>>,
+    certificates: certificates::State,
     identity_listeners: RwLock<Vec<IdentityListener>>,
     desired_listeners: RwLock<Vec<DesiredListener>>,
     inbox: inbox::State,
@@ -153,6 +163,7 @@ impl Registry {
     ) -> Result<Self, Error> {
         let store = Store::open(&storage, &folder.join("registry.redb"))?;
         let policies = policies::load_or_create(&store)?;
+        let certificates = certificates::State::load(&store)?;
         let inbox = inbox::State::load(&store)?;
         let configurations = configurations::State::load(&store)?;
         Ok(Self {
@@ -162,6 +173,7 @@ impl Registry {
                 config,
                 cache: cache::Cache::default(),
                 policies: RwLock::new(policies),
+                certificates,
                 identity_listeners: RwLock::default(),
                 desired_listeners: RwLock::default(),
                 inbox,

@@ -9,11 +9,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 /// Rights and their words, in the order management APIs print them.
-const WORDS: [(&str, Permissions); 4] = [
+const WORDS: [(&str, Permissions); 8] = [
     ("RegistryRead", Permissions::REGISTRY_READ),
     ("RegistryWrite", Permissions::REGISTRY_WRITE),
     ("ServiceConnect", Permissions::SERVICE_CONNECT),
     ("DeviceConnect", Permissions::DEVICE_CONNECT),
+    ("EnrollmentRead", Permissions::ENROLLMENT_READ),
+    ("EnrollmentWrite", Permissions::ENROLLMENT_WRITE),
+    ("RegistrationStatusRead", Permissions::REGISTRATION_STATUS_READ),
+    ("RegistrationStatusWrite", Permissions::REGISTRATION_STATUS_WRITE),
 ];
 
 /// Reads `RegistryRead, ServiceConnect`; `Err` has the word that is none.
@@ -72,6 +76,19 @@ impl Registry {
         let mut all = self.inner.policies.write().unwrap_or_else(PoisonError::into_inner);
         all.extend(policies.into_iter().map(|p| (p.name.clone(), Arc::new(p))));
         Ok(())
+    }
+
+    /// Makes a policy with random keys, where there is none of that name. Blocks.
+    pub(crate) fn ensure_policy(&self, name: &str, permissions: Permissions) -> Result<(), Error> {
+        if self.policy_now(name).is_some() {
+            return Ok(());
+        }
+        self.put_policies(vec![SharedAccessPolicy {
+            name: name.to_owned(),
+            primary_key: SharedAccessKey::generate(),
+            secondary_key: SharedAccessKey::generate(),
+            permissions,
+        }])
     }
 
     /// A policy by exact name.

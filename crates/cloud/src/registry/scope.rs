@@ -10,6 +10,11 @@ use std::ops::Bound;
 /// Rows looked at for one page, so that a page of a large registry does not hold a thread for long.
 const ROWS_MAX: usize = 20_000;
 
+/// Edge devices between a device and the one at the top; the documented limit of nested layers.
+const LAYERS_MAX: usize = 5;
+/// Edge devices of one layer that are looked at.
+const PARENTS_MAX: usize = 32;
+
 /// A part of a scope.
 #[derive(Debug, Default, PartialEq)]
 pub struct ScopePage {
@@ -45,6 +50,13 @@ impl Registry {
         self.inner.store.read(move |tx| page(tx, &edge, devices.max(1), after)).await
     }
 
+    /// Whether a device is an edge device's own or below it, directly or through edge devices between.
+    ///
+    /// rule REG-20: up to five layers; an edge device made anew has nobody below it.
+    pub async fn is_within(&self, edge: DeviceId, device: DeviceId) -> Result<bool, Refusal> {
+        self.inner.store.read(move |tx| is_within(tx, &edge, &device)).await
+    }
+
     /// The same, of one device or one module only; empty where it is not in the scope.
     pub async fn in_scope(&self, edge: DeviceId, target: Identity) -> Result<ScopePage, Refusal> {
         let read = move |tx: &ReadTransaction| {
@@ -52,7 +64,7 @@ impl Registry {
             let device = Identity::device(target.device.clone());
             let mut page = ScopePage::default();
             let Some(stored) = load(tx, &device)? else { return Ok(page) };
-            if target.device != edge && !is_below(&stored, &scope) {
+            if target.device != edge && !is_below(&stored, &scope) && !is_within(tx, &edge, &target.device)? {
                 return Ok(page);
             }
             match target.module {
@@ -67,6 +79,29 @@ impl Registry {
 
 fn load(tx: &ReadTransaction, identity: &Identity) -> Result<Option<Stored>, Error> {
     super::identities::get(&tx.open_table(tables::IDENTITIES)?, "identity", &tables::key(identity))
+}
+
+fn is_within(tx: &ReadTransaction, edge: &DeviceId, device: &DeviceId) -> Result<bool, Error> {
+    let mut layer = vec![device.clone()];
+    for _ in 0..=LAYERS_MAX {
+        if layer.contains(edge) {
+            return Ok(true);
+        }
+        let mut above = Vec::new();
+        for device in layer {
+            let identity = Identity::device(device);
+            let Some(stored) = load(tx, &identity)? else { continue };
+            for parent in stored.record(&identity).parents {
+                let found = load(tx, &Identity::device(parent.device.clone()))?;
+                let stands = found.is_some_and(|f| f.iot_edge && f.generation_id == parent.generation_id);
+                if stands && !above.contains(&parent.device) && above.len() < PARENTS_MAX {
+                    above.push(parent.device);
+                }
+            }
+        }
+        layer = above;
+    }
+    Ok(false)
 }
 
 fn scope_of(tx: &ReadTransaction, edge: &DeviceId) -> Result<String, Error> {

@@ -325,7 +325,7 @@ fn new_generation_id(now: Timestamp) -> String {
 }
 
 /// Base64 of a changing number, as observed. At random, so that the etag of a deleted identity never comes back.
-pub(super) fn new_etag() -> String {
+pub(crate) fn new_etag() -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(random().to_string())
 }

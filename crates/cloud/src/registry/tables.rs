@@ -16,6 +16,15 @@ pub(super) const TWINS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 pub(super) const ACTIVITY: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("activity");
 /// Shared access policies: name → policy.
 pub(super) const POLICIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("policies");
+/// Authorities whose certificates prove devices: name → [`StoredCertificate`](super::StoredCertificate).
+pub(super) const CERTIFICATES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("certificates");
+/// Enrolments of the provisioning service: registration id → enrolment.
+pub(super) const ENROLLMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("enrollments");
+/// Enrolments of groups: group id → enrolment.
+pub(super) const ENROLLMENT_GROUPS: TableDefinition<'_, &str, &[u8]> =
+    TableDefinition::new("enrollment groups");
+/// What became of devices that registered: registration id → registration.
+pub(super) const REGISTRATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("registrations");
 /// Queue numbers of endpoints: name → number.
 pub(super) const QUEUES: TableDefinition<'_, &str, u16> = TableDefinition::new("queues");
 /// Waiting messages: ([`key`], sequence number) → message.
@@ -70,12 +79,16 @@ pub(super) fn make_all(tx: &redb::WriteTransaction) -> Result<(), Error> {
     tx.open_table(JOB_DEVICES)?;
     tx.open_table(TRANSFERS)?;
     tx.open_table(PROGRESS)?;
+    tx.open_table(CERTIFICATES)?;
+    tx.open_table(ENROLLMENTS)?;
+    tx.open_table(ENROLLMENT_GROUPS)?;
+    tx.open_table(REGISTRATIONS)?;
     tx.open_table(COUNTERS)?;
     Ok(())
 }
 
 /// How many tables [`make_all`] makes.
-pub(super) const COUNT: usize = 18;
+pub(super) const COUNT: usize = 22;
 
 /// The key of an identity: `device`, NUL, module or nothing. NUL cannot stand in an id, so a device's modules follow it
 /// and no other device's key lies between.

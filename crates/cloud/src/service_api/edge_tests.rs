@@ -175,3 +175,39 @@ async fn reg_07_the_scope_is_for_the_edge_hub_alone() {
     let unknown = Identity::module(DeviceId::new("edge").unwrap(), ModuleId::new("x").unwrap());
     assert!(hub.cloud.registry().get(unknown).await.is_err());
 }
+
+// REG-20
+#[tokio::test]
+async fn reg_20_a_parent_reads_the_scopes_of_the_edge_devices_below_it_and_of_no_other() {
+    let (hub, token) = with_edge().await;
+    let scope_of = async |device: &str| {
+        hub.ask("GET", &format!("/devices/{device}"), &[], Value::Null).await.body["deviceScope"].clone()
+    };
+    let low = json!({"capabilities": {"iotEdge": true}, "parentScopes": [scope_of("edge").await]});
+    hub.ask("PUT", "/devices/low", &[], low).await;
+    let leaf = json!({"parentScopes": [scope_of("low").await]});
+    hub.ask("PUT", "/devices/deep", &[], leaf).await;
+    hub.ask("PUT", "/devices/elsewhere", &[], json!({"capabilities": {"iotEdge": true}})).await;
+    let own = "/devices/edge/modules/$edgeHub";
+    let page = async |chain: &str| {
+        let path = format!("{own}/devicesAndModulesInTargetDeviceScope");
+        let body = json!({"pageSize": 10, "continuationLink": "", "authChain": chain});
+        hub.send(Some(&token), "POST", &path, &[], &body).await
+    };
+    let ids = |reply: &super::tests::Reply| -> Vec<String> {
+        let devices = reply.body["devices"].as_array().unwrap();
+        devices.iter().map(|device| device["deviceId"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&page("edge").await), ["edge", "low"]);
+    assert_eq!(ids(&page("low;edge").await), ["low", "deep"]);
+    for wrong in ["elsewhere;edge", "d;edge", "nobody;edge"] {
+        assert_eq!(page(wrong).await.status, StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+    let one = async |device: &str| {
+        let path = format!("{own}/getDeviceAndModuleOnBehalfOf");
+        let body = json!({"targetDeviceId": device, "targetModuleId": "", "authChain": format!("{device};low;edge")});
+        ids(&hub.send(Some(&token), "POST", &path, &[], &body).await)
+    };
+    assert_eq!(one("deep").await, ["deep"]);
+    assert!(one("elsewhere").await.is_empty());
+}

@@ -5,6 +5,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use ironbrook_gateway::Peer;
 use ironbrook_hub::Credential;
+use ironbrook_hub::auth::refusals;
 use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal, SasToken};
 
 /// The module that speaks for an edge device's hub.
@@ -52,7 +53,7 @@ impl Api {
         wanted: Permissions,
     ) -> Result<(), Refusal> {
         match own_credential(headers, peer) {
-            Some(credential) => self.hub.auth().device(device, &credential).await.map(|_| ()),
+            Some(credential) => self.prove(device, &credential, peer).await,
             None => self.require(headers, wanted).await,
         }
     }
@@ -71,7 +72,20 @@ impl Api {
         }
         let credential = own_credential(headers, peer)
             .ok_or_else(|| refuse(format!("show the credential of {caller} itself, not that of a policy")))?;
-        self.hub.auth().device(caller, &credential).await.map(|_| ())
+        self.prove(caller, &credential, peer).await
+    }
+
+    async fn prove(
+        &self,
+        identity: &Identity,
+        credential: &Credential,
+        peer: Option<&Peer>,
+    ) -> Result<(), Refusal> {
+        let proving = self.hub.auth().device(identity, credential);
+        match peer {
+            Some(peer) => refusals::from(peer.origin("https"), proving).await.map(drop),
+            None => proving.await.map(drop),
+        }
     }
 }
 

@@ -19,6 +19,12 @@
 //! | `GET /jobs`, `GET /jobs/{id}` | RegistryRead | imports and exports |
 //! | `PUT, GET /jobs/v2/{id}`, `POST /jobs/v2/{id}/cancel`, `GET /jobs/v2/query` | ServiceConnect | jobs over many devices |
 //! | `GET /messages/serviceBound/feedback`, `DELETE …/{lock}`, `POST …/{lock}/abandon` | ServiceConnect | feedback about messages to devices |
+//! | `GET /refusals`, `GET /devices/{device}/refusals` | RegistryRead | why they were not let in |
+//! | `GET /certificates[/{name}]` | RegistryRead | authorities of devices' certificates |
+//! | `PUT, DELETE /certificates/{name}`, `POST …/generateVerificationCode`, `POST …/verify` | RegistryWrite | the authority; 204 |
+//! | `…/enrollments…`, `…/enrollmentGroups…` | EnrollmentRead, EnrollmentWrite | enrolments of the provisioning service |
+//! | `…/registrations/{id}…` | RegistrationStatusRead, RegistrationStatusWrite | what became of devices that registered |
+//! | `/{scope}/registrations/{id}…` | a credential of the enrolment | registers, and tells how it goes |
 //! | `…/devices/{device}/modules/$edgeHub/devicesAndModulesInDeviceScope` and its kin | `$edgeHub`'s own credential | identities in scope, with keys |
 //!
 //! Any `api-version` is taken. Routes are added through [`route::Routes`], which asks for the right a caller needs and puts the
@@ -27,6 +33,9 @@
 #[cfg(test)]
 pub(crate) mod access_tests;
 mod bulk;
+mod certificates;
+#[cfg(test)]
+mod certificates_tests;
 mod configuration;
 mod configurations;
 #[cfg(test)]
@@ -44,7 +53,11 @@ mod jobs;
 mod jobs_tests;
 mod methods;
 mod modules;
+mod provisioning;
 mod query;
+mod refusals;
+#[cfg(test)]
+mod refusals_tests;
 mod route;
 mod scope;
 #[cfg(test)]
@@ -54,8 +67,10 @@ mod transfers;
 mod transfers_tests;
 mod twins;
 
+use crate::provisioning::ProvisioningService;
 use crate::registry::Registry;
 use ironbrook_hub::Hub;
+use ironbrook_hub::throttle::Throttle;
 use ironbrook_model::Permissions;
 use route::{Access, Routes};
 
@@ -64,35 +79,47 @@ use route::{Access, Routes};
 struct Api {
     registry: Registry,
     hub: Hub,
+    provisioning: ProvisioningService,
 }
 
 /// The service API of a hub.
-pub fn router(registry: Registry, hub: Hub) -> axum::Router {
-    routes(Api { registry, hub }).into_router()
+pub fn router(registry: Registry, hub: Hub, provisioning: ProvisioningService) -> axum::Router {
+    provisioning_routes(routes(Routes::new(Api { registry, hub, provisioning }))).into_router()
 }
 
 /// The routes. Path parameters are named `{device}` and `{module}`, so that the device-side API can be merged in.
-fn routes(api: Api) -> Routes {
+fn routes(routes: Routes) -> Routes {
     let read = Access::policy(Permissions::REGISTRY_READ);
     let write = Access::policy(Permissions::REGISTRY_WRITE);
     let service = Access::policy(Permissions::SERVICE_CONNECT);
     let methods = service.method_errors();
     let modules_read = Access::policy_or_device(Permissions::REGISTRY_READ).module_errors();
     let modules_write = Access::policy_or_device(Permissions::REGISTRY_WRITE).module_errors();
+    // Each kind of operation has a throttle of its own (rule HUB-20).
+    let (read_identity, write_identity) =
+        (read.throttled(Throttle::Identities), write.throttled(Throttle::Identities));
+    let modules_read = modules_read.throttled(Throttle::Identities);
+    let modules_write = modules_write.throttled(Throttle::Identities);
+    let (read_twin, write_twin) =
+        (service.throttled(Throttle::TwinReads), service.throttled(Throttle::TwinUpdates));
     // The documents name one right in one place and the other in another.
-    let configure = Access::any_of(Permissions::REGISTRY_WRITE.union(Permissions::SERVICE_CONNECT));
-    let read_configured = Access::any_of(Permissions::REGISTRY_READ.union(Permissions::SERVICE_CONNECT));
+    let configure = Access::any_of(Permissions::REGISTRY_WRITE.union(Permissions::SERVICE_CONNECT))
+        .throttled(Throttle::Configurations);
+    let read_configured = Access::any_of(Permissions::REGISTRY_READ.union(Permissions::SERVICE_CONNECT))
+        .throttled(Throttle::Configurations);
+    let (read_jobs, write_jobs) = (read.throttled(Throttle::Jobs), write.throttled(Throttle::Jobs));
+    let jobs_v2 = service.throttled(Throttle::Jobs);
     let gateway = Access::gateway();
-    Routes::new(api)
-        .get("/devices", read, devices::list_devices)
-        .post("/devices", write, bulk::apply)
+    routes
+        .get("/devices", read_identity, devices::list_devices)
+        .post("/devices", write_identity, bulk::apply)
         // rule HTTP-10: the Node SDK lists with a slash at the end.
-        .get("/devices/", read, devices::list_devices)
-        .post("/devices/", write, bulk::apply)
-        .post("/devices/query", service, query::run)
-        .get("/devices/{device}", read, devices::get_device)
-        .put("/devices/{device}", write, devices::put_device)
-        .delete("/devices/{device}", write, devices::delete_device)
+        .get("/devices/", read_identity, devices::list_devices)
+        .post("/devices/", write_identity, bulk::apply)
+        .post("/devices/query", service.throttled(Throttle::Queries), query::run)
+        .get("/devices/{device}", read_identity, devices::get_device)
+        .put("/devices/{device}", write_identity, devices::put_device)
+        .delete("/devices/{device}", write_identity, devices::delete_device)
         .delete("/devices/{device}/commands", service, devices::purge)
         .get("/devices/{device}/modules", modules_read, modules::list_modules)
         .get("/devices/{device}/modules/{module}", modules_read, modules::get_module)
@@ -100,12 +127,12 @@ fn routes(api: Api) -> Routes {
         .delete("/devices/{device}/modules/{module}", modules_write, modules::delete_module)
         .get("/statistics/devices", read, devices::device_statistics)
         .get("/statistics/service", read, devices::service_statistics)
-        .get("/twins/{device}", service, twins::get_twin)
-        .patch("/twins/{device}", service, twins::patch_twin)
-        .put("/twins/{device}", service, twins::put_twin)
-        .get("/twins/{device}/modules/{module}", service, twins::get_twin)
-        .patch("/twins/{device}/modules/{module}", service, twins::patch_twin)
-        .put("/twins/{device}/modules/{module}", service, twins::put_twin)
+        .get("/twins/{device}", read_twin, twins::get_twin)
+        .patch("/twins/{device}", write_twin, twins::patch_twin)
+        .put("/twins/{device}", write_twin, twins::put_twin)
+        .get("/twins/{device}/modules/{module}", read_twin, twins::get_twin)
+        .patch("/twins/{device}/modules/{module}", write_twin, twins::patch_twin)
+        .put("/twins/{device}/modules/{module}", write_twin, twins::put_twin)
         .post("/twins/{device}/methods", methods, methods::invoke)
         .post("/twins/{device}/modules/{module}/methods", methods, methods::invoke)
         .post("/devices/{device}/applyConfigurationContent", configure, configuration::apply)
@@ -115,22 +142,66 @@ fn routes(api: Api) -> Routes {
         .get("/configurations/{id}", read_configured, configurations::get)
         .put("/configurations/{id}", configure, configurations::put)
         .delete("/configurations/{id}", configure, configurations::delete)
-        .get("/jobs", read, transfers::list)
-        .get("/jobs/", read, transfers::list)
-        .post("/jobs/create", write, transfers::create)
-        .get("/jobs/{id}", read, transfers::get)
-        .delete("/jobs/{id}", write, transfers::cancel)
-        .get("/jobs/v2/query", service, jobs::list)
-        .get("/jobs/v2/{id}", service, jobs::get)
-        .put("/jobs/v2/{id}", service, jobs::put)
-        .post("/jobs/v2/{id}/cancel", service, jobs::cancel)
+        .get("/jobs", read_jobs, transfers::list)
+        .get("/jobs/", read_jobs, transfers::list)
+        .post("/jobs/create", write_jobs, transfers::create)
+        .get("/jobs/{id}", read_jobs, transfers::get)
+        .delete("/jobs/{id}", write_jobs, transfers::cancel)
+        .get("/jobs/v2/query", jobs_v2, jobs::list)
+        .get("/jobs/v2/{id}", jobs_v2, jobs::get)
+        .put("/jobs/v2/{id}", jobs_v2, jobs::put)
+        .post("/jobs/v2/{id}/cancel", jobs_v2, jobs::cancel)
         .get("/messages/serviceBound/feedback", service, feedback::receive)
         .delete("/messages/serviceBound/feedback/{lock}", service, feedback::complete)
         .post("/messages/serviceBound/feedback/{lock}/abandon", service, feedback::abandon)
+        .get("/refusals", read, refusals::all)
+        .get("/devices/{device}/refusals", read, refusals::of_device)
+        .get("/certificates", read, certificates::list)
+        .get("/certificates/{name}", read, certificates::get)
+        .put("/certificates/{name}", write, certificates::put)
+        .delete("/certificates/{name}", write, certificates::delete)
+        .post("/certificates/{name}/generateVerificationCode", write, certificates::generate_code)
+        .post("/certificates/{name}/verify", write, certificates::verify)
         .get(&scoped("devicesAndModulesInDeviceScope"), gateway, scope::list)
         .get(&scoped("deviceAndModuleInDeviceScope"), gateway, scope::one)
         .post(&scoped("devicesAndModulesInTargetDeviceScope"), gateway, scope::list_target)
         .post(&scoped("getDeviceAndModuleOnBehalfOf"), gateway, scope::one_on_behalf)
+}
+
+/// The routes of the provisioning service: of operators, and of devices that want to be provisioned.
+fn provisioning_routes(routes: Routes) -> Routes {
+    let read = Access::policy(Permissions::ENROLLMENT_READ).module_errors();
+    let write = Access::policy(Permissions::ENROLLMENT_WRITE).module_errors();
+    let states = Access::policy(Permissions::REGISTRATION_STATUS_READ).module_errors();
+    let forget = Access::policy(Permissions::REGISTRATION_STATUS_WRITE).module_errors();
+    let device = Access::registrant();
+    let mut routes = routes
+        .post("/enrollments", write, provisioning::apply_bulk)
+        // The Node SDK writes the slash.
+        .post("/enrollments/", write, provisioning::apply_bulk)
+        .post("/enrollments/query", read, provisioning::query_individual)
+        .get("/enrollments/{id}", read, provisioning::get_individual)
+        .put("/enrollments/{id}", write, provisioning::put_individual)
+        .delete("/enrollments/{id}", write, provisioning::delete_individual)
+        // Keys are shown here, so the right to write is asked for.
+        .post("/enrollments/{id}/attestationmechanism", write, provisioning::attestation_individual)
+        .get("/registrations/{id}", states, provisioning::get_registration)
+        .delete("/registrations/{id}", forget, provisioning::delete_registration)
+        .post("/registrations/{id}/query", states, provisioning::query_registrations)
+        .put("/{scope}/registrations/{id}/register", device, provisioning::register)
+        .get("/{scope}/registrations/{id}/operations/{operation}", device, provisioning::operation)
+        .post("/{scope}/registrations/{id}", device, provisioning::lookup);
+    // The Node SDK writes groups in both ways.
+    for groups in ["/enrollmentGroups", "/enrollmentgroups"] {
+        let one = format!("{groups}/{{id}}");
+        routes = routes
+            .post(&format!("{groups}/query"), read, provisioning::query_groups)
+            .get(&one, read, provisioning::get_group)
+            .put(&one, write, provisioning::put_group)
+            .delete(&one, write, provisioning::delete_group)
+            .post(&format!("{one}/attestationmechanism"), write, provisioning::attestation_group);
+    }
+    routes
 }
 
 /// The path of a call that an edge device's hub makes about its scope.

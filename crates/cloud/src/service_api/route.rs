@@ -15,7 +15,8 @@ use http::Method;
 use http::request::Parts;
 use ironbrook_gateway::Peer;
 use ironbrook_gateway::http::{error_response, method_error_response, module_error_response};
-use ironbrook_model::{Identity, Permissions, Refusal};
+use ironbrook_hub::throttle::Throttle;
+use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal};
 
 /// Largest body of one request: a bulk of 100 devices with full twins.
 const BODY_MAX: usize = 8 * 1024 * 1024;
@@ -31,6 +32,8 @@ pub(super) enum Caller {
     PolicyOrDevice(Permissions),
     /// The gateway module of the path with its own credential, and no policy.
     Gateway,
+    /// The device of `/{scope}/registrations/{id}` with a credential of its enrolment in the provisioning service.
+    Registrant,
 }
 
 /// The error bodies of a route (see the gateway's `http::error`).
@@ -46,27 +49,38 @@ enum Envelope {
 pub(super) struct Access {
     caller: Caller,
     envelope: Envelope,
+    throttle: Option<Throttle>,
 }
 
 impl Access {
     /// A policy's token with all of these rights.
     pub(super) const fn policy(rights: Permissions) -> Self {
-        Self { caller: Caller::Policy(rights), envelope: Envelope::Registry }
+        Self { caller: Caller::Policy(rights), envelope: Envelope::Registry, throttle: None }
     }
 
     /// A policy's token with at least one of these rights.
     pub(super) const fn any_of(rights: Permissions) -> Self {
-        Self { caller: Caller::AnyOf(rights), envelope: Envelope::Registry }
+        Self { caller: Caller::AnyOf(rights), envelope: Envelope::Registry, throttle: None }
     }
 
     /// A policy's token with all of these rights, or the credential of the device in the path. rule REG-04
     pub(super) const fn policy_or_device(rights: Permissions) -> Self {
-        Self { caller: Caller::PolicyOrDevice(rights), envelope: Envelope::Registry }
+        Self { caller: Caller::PolicyOrDevice(rights), envelope: Envelope::Registry, throttle: None }
     }
 
     /// The credential of the edge device's hub in the path. rule REG-07
     pub(super) const fn gateway() -> Self {
-        Self { caller: Caller::Gateway, envelope: Envelope::Registry }
+        Self { caller: Caller::Gateway, envelope: Envelope::Registry, throttle: None }
+    }
+
+    /// A credential of the enrolment of the registration in the path. rule DPS-02
+    pub(super) const fn registrant() -> Self {
+        Self { caller: Caller::Registrant, envelope: Envelope::Module, throttle: None }
+    }
+
+    /// Counts against a throttle of the hub, once the caller was let in.
+    pub(super) const fn throttled(self, throttle: Throttle) -> Self {
+        Self { throttle: Some(throttle), ..self }
     }
 
     /// Refusals in the envelope of modules.
@@ -183,7 +197,10 @@ impl Routes {
 async fn check(State((api, access)): State<(Api, Access)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match allowed(&api, access, &mut parts).await {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(()) => match access.throttle.map_or(Ok(()), |throttle| api.hub.throttles().take(throttle)) {
+            Ok(()) => next.run(Request::from_parts(parts, body)).await,
+            Err(throttled) => access.refuse(&throttled),
+        },
         Err(refused) => refused,
     }
 }
@@ -204,5 +221,25 @@ async fn allowed(api: &Api, access: Access, parts: &mut Parts) -> Result<(), Res
             let peer = parts.extensions.get::<Peer>();
             api.require_own(&parts.headers, peer, &caller).await.map_err(refused)
         }
+        Caller::Registrant => {
+            let ids = registration(parts).await?;
+            let proven = super::provisioning::prove(api, parts, ids).await.map_err(refused)?;
+            parts.extensions.insert(proven);
+            Ok(())
+        }
     }
+}
+
+/// Id scope and registration id of the path.
+async fn registration(parts: &mut Parts) -> Result<(String, String), Response> {
+    #[derive(serde::Deserialize)]
+    struct Ids {
+        scope: String,
+        id: String,
+    }
+    let axum::extract::Path(ids) =
+        axum::extract::Path::<Ids>::from_request_parts(parts, &()).await.map_err(|error| {
+            module_error_response(&Refusal::new(ErrorCode::ArgumentInvalid, error.body_text()))
+        })?;
+    Ok((ids.scope, ids.id))
 }

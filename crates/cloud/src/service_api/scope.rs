@@ -35,6 +35,7 @@ pub(super) struct TargetQuery {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PageBody {
+    auth_chain: Option<String>,
     page_size: Option<usize>,
     continuation_link: Option<String>,
 }
@@ -48,7 +49,7 @@ pub(super) async fn list(
 ) -> Response {
     let list = async {
         let after = query.continuation_token.filter(|token| !token.is_empty());
-        api.page(&caller, query.device_count, after, uri.path()).await
+        api.page(&caller.device, query.device_count, after, uri.path()).await
     };
     answer(list.await)
 }
@@ -63,7 +64,8 @@ pub(super) async fn list_target(
     let list = async {
         let body: PageBody = json(&body)?;
         let after = body.continuation_link.as_deref().and_then(token_of_link);
-        api.page(&caller, body.page_size, after, uri.path()).await
+        let target = api.target_of(&caller, body.auth_chain.as_deref()).await?;
+        api.page(&target, body.page_size, after, uri.path()).await
     };
     answer(list.await)
 }
@@ -92,15 +94,33 @@ pub(super) async fn one_on_behalf(State(api): State<Api>, Target(caller): Target
 }
 
 impl Api {
+    /// The edge device whose scope is asked for: the first of the chain, which has to be the caller's own or below it.
+    ///
+    /// rule REG-20: `{target};…;{caller}`, as a parent asks for the edge devices behind it.
+    async fn target_of(&self, caller: &Identity, chain: Option<&str>) -> Result<DeviceId, Refusal> {
+        let first =
+            chain.and_then(|chain| chain.split(';').next()).map(str::trim).filter(|id| !id.is_empty());
+        let Some(first) = first else { return Ok(caller.device.clone()) };
+        // A chain may begin with a module of the device.
+        let id = first.split('/').next().unwrap_or(first);
+        let target = DeviceId::new(id.to_owned())
+            .map_err(|error| Refusal::new(ErrorCode::ArgumentInvalid, format!("authChain: {error}")))?;
+        if self.registry.is_within(caller.device.clone(), target.clone()).await? {
+            return Ok(target);
+        }
+        let text = format!("{target} is not below {}; only those that are may be asked for", caller.device);
+        Err(Refusal::new(ErrorCode::IotHubUnauthorizedAccess, text))
+    }
+
     async fn page(
         &self,
-        caller: &Identity,
+        caller: &DeviceId,
         count: Option<usize>,
         after: Option<String>,
         path: &str,
     ) -> Result<Response, Refusal> {
         let count = count.unwrap_or(PAGE).clamp(1, PAGE_MAX);
-        let page = self.registry.scope(caller.device.clone(), count, after).await?;
+        let page = self.registry.scope(caller.clone(), count, after).await?;
         let link = page.next.as_deref().map(|next| {
             let token = percent_encode(next);
             format!("{path}?deviceCount={count}&continuationToken={token}&api-version=2018-08-30-preview")

@@ -1,13 +1,13 @@
 //! The service API through its router, on a whole hub on storage in memory.
 
-use crate::assembly::{Cloud, Config, LogConfig, Profile};
+use crate::assembly::{Cloud, Config, LogConfig, Profile, Throttles};
 use crate::registry::SeedFile;
 use crate::testing::{moment, within};
 use axum::body::Body;
 use http::header::{AUTHORIZATION, ETAG, IF_MATCH};
 use http::{HeaderMap, Method, Request, StatusCode};
 use ironbrook_hub::seams::{Clock, Inbox as _, SystemClock};
-use ironbrook_hub::{ConnectRequest, Credential, Route, record};
+use ironbrook_hub::{ConnectRequest, Credential, Route, Tier, Units, record};
 use ironbrook_log::{Memory, Offset, PartitionId, QueueId};
 use ironbrook_model::{
     DeviceId, Identity, Message, MessageSource, SasToken, SharedAccessKey, SystemProperty, Timestamp,
@@ -18,16 +18,16 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-pub(super) const LATER: Timestamp = Timestamp::from_secs(4_000_000_000);
+pub(crate) const LATER: Timestamp = Timestamp::from_secs(4_000_000_000);
 
 pub(crate) struct Hub {
     pub(crate) cloud: Cloud,
 }
 
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 pub(crate) async fn hub() -> Hub {
@@ -35,17 +35,27 @@ pub(crate) async fn hub() -> Hub {
 }
 
 async fn hub_with_routes(routes: Vec<Route>) -> Hub {
-    hub_on(Arc::new(Memory::new()), Arc::new(SystemClock), routes).await
+    hub_with(Arc::new(Memory::new()), Arc::new(SystemClock), routes, Throttles::default()).await
 }
 
 /// A hub on storage that may hold one already.
 pub(super) async fn hub_on(storage: Arc<Memory>, clock: Arc<dyn Clock>, routes: Vec<Route>) -> Hub {
+    hub_with(storage, clock, routes, Throttles::default()).await
+}
+
+async fn hub_with(
+    storage: Arc<Memory>,
+    clock: Arc<dyn Clock>,
+    routes: Vec<Route>,
+    throttles: Throttles,
+) -> Hub {
     let config = Config {
         hub_name: "hub".to_owned(),
         hosts: vec!["localhost".to_owned()],
         profile: Profile::Azure,
         partitions: 1,
         routes,
+        throttles,
         fallback_route: true,
         storage_endpoints: Vec::new(),
         consumer_groups: Vec::new(),
@@ -70,7 +80,7 @@ impl Hub {
         policy.primary_key.sign("localhost", LATER, Some(&policy.name))
     }
 
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         token: Option<&str>,
         method: &str,
@@ -95,7 +105,7 @@ impl Hub {
     }
 
     /// As the hub's owner.
-    pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Reply {
+    pub(crate) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Value) -> Reply {
         let token = self.token("iothubowner");
         self.send(Some(&token), method, path, headers, &body).await
     }
@@ -317,6 +327,27 @@ async fn http_13_query_pages_by_headers() {
     let forged = [("x-ms-continuation", "forged")];
     let forged = hub.ask("POST", "/devices/query", &forged, json!({"query": "SELECT * FROM devices"})).await;
     assert_eq!(forged.status, StatusCode::BAD_REQUEST);
+}
+
+// HUB-20
+#[tokio::test]
+async fn hub_20_the_service_api_answers_429_with_retry_after() {
+    let units = Some(Units { tier: Tier::S1, units: 1 });
+    let throttles = Throttles { units, ..Throttles::default() };
+    let hub = hub_with(Arc::new(Memory::new()), Arc::new(SystemClock), Vec::new(), throttles).await;
+    let query =
+        async || hub.ask("POST", "/devices/query", &[], json!({"query": "SELECT * FROM devices"})).await;
+    for _ in 0..20 {
+        assert_eq!(query().await.status, StatusCode::OK);
+    }
+    let over = query().await;
+    assert_eq!(over.status, StatusCode::TOO_MANY_REQUESTS, "{}", over.body);
+    assert_eq!(over.headers["iothub-errorcode"], "ThrottlingException");
+    assert!(over.headers.contains_key("retry-after"));
+    // Other kinds of operations go on, and who has no right learns nothing of throttles.
+    assert_eq!(hub.ask("GET", "/devices/d", &[], Value::Null).await.status, StatusCode::OK);
+    let stranger = hub.send(None, "POST", "/devices/query", &[], &Value::Null).await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED);
 }
 
 // REG-06

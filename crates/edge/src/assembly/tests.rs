@@ -69,6 +69,7 @@ async fn start(node_address: SocketAddr, trust: Trust, string: &str, folder: &Pa
         topics: None,
         http: edge.http(),
         amqp: None,
+        provisioning: None,
         websocket: true,
         metrics: ironbrook_gateway::Metrics::new(&mut metrics),
     };

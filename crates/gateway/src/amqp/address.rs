@@ -1,5 +1,6 @@
 //! Link addresses: text becomes an enum here and is never looked at again.
 
+use crate::provisioning;
 use ironbrook_model::{DeviceId, Identity, ModuleId, percent_decode};
 
 /// What a device's link is for.
@@ -24,6 +25,8 @@ pub(super) enum Address {
     Management,
     /// A device's or module's own node. The identities that the spelling may mean, most likely first, one or two.
     Device(Vec<Identity>, Node),
+    /// Id scope and registration id of a device that wants to be provisioned.
+    Registration(String, String),
     /// Anything else, without scheme, authority and leading slash.
     Service(String),
 }
@@ -45,6 +48,9 @@ impl Address {
         }
         if last.eq_ignore_ascii_case("$management") {
             return Some(Self::Management);
+        }
+        if let Some((scope, id)) = provisioning::of_address(path) {
+            return Some(Self::Registration(scope, id));
         }
         let (device, module, rest) = match segments.as_slice() {
             [devices, d, modules, m, rest @ ..] if is(devices, "devices") && is(modules, "modules") => {

@@ -7,8 +7,9 @@ use super::failure;
 use super::link::{Key, Kind, Link};
 use crate::{Attach as ServiceAttach, Protocol};
 use futures_util::FutureExt as _;
+use ironbrook_hub::auth::refusals;
 use ironbrook_hub::{ConnectRequest, Credential, Hub, Session};
-use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal};
+use ironbrook_model::{Cause, ErrorCode, Identity, Permissions, Refusal};
 use ironbrook_wire::amqp::{Attach, LinkId, Role, SenderSettleMode, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,7 @@ impl Door {
                 let wish = Wish { node, from_client, settled };
                 self.attach_device(link, &identities, wish, attach);
             }
+            Some(Address::Registration(scope, id)) => self.attach_registration(link, scope, id, from_client),
             Some(Address::Service(address)) if self.services.amqp.is_some() => {
                 self.attach_service(link, address, from_client, attach);
             }
@@ -115,7 +117,15 @@ impl Door {
                 Some((identity.clone(), token.or_else(|| certificate.clone())?))
             })
             .collect();
+        let origin = self.peer.origin("amqp");
         let Some((first, _)) = candidates.first() else {
+            if let Some(identity) = identities.first().cloned() {
+                let noted = async move {
+                    refusals::from(origin, hub.auth().refused(&identity, &no_credential())).await;
+                    Done::Nothing
+                };
+                self.jobs.push(noted.boxed());
+            }
             return self.refuse(link, &no_credential());
         };
         let key = Key(self.next_key);
@@ -124,8 +134,10 @@ impl Door {
         let state = DeviceState::Connecting { identity: first.clone(), waiting: vec![(link, wish)] };
         self.devices.insert(key, state);
         let model_id = property(attach, "com.microsoft:model-id");
-        self.jobs
-            .push(async move { Done::Connected(key, connect(&hub, candidates, model_id).await) }.boxed());
+        let connecting = async move {
+            Done::Connected(key, refusals::from(origin, connect(&hub, candidates, model_id)).await)
+        };
+        self.jobs.push(connecting.boxed());
     }
 
     fn attach_service(&mut self, link: LinkId, address: String, from_client: bool, attach: &Attach) {
@@ -242,6 +254,7 @@ fn no_credential() -> Refusal {
         ErrorCode::IotHubUnauthorized,
         "no credential for this address: send a token that covers it to $cbs first, or present a client certificate",
     )
+    .because(Cause::NoCredential)
 }
 
 impl Door {

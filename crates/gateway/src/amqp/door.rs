@@ -4,18 +4,21 @@ use super::device::{DeviceState, Then};
 use super::failure;
 use super::io::{Io, Moved};
 use super::link::{Key, Kind, Link};
+use super::provisioning::Asked;
 use super::request::Answer;
 use super::service::Report;
 use super::telemetry::Taken;
 use super::token::Tokens;
-use crate::{Peer, Protocol, ServiceSink, ServiceSource, Services};
+use crate::provisioning::{self, Registrant};
+use crate::{Peer, Protocol, RegistrationAnswer, ServiceSink, ServiceSource, Services};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use ironbrook_hub::auth::refusals;
 use ironbrook_hub::seams::{Clock as _, SystemClock};
-use ironbrook_hub::{Delivery, Outcome, Session};
+use ironbrook_hub::{Credential, Delivery, Outcome, Session};
 use ironbrook_model::{ErrorCode, Identity, Permissions, Refusal, SasToken, Timestamp};
 use ironbrook_wire::amqp::{
     self, AmqpError, CommandError, Config, Connection, Event, LinkId, Outgoing, SaslCode, SaslRequest,
@@ -75,6 +78,10 @@ pub(super) enum Done {
     Source(LinkId, Result<Box<dyn ServiceSource>, Refusal>),
     Sink(LinkId, Result<Box<dyn ServiceSink>, Refusal>),
     Management(Answer, Result<amqp::Message, Refusal>),
+    /// SASL PLAIN of a device that wants to be provisioned was checked.
+    Registrant(Result<Arc<Registrant>, Refusal>),
+    /// A request of the provisioning service is done.
+    Registration(Asked, Result<RegistrationAnswer, Refusal>),
 }
 
 /// One connection.
@@ -94,6 +101,8 @@ pub(super) struct Door {
     pub(super) in_flight: usize,
     /// A credential was accepted.
     pub(super) proven: bool,
+    /// The device that wants to be provisioned, where it logged in with SASL PLAIN.
+    pub(super) registrant: Option<Arc<Registrant>>,
     opened: bool,
     /// When the tokens that keep service links open are to be looked at.
     pub(super) service_end: Option<Instant>,
@@ -123,6 +132,7 @@ impl Door {
             touched: Vec::new(),
             in_flight: 0,
             proven: false,
+            registrant: None,
             opened: false,
             service_end: None,
             next_tag: 0,
@@ -248,15 +258,25 @@ impl Door {
         match &*request.mechanism {
             "MSSBCBS" | "ANONYMOUS" => self.conn.sasl_outcome(SaslCode::Ok),
             "EXTERNAL" if !self.peer.certificates.is_empty() => self.conn.sasl_outcome(SaslCode::Ok),
+            "PLAIN" if request.plain().is_some_and(|(user, _)| provisioning::of_address(user).is_some()) => {
+                let found = request.plain().and_then(|(user, password)| {
+                    let (scope, id) = provisioning::of_address(user)?;
+                    Some((scope, id, SasToken::parse(password).ok()?))
+                });
+                match found {
+                    Some((scope, id, token)) => self.on_plain_registrant(scope, id, Credential::Sas(token)),
+                    None => self.refuse_sasl("the password is not a SAS token"),
+                }
+            }
             "PLAIN" => {
                 let token = request.plain().and_then(|(_, password)| SasToken::parse(password).ok());
                 let Some(token) = token else {
                     return self.refuse_sasl("the password is not a SAS token");
                 };
-                let services = Arc::clone(&self.services);
+                let (services, origin) = (Arc::clone(&self.services), self.peer.origin("amqp"));
                 self.jobs.push(
                     async move {
-                        let checked = super::token::check(&services, &token).await;
+                        let checked = refusals::from(origin, super::token::check(&services, &token)).await;
                         Done::Plain(checked.map(|rights| (token, rights)))
                     }
                     .boxed(),
@@ -292,6 +312,10 @@ impl Door {
             }
             Kind::TokenRequests => self.on_token(&delivery),
             Kind::ManagementRequests => self.on_management(&delivery),
+            Kind::RegistrationRequests(registrant) => {
+                let registrant = Arc::clone(registrant);
+                self.on_registration(registrant, &delivery);
+            }
             Kind::Sink(_) => self.on_sink(delivery),
             // The engine lets nothing through on links that we send on.
             _ => self.answered(delivery.link, delivery.payload.len()),
@@ -330,6 +354,8 @@ impl Door {
             Done::Source(link, result) => self.on_source(link, result),
             Done::Sink(link, result) => self.on_sink_open(link, result),
             Done::Management(answer, result) => self.on_management_answer(&answer, result),
+            Done::Registrant(result) => self.on_registrant(result),
+            Done::Registration(asked, result) => self.on_registration_done(asked, result),
         }
     }
 

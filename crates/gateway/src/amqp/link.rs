@@ -1,7 +1,9 @@
 //! What a link of a connection is for.
 
 use super::service::{Sink, Source};
+use crate::provisioning::Registrant;
 use bytestring::ByteString;
+use std::sync::Arc;
 
 /// A device on a connection; a number, because it is looked up for every message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +31,9 @@ pub(super) enum Kind {
     TokenAnswers,
     ManagementRequests,
     ManagementAnswers,
+    /// From a device that wants to be provisioned.
+    RegistrationRequests(Arc<Registrant>),
+    RegistrationAnswers,
     /// From the device.
     Telemetry(Key),
     /// To the device: cloud-to-device messages.

@@ -14,6 +14,7 @@ mod exchange;
 mod failure;
 mod io;
 mod link;
+mod provisioning;
 mod request;
 mod service;
 mod telemetry;

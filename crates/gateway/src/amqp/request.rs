@@ -7,6 +7,7 @@ use super::token;
 use crate::Protocol;
 use bytestring::ByteString;
 use futures_util::FutureExt as _;
+use ironbrook_hub::auth::refusals;
 use ironbrook_model::{ErrorCode, Permissions, Refusal, SasToken};
 use ironbrook_wire::amqp::{Delivery, LinkId, Message, Value};
 use std::sync::Arc;
@@ -38,10 +39,10 @@ impl Door {
         let answer = Answer::to(delivery, &message);
         match put_token(&message) {
             Ok(Some(token)) => {
-                let services = Arc::clone(&self.services);
+                let (services, origin) = (Arc::clone(&self.services), self.peer.origin("amqp"));
                 self.jobs.push(
                     async move {
-                        let result = token::check(&services, &token).await;
+                        let result = refusals::from(origin, token::check(&services, &token)).await;
                         Done::Token(token, answer, result)
                     }
                     .boxed(),

@@ -1,7 +1,9 @@
 //! Small stand-ins for the seams below the hub, for this crate's tests.
 
+pub(crate) mod errors;
 mod inbox;
 mod log;
+pub(crate) mod provisioning;
 
 pub(crate) use inbox::FakeInbox;
 pub(crate) use log::FakeLog;
@@ -127,6 +129,7 @@ impl World {
             topics: None,
             http: axum::Router::new(),
             amqp: None,
+            provisioning: Some(Arc::new(provisioning::FakeProvisioning)),
             websocket: true,
             metrics: Metrics::default(),
         })

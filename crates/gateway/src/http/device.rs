@@ -19,8 +19,10 @@ use axum::routing::{delete, get, post};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
+use ironbrook_hub::auth::refusals;
+use ironbrook_hub::throttle::Throttle;
 use ironbrook_hub::{ConnectRequest, Credential, Hub, LockToken, Session, Settlement};
-use ironbrook_model::{DeviceId, ErrorCode, Identity, Message, ModuleId, Refusal, SasToken};
+use ironbrook_model::{Cause, DeviceId, ErrorCode, Identity, Message, ModuleId, Refusal, SasToken};
 use std::time::Duration;
 use tracing::Instrument as _;
 
@@ -169,6 +171,7 @@ async fn take(api: &Api, session: &Session, messages: &[Message]) -> Result<(), 
 
 async fn take_one(api: &Api, device: String, peer: &Peer, headers: &HeaderMap) -> Result<Response, Refusal> {
     let session = connect(api, device_identity(device), peer, headers).await?;
+    api.hub.throttles().take(Throttle::HttpReceives)?;
     let identity = session.identity().clone();
     let lock_for = headers
         .get("iothub-messagelocktimeout")
@@ -221,15 +224,21 @@ async fn connect(
     headers: &HeaderMap,
 ) -> Result<Session, Refusal> {
     let identity = identity?;
-    let credential = credential(peer, headers).inspect_err(|refusal| {
-        tracing::warn!(peer = %peer.addr, %identity, code = refusal.code.number(), reason = %refusal.message,
-            "request refused");
-    })?;
+    let origin = peer.origin("https");
+    let credential = match credential(peer, headers) {
+        Ok(credential) => credential,
+        Err(refusal) => {
+            tracing::warn!(peer = %peer.addr, %identity, code = refusal.code.number(), reason = %refusal.message,
+                "request refused");
+            refusals::from(origin, api.hub.auth().refused(&identity, &refusal)).await;
+            return Err(refusal);
+        }
+    };
     let request =
         ConnectRequest { identity, credential, model_id: None, clean_session: true, lasting: false };
     // The hub's line about a refusal gets the address from the span.
     let span = tracing::info_span!("http", peer = %peer.addr);
-    api.hub.connect(request).instrument(span).await
+    refusals::from(origin, api.hub.connect(request)).instrument(span).await
 }
 
 fn credential(peer: &Peer, headers: &HeaderMap) -> Result<Credential, Refusal> {
@@ -241,13 +250,15 @@ fn credential(peer: &Peer, headers: &HeaderMap) -> Result<Credential, Refusal> {
                     ErrorCode::IotHubUnauthorized,
                     "the Authorization header is not of the form 'SharedAccessSignature sr=…&sig=…&se=…'",
                 )
+                .because(Cause::Malformed)
             })
         }
         None if !peer.certificates.is_empty() => Ok(Credential::Certificate(peer.certificates.clone())),
         None => Err(Refusal::new(
             ErrorCode::IotHubUnauthorized,
             "no Authorization header and no client certificate; send a SAS token",
-        )),
+        )
+        .because(Cause::NoCredential)),
     }
 }
 

@@ -5,6 +5,8 @@
 mod batch;
 mod device;
 mod error;
+#[cfg(test)]
+mod error_table_tests;
 mod patience;
 mod properties;
 

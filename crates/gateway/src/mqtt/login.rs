@@ -5,7 +5,7 @@ use crate::Peer;
 use bytes::Bytes;
 use bytestring::ByteString;
 use ironbrook_hub::{ConnectRequest, Credential};
-use ironbrook_model::{DeviceId, ErrorCode, Identity, ModuleId, Refusal, SasToken, percent_decode};
+use ironbrook_model::{Cause, DeviceId, ErrorCode, Identity, ModuleId, Refusal, SasToken, percent_decode};
 use ironbrook_wire::mqtt::v4::Connect;
 use std::time::Duration;
 
@@ -110,18 +110,20 @@ pub(crate) fn credential(password: Option<&Bytes>, peer: &Peer) -> Result<Creden
             let token = std::str::from_utf8(password).ok().and_then(|text| SasToken::parse(text).ok());
             token.map(Credential::Sas).ok_or_else(|| {
                 malformed("the password is not of the form 'SharedAccessSignature sr=…&sig=…&se=…'")
+                    .because(Cause::Malformed)
             })
         }
         None if !peer.certificates.is_empty() => Ok(Credential::Certificate(peer.certificates.clone())),
         None => Err(Refusal::new(
             ErrorCode::IotHubUnauthorized,
             "no password and no client certificate; send a SAS token as password",
-        )),
+        )
+        .because(Cause::NoCredential)),
     }
 }
 
 /// rule MQTT-15: one and a half times the keep-alive interval, 1767 s at most, also where the client turned it off.
-fn silence(keep_alive: u16) -> Duration {
+pub(super) fn silence(keep_alive: u16) -> Duration {
     match keep_alive {
         0 => SILENCE_MAX,
         seconds => (Duration::from_secs(u64::from(seconds)) * 3 / 2).min(SILENCE_MAX),

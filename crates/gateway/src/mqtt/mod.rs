@@ -11,6 +11,7 @@ mod io;
 mod login;
 mod operations;
 mod outgoing;
+mod provisioning;
 mod recent;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::{Peer, Protocol, Services};
 use connection::Connection;
 use io::{Event, Io};
 use ironbrook_hub::Hub;
+use ironbrook_hub::auth::refusals;
 use ironbrook_model::{ErrorCode, Identity, MqttAction, Refusal};
 use ironbrook_wire::mqtt::v4::{ConnAck, Connect, ConnectReturnCode, Packet, Unencodable, Violation};
 use login::Login;
@@ -107,6 +109,9 @@ pub(crate) async fn serve_connect<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let _counted = services.metrics.connection(Protocol::mqtt);
+    if provisioning::is_for(&connect) {
+        return Box::pin(provisioning::serve(io, connect, services, peer, cancel)).await;
+    }
     if let Some(connection) = Box::pin(admit(io, connect, services, peer)).await {
         attend(connection, services, peer, cancel).await;
     }
@@ -126,6 +131,10 @@ async fn let_in<S: AsyncRead + AsyncWrite + Unpin>(
         connect = timeout_at(deadline, first_packet(&mut io)) => connect,
     };
     let refused = match connect {
+        Ok(Ok(connect)) if provisioning::is_for(&connect) => {
+            Box::pin(provisioning::serve(io, connect, services, peer, cancel)).await;
+            return None;
+        }
         Ok(Ok(connect)) => return admit(io, connect, services, peer).await,
         Ok(Err(End::Violation(violation @ Violation::ProtocolLevel(_)))) => {
             let refusal = Refusal::new(ErrorCode::InvalidProtocolVersion, violation.to_string());
@@ -243,10 +252,20 @@ async fn enter(
         let text = "this port takes no devices; use the hub's";
         Refused::new(Refusal::new(ErrorCode::ServiceUnavailable, text), false)
     })?;
-    let login = Login::read(connect, peer).map_err(|refusal| Refused::new(refusal, false))?;
+    let named = login::identity(&connect.client_id);
+    let origin = peer.origin("mqtt");
+    let login = match Login::read(connect, peer) {
+        Ok(login) => login,
+        Err(refusal) => {
+            if let Ok(identity) = named {
+                refusals::from(origin, hub.auth().refused(&identity, &refusal)).await;
+            }
+            return Err(Refused::new(refusal, false));
+        }
+    };
     // The hub's line about a refusal gets the address from the span.
     let span = tracing::info_span!("mqtt", peer = %peer.addr);
-    let session = hub.connect(login.request.clone()).instrument(span).await;
+    let session = refusals::from(origin, hub.connect(login.request.clone())).instrument(span).await;
     Ok((login, hub, session.map_err(|refusal| Refused::new(refusal, true))?))
 }
 

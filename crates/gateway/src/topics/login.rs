@@ -5,7 +5,7 @@ use super::enhanced::{self, Proven};
 use super::speech::{Speech, V5};
 use super::{Denied, Topics};
 use crate::packet_io::Io;
-use crate::{Peer, mqtt};
+use crate::{Peer, mqtt, provisioning};
 use bytes::Bytes;
 use bytestring::ByteString;
 use ironbrook_model::Timestamp;
@@ -65,6 +65,10 @@ pub(super) fn is_hub_user(first: &First) -> bool {
 }
 
 fn is_hub_name(user: Option<&str>, client_id: &str) -> bool {
+    // rule DPS-01: who wants to be provisioned is none of the ordinary topics' either.
+    if user.is_some_and(|user| provisioning::of_user_name(user, client_id).is_some()) {
+        return true;
+    }
     let Some((hub, rest)) = user.and_then(|user| user.split_once('/')) else { return false };
     let tail = rest.strip_prefix(client_id).filter(|_| !hub.is_empty() && !client_id.is_empty());
     tail.is_some_and(|tail| tail.is_empty() || tail.starts_with('/'))

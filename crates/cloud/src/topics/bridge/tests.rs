@@ -1,7 +1,7 @@
 //! Bridges to devices and certificates of Sparkplug B, on a whole hub and a broker in memory.
 
 use super::*;
-use crate::assembly::{Cloud, Config, LogConfig, Profile};
+use crate::assembly::{Cloud, Config, LogConfig, Profile, Throttles};
 use crate::registry::{IfMatch, Registry as Devices, SeedFile, TwinChange};
 use crate::testing::{moment, within};
 use ironbrook_hub::seams::{Routed, SystemClock};
@@ -42,6 +42,7 @@ fn config() -> Config {
         profile: Profile::Native,
         partitions: 1,
         routes: Vec::new(),
+        throttles: Throttles::default(),
         fallback_route: true,
         storage_endpoints: Vec::new(),
         consumer_groups: Vec::new(),

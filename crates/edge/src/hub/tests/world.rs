@@ -177,6 +177,7 @@ impl World {
             topics: None,
             http: edge.http(),
             amqp: None,
+            provisioning: None,
             websocket: true,
             metrics: ironbrook_gateway::Metrics::new(&mut metrics),
         };

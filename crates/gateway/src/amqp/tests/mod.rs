@@ -2,6 +2,8 @@
 
 mod client;
 mod device;
+mod errors;
 mod inputs;
+mod provisioning;
 mod service;
 mod tokens;

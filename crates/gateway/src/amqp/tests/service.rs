@@ -114,6 +114,7 @@ fn services_with(hub: Option<Hub>) -> (Arc<Service>, Arc<Services>) {
         topics: None,
         http: axum::Router::new(),
         amqp: Some(service.clone()),
+        provisioning: None,
         websocket: false,
         metrics: Metrics::default(),
     };

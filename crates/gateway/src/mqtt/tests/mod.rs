@@ -2,8 +2,10 @@
 
 mod conduct;
 mod deliveries;
+mod errors;
 mod gateways;
 mod inputs;
+mod provisioning;
 mod telemetry;
 mod twin;
 

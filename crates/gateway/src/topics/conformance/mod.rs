@@ -76,6 +76,7 @@ impl Door {
             topics: Some(Arc::new(topics)),
             http: axum::Router::new(),
             amqp: None,
+            provisioning: None,
             websocket: true,
             metrics: Metrics::default(),
         };

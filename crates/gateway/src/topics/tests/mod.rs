@@ -99,6 +99,7 @@ impl World {
             topics: Some(Arc::new(topics)),
             http: axum::Router::new(),
             amqp: None,
+            provisioning: None,
             websocket: true,
             metrics: Metrics::default(),
         };
