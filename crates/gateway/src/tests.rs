@@ -142,16 +142,19 @@ async fn one_port_serves_mqtt_and_http_and_both_inside_tls() {
     mqtt_works(site.tcp().await).await;
     mqtt_works(site.tls(&[]).await).await;
     assert_eq!(hello(site.tcp().await).await, "tls=false certificates=0");
-    assert_eq!(hello(site.tls(&["http/1.1"]).await).await, "tls=true certificates=0");
+    assert_eq!(hello(site.tls(&["http/1.1"]).await).await, "tls=true certificates=2");
 }
 
+// TLS-01
 #[tokio::test]
-async fn only_clients_that_are_no_browsers_are_asked_for_a_certificate() {
+async fn tls_01_only_clients_that_are_no_browsers_are_asked_for_a_certificate() {
     let site = Site::open(Tls::On);
     // The leaf and the authority above it.
     for (alpn, certificates, answered) in [
         (&[][..], 2, None),
         (&["unknown"], 2, None),
+        // libcurl's and Python's HTTP clients of the device SDKs.
+        (&["http/1.1"], 2, Some(&b"http/1.1"[..])),
         (&["h2", "http/1.1"], 0, Some(&b"http/1.1"[..])),
         (&["h2"], 0, None),
     ] {
@@ -213,10 +216,10 @@ async fn a_certificate_is_replaced_for_new_connections() {
         current = Some(config.clone());
         Tls::On(config)
     });
-    assert_eq!(hello(site.tls(&["http/1.1"]).await).await, "tls=true certificates=0");
+    assert_eq!(hello(site.tls(&["http/1.1"]).await).await, "tls=true certificates=2");
     let before = site.tls(&[]).await.get_ref().1.peer_certificates().unwrap()[0].clone();
     current.unwrap().store(certificate(&site.authority).load_full());
-    for alpn in [&[][..], &["http/1.1"]] {
+    for alpn in [&[][..], &["http/1.1"], &["h2", "http/1.1"]] {
         let stream = site.tls(alpn).await;
         assert_ne!(stream.get_ref().1.peer_certificates().unwrap()[0], before);
     }

@@ -2,7 +2,8 @@
 //!
 //! A client certificate is asked for but not demanded, and any is accepted whose private key the client holds: tokens and
 //! certificates come through the same ports, and thumbprint devices have self-signed ones. The hub checks it later against the
-//! identity's record. Browsers are not asked, since they would bother their users; they are known by ALPN.
+//! identity's record. Browsers are not asked, since they would bother their users; they are known by ALPN, where they offer HTTP/2,
+//! which no device SDK speaks.
 
 use bytes::Bytes;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -39,7 +40,9 @@ pub fn server_config(
 struct Variants {
     /// What these were made from.
     source: Arc<ServerConfig>,
-    /// Offers HTTP/1.1: no client certificate, HTTP/1.1 answered.
+    /// Offers HTTP/1.1 and nothing newer: a device's HTTP client. HTTP/1.1 answered. rule TLS-01
+    device_http: Arc<ServerConfig>,
+    /// Offers HTTP/2 and HTTP/1.1: no client certificate, HTTP/1.1 answered.
     http: Arc<ServerConfig>,
     /// Offers HTTP/2 only: no client certificate, no answer, so that the client falls back.
     silent: Arc<ServerConfig>,
@@ -53,7 +56,10 @@ impl Variants {
             .with_cert_resolver(source.cert_resolver.clone());
         let mut http = bare.clone();
         http.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Ok(Self { source, http: Arc::new(http), silent: Arc::new(bare) })
+        let mut device_http = (*source).clone();
+        device_http.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        let (device_http, http, silent) = (Arc::new(device_http), Arc::new(http), Arc::new(bare));
+        Ok(Self { source, device_http, http, silent })
     }
 }
 
@@ -83,7 +89,8 @@ impl Handshaker {
         let variants = self.variants().map_err(io::Error::other)?;
         // A name we do not know must not end the handshake, so a configuration without names answers all others.
         let config = match (offers_http, offers_http2) {
-            (true, _) => variants.http.clone(),
+            (true, false) => variants.device_http.clone(),
+            (true, true) => variants.http.clone(),
             (false, true) => variants.silent.clone(),
             (false, false) => variants.source.clone(),
         };
