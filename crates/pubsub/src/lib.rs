@@ -19,7 +19,9 @@ pub mod session;
 pub mod sys;
 pub mod topic;
 
-pub use broker::{Answer, Broker, ClientInfo, Connected, Granted, OpenError, SessionHandle, Wakes};
+pub use broker::{
+    Answer, Broker, ClientInfo, Connected, Granted, OpenError, Rechecked, SessionHandle, Wakes,
+};
 pub use config::{Config, WhenFull};
 pub use message::{
     Message, Properties, Publish, QoS, RetainHandling, Subscription, SubscriptionOptions, Version, Will,

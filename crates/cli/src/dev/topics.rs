@@ -46,7 +46,7 @@ pub async fn open(
     let identities = topics.hub_identities.then(|| hub.clone());
     let bridges = topics.bridges().map_err(wrong)?;
     let opened = OrdinaryTopics::open(storage, Arc::new(SystemClock), settings, identities, metrics).await?;
-    Ok(Some(opened.with_bridges(bridges, hub.clone(), metrics)))
+    Ok(Some(opened.with_bridges(bridges, hub.clone(), metrics).await?))
 }
 
 /// Works until cancelled.

@@ -5,7 +5,9 @@
 mod bridge;
 mod figures;
 
-pub use bridge::{Bridges, DeviceBridge, Mapping, RemoteBridge, Template, TemplateError};
+pub use bridge::{
+    Bridges, DeviceBridge, Error as BridgeError, Mapping, RemoteBridge, Template, TemplateError,
+};
 
 use bridge::BridgeFigures;
 use figures::Figures;
@@ -48,6 +50,9 @@ pub enum Error {
     /// The folder could not be made.
     #[error("ordinary topics: the folder topics/ of the data folder: {0}")]
     Storage(#[from] std::io::Error),
+    /// The session of a bridge did not open.
+    #[error("ordinary topics: the session of a bridge: {0}")]
+    Bridge(#[from] BridgeError),
     /// The journal failed while it ran; only a restart helps.
     #[error("ordinary topics: the journal failed, restart when the disk is well ({0})")]
     Journal(Reason),
@@ -116,14 +121,16 @@ impl OrdinaryTopics {
         Ok(Self { door, broker, log, clock, sys_interval, bridged: None })
     }
 
-    /// Bridges to the devices of this hub, to other brokers, and certificates of Sparkplug B, for as long as this runs.
-    pub fn with_bridges(
+    /// Bridges to the devices of this hub, to other brokers, and certificates of Sparkplug B, for as long as this runs. Their
+    /// sessions are on disk when it returns: listeners may open then.
+    pub async fn with_bridges(
         self,
         bridges: Bridges,
         hub: Hub,
         metrics: &mut prometheus_client::registry::Registry,
-    ) -> Self {
-        Self { bridged: Some((bridges, hub, BridgeFigures::register(metrics))), ..self }
+    ) -> Result<Self, Error> {
+        bridges.open_sessions(self.broker.clone(), self.clock.clone()).await?;
+        Ok(Self { bridged: Some((bridges, hub, BridgeFigures::register(metrics))), ..self })
     }
 
     /// The door, for [`Services::topics`](ironbrook_gateway::Services::topics).

@@ -218,8 +218,14 @@ async fn enter<S: AsyncRead + AsyncWrite + Unpin + Send>(
     let _counted = services.metrics.connection(Protocol::mqtt);
     let (client_id, speech) = login::who(&first, topics);
     let let_in = async {
+        let rules = topics.broker.acl_generation();
         let login = login::read(first, topics, peer, &mut io).await?;
         let connected = topics.broker.connect(login.client.clone(), topics.clock.now())?;
+        if topics.broker.acl_generation() != rules {
+            // The user may be gone since the password was checked.
+            let text = "users and rules changed meanwhile; connect again";
+            return Err(Denied { reason: Reason::NotAuthorized, code: None, text: text.to_owned() });
+        }
         if let Some(mark) = connected.mark {
             topics.broker.durable(mark).await?;
         }

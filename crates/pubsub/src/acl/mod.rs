@@ -75,6 +75,16 @@ impl Acl {
         }
     }
 
+    /// Whether who was let in by the users `before` still may be here: by the same password, or without one. A name that had no
+    /// password there was let in by others, who know when that is over.
+    pub(crate) fn still_admits(&self, user: Option<&str>, before: &Self) -> bool {
+        match user.map(|user| before.users.get(user).map(|hash| (user, hash))) {
+            None => self.anonymous || !before.anonymous,
+            Some(None) => true,
+            Some(Some((user, hash))) => self.users.get(user) == Some(hash),
+        }
+    }
+
     /// The rules of one client, with its names filled in.
     pub fn rules_of(&self, user: Option<&str>, client_id: &str) -> Arc<Rules> {
         if user == Some(INTERNAL_USER) {

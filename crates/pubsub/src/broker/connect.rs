@@ -1,5 +1,6 @@
 //! A client comes: its session is found, taken over or made.
 
+use super::rules::end_connection;
 use super::slot::{Slot, SlotState};
 use super::{Broker, Clients, Inner, SessionHandle, Wakes, lock, read, write};
 use crate::journal::{Meta, Pen, Record, Ring, Whole};
@@ -33,6 +34,9 @@ pub struct ClientInfo {
     pub topic_alias_maximum: u16,
     /// Its will.
     pub will: Option<Will>,
+    /// Whether its queue, when it is full, holds publishers back, whatever [`WhenFull`](crate::WhenFull) says: for the persistent
+    /// session of a part of this process that owes each message to somebody else, and that always comes back.
+    pub holds_back: bool,
 }
 
 impl ClientInfo {
@@ -48,6 +52,7 @@ impl ClientInfo {
             maximum_packet: None,
             topic_alias_maximum: 0,
             will: None,
+            holds_back: false,
         }
     }
 }
@@ -109,10 +114,10 @@ impl Broker {
             }
         };
         add(&inner.counters.connected, 1);
-        let mut session = SessionHandle::new(self.clone(), slot, epoch, (rules, acl_generation), now);
         if session_present {
-            session.drop_denied(now);
+            inner.drop_denied(&slot, &rules, now);
         }
+        let session = SessionHandle::new(self.clone(), slot, epoch, (rules, acl_generation), now);
         inner.settle_due(Some(session.slot().who), due, now);
         let (client_id, session_expiry) = (client.client_id, client.session_expiry);
         Ok(Connected { session, session_present, client_id, session_expiry, mark })
@@ -120,15 +125,8 @@ impl Broker {
 
     /// Ends the connection of a client, for an operator. False if it has none.
     pub fn close(&self, client_id: &str, why: Reason) -> bool {
-        let Some(slot) = self.inner.clients_of(client_id).get(client_id).cloned() else { return false };
-        let mut state = slot.state();
-        if state.link.is_none() {
-            return false;
-        }
-        state.closed = Some(why);
-        drop(state);
-        slot.ring();
-        true
+        let slot = self.inner.clients_of(client_id).get(client_id).cloned();
+        slot.is_some_and(|slot| end_connection(&slot, why))
     }
 }
 
@@ -204,6 +202,7 @@ impl Inner {
         state.will = client.will.clone().map(detached).map(Box::new);
         state.epoch += 1;
         slot.set_epoch(state.epoch);
+        slot.set_holds_back(client.holds_back);
         state.outbound.connected();
         state.inbound.connected();
         slot.set_online(true);

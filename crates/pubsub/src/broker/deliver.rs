@@ -146,15 +146,20 @@ impl Inner {
         now: Timestamp,
         wakes: &mut Wakes,
     ) -> Result<Delivered, Reason> {
-        self.check_room(&message, picks)?;
         let kept = |pick: &Pick<'_>| pick.slot.persistent && pick.qos > QoS::AtMostOnce;
+        let is_kept = message.retain || from.is_some() || picks.iter().any(kept);
         let mut receivers = 0;
-        let (message, mark) = match self.pen() {
-            Some(mut pen) if message.retain || from.is_some() || picks.iter().any(kept) => {
+        let (message, mark) = match if is_kept { self.pen() } else { None } {
+            Some(mut pen) => {
+                // With the pen in hand, so that nobody else takes the room meanwhile.
+                self.check_room(&message, picks)?;
                 let picks = picks.iter().filter(|pick| kept(pick));
                 self.deliver_kept(&mut pen, message, picks, from, now, &mut receivers)?
             }
-            _ => (self.deliver_unkept(message)?, None),
+            None => {
+                self.check_room(&message, picks)?;
+                (self.deliver_unkept(message)?, None)
+            }
         };
         let journaled = self.journal.is_some();
         for pick in picks.iter().filter(|pick| !journaled || !kept(pick)) {
@@ -168,7 +173,7 @@ impl Inner {
         &self,
         pen: &mut Pen<'_>,
         mut message: Message,
-        picks: impl Iterator<Item = &'a Pick<'p>>,
+        picks: impl Iterator<Item = &'a Pick<'p>> + Clone,
         from: Option<(u64, u16)>,
         now: Timestamp,
         receivers: &mut usize,
@@ -198,6 +203,8 @@ impl Inner {
                 // Nobody but the persistent sessions must notice that what they leave unread fills the disk.
                 Err(_) => room = false,
             }
+            let owed = picks.clone().filter(|pick| pick.slot.holds_back());
+            self.check_owed(&message, owed, room.then_some(bytes_max))?;
         }
         let message = Arc::new(message);
         let (mut targets, mut slots) = (Vec::new(), Vec::new());
@@ -296,10 +303,30 @@ impl Inner {
         let full = |pick: &Pick<'_>| {
             let state = pick.slot.state();
             pick.qos > QoS::AtMostOnce
+                && !pick.slot.holds_back()
                 && state.keeps()
                 && !state.outbound.has_room(pick.qos, size, messages, bytes)
         };
         if picks.iter().any(full) { Err(Reason::QuotaExceeded) } else { Ok(()) }
+    }
+
+    /// A full queue that [holds back](super::ClientInfo::holds_back) has the publisher try again later. No room at all is `None`.
+    fn check_owed<'a, 'p: 'a>(
+        &self,
+        message: &Message,
+        owed: impl Iterator<Item = &'a Pick<'p>>,
+        bytes: Option<usize>,
+    ) -> Result<(), Reason> {
+        for pick in owed {
+            let state = pick.slot.state();
+            let messages = self.config.queued_messages_max;
+            let fits = |bytes| state.outbound.has_room(pick.qos, message.size(), messages, bytes);
+            if state.keeps() && !bytes.is_some_and(fits) {
+                self.held_back.send_replace(true);
+                return Err(Reason::ServerBusy);
+            }
+        }
+        Ok(())
     }
 
     fn push_numbered(

@@ -97,12 +97,15 @@ impl SessionHandle {
         }
     }
 
-    fn refresh_rules(&mut self) {
-        if self.inner().acl_generation.load(Ordering::Acquire) != self.acl_generation {
+    /// Looks whether there are new rules; true if there are.
+    pub(super) fn refresh_rules(&mut self) -> bool {
+        let is_old = self.inner().acl_generation.load(Ordering::Acquire) != self.acl_generation;
+        if is_old {
             let user = self.slot.user.clone();
             let found = self.inner().rules_of(user.as_deref(), &self.slot.client_id);
             (self.rules, self.acl_generation) = found;
         }
+        is_old
     }
 
     /// Takes a PUBLISH. With QoS 1 and 2 the answer is PUBACK or PUBREC.
@@ -247,7 +250,13 @@ impl SessionHandle {
     /// # Errors
     /// [`Reason::PacketIdentifierNotFound`], which may be passed over; else the connection has to end.
     pub fn puback(&mut self, id: NonZeroU16) -> Result<(), Reason> {
-        self.own()?.outbound.puback(id).map(|_| ())
+        let mut state = self.own()?;
+        let done = state.outbound.puback(id);
+        if self.slot.holds_back() {
+            // Under the session's lock, as whoever finds it full says so.
+            self.inner().held_back.send_if_modified(|held_back| std::mem::replace(held_back, false));
+        }
+        done.map(|_| ())
     }
 
     /// PUBACKs came, many at once; those that are not under way are passed over.

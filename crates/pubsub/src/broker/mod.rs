@@ -8,6 +8,7 @@ mod connect;
 mod deliver;
 mod handle;
 mod open;
+mod rules;
 mod slot;
 mod subscribe;
 #[cfg(test)]
@@ -25,16 +26,20 @@ pub use connect::{ClientInfo, Connected};
 pub use handle::{Answer, SessionHandle};
 use ironbrook_model::Timestamp;
 pub use open::OpenError;
+pub use rules::Rechecked;
 use slot::Slot;
 pub use slot::Wakes;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 pub use subscribe::Granted;
 
 /// Shards of the map of client ids; more than threads, so that connects seldom meet.
 const CLIENT_SHARDS: usize = 64;
+/// How long a publisher that a full queue holds back waits at most before it looks again: the room may also come from elsewhere.
+const HELD_BACK_LOOK: Duration = Duration::from_millis(100);
 
 type Clients = HashMap<ByteString, Arc<Slot>>;
 
@@ -55,6 +60,8 @@ struct Inner {
     next_who: AtomicU32,
     next_number: AtomicU64,
     index: Index,
+    /// A queue that [holds back](ClientInfo::holds_back) was full, and nothing was taken from it since.
+    held_back: tokio::sync::watch::Sender<bool>,
     /// Held by those who subscribe and those who set a retained message, so that the one does not miss the other.
     changes: Mutex<()>,
     retained: RwLock<Retained>,
@@ -81,13 +88,6 @@ fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 }
 
 impl Broker {
-    /// Replaces users and rules. Publishing follows at once; subscriptions that are no longer allowed go when their client
-    /// connects again, or at once with [`close`](Self::close).
-    pub fn set_acl(&self, acl: Acl) {
-        *write(&self.inner.acl) = Arc::new(acl);
-        self.inner.acl_generation.fetch_add(1, Ordering::Release);
-    }
-
     /// Users and rules, to authenticate with before [`connect`](Self::connect).
     pub fn acl(&self) -> Arc<Acl> {
         read(&self.inner.acl).clone()
@@ -137,12 +137,15 @@ impl Broker {
         }
     }
 
-    /// Waits until the journal has room again after [`Reason::ServerBusy`].
+    /// Waits until there is room again after [`Reason::ServerBusy`]: in the journal, and in queues that hold publishers back.
     pub async fn room(&self) -> Result<(), Reason> {
-        match &self.inner.journal {
-            Some(journal) => journal.room().await,
-            None => Ok(()),
+        if let Some(journal) = &self.inner.journal {
+            journal.room().await?;
         }
+        let mut held_back = self.inner.held_back.subscribe();
+        // Whether it was in vain shows when it is tried again.
+        let _ = tokio::time::timeout(HELD_BACK_LOOK, held_back.wait_for(|held_back| !held_back)).await;
+        Ok(())
     }
 
     /// Counters and sizes now. Walks the shards of the filters: for once a second, not for each message.

@@ -2,7 +2,7 @@
 
 use super::slot::Slot;
 use super::{Broker, CLIENT_SHARDS, Inner};
-use crate::acl::Acl;
+use crate::acl::{Acl, INTERNAL_USER};
 use crate::journal::{Journal, Restored, RestoredSession, replay};
 use crate::retained::Retained;
 use crate::topic::Entry;
@@ -65,6 +65,7 @@ impl Broker {
             next_who: AtomicU32::new(0),
             next_number: AtomicU64::new(restored.next_session),
             index: crate::topic::Index::default(),
+            held_back: tokio::sync::watch::Sender::new(false),
             changes: Mutex::default(),
             retained: RwLock::new(Retained::new(config.retained_max, config.retained_bytes_max)),
             journal,
@@ -107,9 +108,14 @@ impl Inner {
             self.index.add(filter, Entry::new(slot.who, options));
         }
         state.subscriptions = session.subscriptions;
-        // Who was connected when the process ended lost the connection now, as far as anybody can tell.
-        self.arm(&slot, &mut state, if session.connected { now } else { session.at });
+        // Who was connected when the process ended lost the connection now, as far as anybody can tell; a part of this process
+        // could not come back before.
+        let is_internal = slot.user.as_deref() == Some(INTERNAL_USER);
+        self.arm(&slot, &mut state, if session.connected || is_internal { now } else { session.at });
         drop(state);
+        // The rules may have changed since.
+        let (rules, _) = self.rules_of(slot.user.as_deref(), &slot.client_id);
+        self.drop_denied(&slot, &rules, now);
         self.clients_of(&session.client_id).insert(session.client_id, slot);
         Ok(())
     }

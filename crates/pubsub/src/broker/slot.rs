@@ -20,6 +20,7 @@ pub(super) struct Slot {
     /// The journal knows it.
     pub persistent: bool,
     online: AtomicBool,
+    holds_back: AtomicBool,
     /// That of the state, to be looked at without its lock.
     epoch: AtomicU64,
     rung: AtomicBool,
@@ -76,6 +77,7 @@ impl Slot {
             user,
             persistent,
             online: AtomicBool::new(false),
+            holds_back: AtomicBool::new(false),
             epoch: AtomicU64::new(state.epoch),
             rung: AtomicBool::new(false),
             bell: Notify::new(),
@@ -94,6 +96,15 @@ impl Slot {
 
     pub fn set_online(&self, online: bool) {
         self.online.store(online, Ordering::Relaxed);
+    }
+
+    /// Whether its queue, when it is full, holds publishers back.
+    pub fn holds_back(&self) -> bool {
+        self.holds_back.load(Ordering::Relaxed)
+    }
+
+    pub fn set_holds_back(&self, holds_back: bool) {
+        self.holds_back.store(holds_back, Ordering::Relaxed);
     }
 
     /// Marks it as to be rung; true if nobody did before.

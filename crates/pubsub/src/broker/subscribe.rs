@@ -62,11 +62,17 @@ impl SessionHandle {
         if filter.group().is_some() && options.no_local {
             return Err(Reason::ProtocolError);
         }
+        self.refresh_rules();
         if !self.rules().may_subscribe(filter.pattern()) {
             return Err(Reason::NotAuthorized);
         }
         let is_shared = filter.group().is_some();
         let is_new = self.add(&filter, options, now, mark)?;
+        // New rules may have come between; who put them in force then did not see it yet.
+        if self.refresh_rules() && !self.rules().may_subscribe(filter.pattern()) {
+            self.inner().drop_denied(self.slot(), self.rules(), now);
+            return Err(Reason::NotAuthorized);
+        }
         // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]; shared subscriptions get none.
         let replays = match options.retain_handling {
             RetainHandling::Send => true,
@@ -145,23 +151,6 @@ impl SessionHandle {
         state.subscriptions.remove(filter);
         state.replays.remove(filter);
         Ok(true)
-    }
-
-    /// Takes back subscriptions of a resumed session that the rules no longer allow.
-    pub(super) fn drop_denied(&mut self, now: Timestamp) {
-        let denied: Vec<Filter> = match self.own() {
-            Ok(state) => {
-                let rules = self.rules();
-                let filters = state.subscriptions.iter().map(|(filter, _)| filter);
-                filters.filter(|filter| !rules.may_subscribe(filter.pattern())).cloned().collect()
-            }
-            Err(_) => return,
-        };
-        for filter in denied {
-            if let Err(reason) = self.remove(&filter, now, &mut None) {
-                tracing::warn!(%reason, "a denied subscription could not be taken back");
-            }
-        }
     }
 
     /// Puts some of the retained messages that are owed into the queue, if it has room; true if it did, or there may be more

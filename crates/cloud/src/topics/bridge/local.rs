@@ -14,6 +14,18 @@ const TAKE: usize = 64;
 /// The identifier of messages this side publishes: each is over before the next begins.
 const PUBLISH_ID: NonZeroU16 = NonZeroU16::MIN;
 
+/// The session a bridge has here.
+pub(super) struct Needs {
+    /// The bridge's name.
+    pub(super) name: String,
+    /// Messages that may be under way from the broker.
+    pub(super) window: u16,
+    /// Whether publishers wait where its queue is full; else it is as `when_full` says.
+    pub(super) holds_back: bool,
+    /// What it takes.
+    pub(super) subscriptions: Vec<Subscription>,
+}
+
 /// See the head of the file.
 pub(super) struct Local {
     ground: Ground,
@@ -23,20 +35,17 @@ pub(super) struct Local {
 }
 
 impl Local {
-    /// Opens, or goes on with, the persistent session of this name, in which so many messages may be under way. Filters of an
-    /// earlier configuration stay with it until it expires: who takes its messages passes over what it does not know.
-    pub(super) async fn open(
-        ground: &Ground,
-        name: &str,
-        window: u16,
-        subscriptions: &[Subscription],
-    ) -> Result<Self, Error> {
+    /// Opens, or goes on with, a bridge's persistent session. Filters of an earlier configuration stay with it until it expires:
+    /// who takes its messages passes over what it does not know.
+    pub(super) async fn open(ground: &Ground, needs: &Needs) -> Result<Self, Error> {
+        let Needs { name, window, holds_back, subscriptions } = needs;
         let Ground { broker, clock, .. } = ground;
         let client = ClientInfo {
             user: Some(INTERNAL_USER.into()),
             clean_start: false,
             session_expiry: u32::MAX,
-            receive_maximum: window,
+            receive_maximum: *window,
+            holds_back: *holds_back,
             ..ClientInfo::new(format!("$bridge/{name}"), Version::V5)
         };
         let connected = loop {

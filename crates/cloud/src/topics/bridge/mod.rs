@@ -22,6 +22,7 @@ pub use template::{Template, TemplateError};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::Clock;
 use ironbrook_pubsub::{Broker, Publish, Reason, Wakes};
+use local::Local;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -110,7 +111,7 @@ struct Figures {
 
 /// Why a bridge stopped.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// The broker of this process ended the session.
     #[error("the broker: {0}")]
     Broker(#[from] Reason),
@@ -169,6 +170,17 @@ impl Ground {
 }
 
 impl Bridges {
+    /// Opens the session of each, so that it is there before the first client: what that publishes waits in it.
+    pub(super) async fn open_sessions(&self, broker: Broker, clock: Arc<dyn Clock>) -> Result<(), Error> {
+        let ground = Ground { broker, clock, cancel: CancellationToken::new() };
+        let devices = self.devices.iter().map(devices::needs);
+        let remotes = self.remotes.iter().map(remote::needs);
+        for needs in devices.chain(remotes).chain(self.sparkplug.then(sparkplug::needs)) {
+            Local::open(&ground, &needs).await?;
+        }
+        Ok(())
+    }
+
     /// Runs all of them until cancelled.
     pub(super) async fn run(
         self,
@@ -195,7 +207,7 @@ impl Bridges {
             tasks.spawn(keep);
         }
         if self.sparkplug {
-            tasks.spawn(ground.keep("sparkplug".to_owned(), sparkplug::run));
+            tasks.spawn(ground.keep(sparkplug::NAME.to_owned(), sparkplug::run));
         }
         while tasks.join_next().await.is_some() {}
     }

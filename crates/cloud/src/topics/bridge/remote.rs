@@ -8,7 +8,7 @@
 //! No message comes back: our session and that on the other side leave out what the bridge itself published, by no-local of MQTT
 //! 5.0, or by the bridge's bit in CONNECT, which mosquitto knows, in 3.1.1.
 
-use super::local::Local;
+use super::local::{Local, Needs};
 use super::{Error, Figures, Ground, convert};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -127,7 +127,7 @@ pub(super) async fn run(bridge: Arc<RemoteBridge>, ground: Ground, figures: Figu
     let builder = bridge.client.clone().version(bridge.version).session_expiry(Duration::MAX);
     let builder = builder.acknowledge_by_hand(true).bridge(true).retry_always(true).in_flight(WINDOW.into());
     let (client, messages, driver) = builder.build()?;
-    let local = Local::open(&ground, &bridge.name, WINDOW, &subscriptions(&bridge)).await?;
+    let local = Local::open(&ground, &needs(&bridge)).await?;
     let stop = ground.cancel.child_token();
     tokio::spawn(driver.run(stop.clone()));
     let state = client.state();
@@ -141,7 +141,8 @@ pub(super) async fn run(bridge: Arc<RemoteBridge>, ground: Ground, figures: Figu
     outcome
 }
 
-fn subscriptions(bridge: &RemoteBridge) -> Vec<Subscription> {
+/// The session that is emptied into the other broker. That may be away for long, so a full queue does what the settings say.
+pub(super) fn needs(bridge: &RemoteBridge) -> Needs {
     let subscription = |mapping: &Mapping| {
         let options = SubscriptionOptions {
             qos: mapping.qos.min(QoS::AtLeastOnce),
@@ -152,7 +153,8 @@ fn subscriptions(bridge: &RemoteBridge) -> Vec<Subscription> {
         };
         Subscription { filter: mapping.local_filter().into(), options }
     };
-    bridge.outbound.iter().map(subscription).collect()
+    let subscriptions = bridge.outbound.iter().map(subscription).collect();
+    Needs { name: bridge.name.clone(), window: WINDOW, holds_back: false, subscriptions }
 }
 
 impl Run {

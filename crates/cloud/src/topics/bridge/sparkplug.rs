@@ -4,12 +4,14 @@
 //! what every edge node and device is made of without asking them to be born again. Payloads are not looked at. The standard lets
 //! a server also set the time of an NDEATH; this one passes it on as the edge node left it.
 
-use super::local::Local;
+use super::local::{Local, Needs};
 use super::{Error, Ground};
 use ironbrook_pubsub::{
     OutgoingPublish, Publish, QoS, Reason, RetainHandling, Subscription, SubscriptionOptions,
 };
 
+/// What it is called among the bridges.
+pub(super) const NAME: &str = "sparkplug";
 /// Where births are kept.
 const CERTIFICATES: &str = "$sparkplug/certificates/";
 /// The namespace of Sparkplug B.
@@ -19,15 +21,7 @@ const WINDOW: u16 = 256;
 
 /// Keeps births until cancelled.
 pub(super) async fn run(ground: Ground) -> Result<(), Error> {
-    let options = SubscriptionOptions {
-        // Edge nodes publish births with QoS 0; others come along.
-        qos: QoS::AtLeastOnce,
-        retain_handling: RetainHandling::DoNotSend,
-        ..SubscriptionOptions::default()
-    };
-    let filters = [format!("{NAMESPACE}/+/NBIRTH/+"), format!("{NAMESPACE}/+/DBIRTH/+/+")];
-    let subscriptions = filters.map(|filter| Subscription { filter: filter.into(), options });
-    let mut local = Local::open(&ground, "sparkplug", WINDOW, &subscriptions).await?;
+    let mut local = Local::open(&ground, &needs()).await?;
     loop {
         let birth = tokio::select! {
             () = ground.cancel.cancelled() => return Ok(()),
@@ -36,6 +30,19 @@ pub(super) async fn run(ground: Ground) -> Result<(), Error> {
         keep(&ground, &birth).await?;
         local.done(birth.packet_id);
     }
+}
+
+/// The session that births are taken from.
+pub(super) fn needs() -> Needs {
+    let options = SubscriptionOptions {
+        // Edge nodes publish births with QoS 0; others come along.
+        qos: QoS::AtLeastOnce,
+        retain_handling: RetainHandling::DoNotSend,
+        ..SubscriptionOptions::default()
+    };
+    let filters = [format!("{NAMESPACE}/+/NBIRTH/+"), format!("{NAMESPACE}/+/DBIRTH/+/+")];
+    let subscriptions = filters.map(|filter| Subscription { filter: filter.into(), options }).into();
+    Needs { name: NAME.to_owned(), window: WINDOW, holds_back: true, subscriptions }
 }
 
 async fn keep(ground: &Ground, birth: &OutgoingPublish) -> Result<(), Error> {

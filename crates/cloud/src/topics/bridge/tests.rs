@@ -351,6 +351,7 @@ async fn births_of_sparkplug_b_are_kept_for_those_who_come_later() {
             ironbrook_pubsub::acl::Rule::new(None, true, ironbrook_pubsub::acl::Access::Subscribe, filter)
                 .unwrap(),
         ),
+        now(),
     );
     let mut host = world.client("host");
     host.subscribe(&[Subscription { filter: filter.into(), options: all }], now()).unwrap();

@@ -2,7 +2,7 @@
 
 use super::outgoing::Outgoing;
 use super::{DeviceBridge, connect};
-use crate::topics::bridge::local::Local;
+use crate::topics::bridge::local::{Local, Needs};
 use crate::topics::bridge::template::Template;
 use crate::topics::bridge::{Error, Figures, Ground, convert};
 use ironbrook_hub::{Hub, Operation, Session};
@@ -54,16 +54,7 @@ impl Incoming {
         hub: Hub,
         figures: Figures,
     ) -> Result<Self, Error> {
-        let templates = [&bridge.telemetry, &bridge.reported].into_iter().flatten();
-        let options = SubscriptionOptions {
-            qos: QoS::AtLeastOnce,
-            // What was retained before the bridge came is no news.
-            retain_handling: RetainHandling::DoNotSend,
-            ..SubscriptionOptions::default()
-        };
-        let subscriptions: Vec<_> =
-            templates.map(|template| Subscription { filter: template.filter().into(), options }).collect();
-        let local = Local::open(&ground, &bridge.name, WINDOW, &subscriptions).await?;
+        let local = Local::open(&ground, &needs(&bridge)).await?;
         Ok(Self { bridge, ground, hub, figures, local, known: HashMap::new() })
     }
 
@@ -181,6 +172,21 @@ impl Incoming {
             None => Err(Refusal::new(ErrorCode::ServerBusy, "the session of a device is gone")),
         }
     }
+}
+
+/// The session that a bridge takes messages from. A full queue holds publishers back: whoever got a PUBACK for telemetry finds it
+/// in the log, however fast it publishes and whatever holds the hub up.
+pub(in crate::topics::bridge) fn needs(bridge: &DeviceBridge) -> Needs {
+    let templates = [&bridge.telemetry, &bridge.reported].into_iter().flatten();
+    let options = SubscriptionOptions {
+        qos: QoS::AtLeastOnce,
+        // What was retained before the bridge came is no news.
+        retain_handling: RetainHandling::DoNotSend,
+        ..SubscriptionOptions::default()
+    };
+    let subscriptions =
+        templates.map(|template| Subscription { filter: template.filter().into(), options }).collect();
+    Needs { name: bridge.name.clone(), window: WINDOW, holds_back: true, subscriptions }
 }
 
 /// The hub takes nothing at the moment: the bridge begins again after a while.

@@ -10,6 +10,7 @@
 mod incoming;
 mod outgoing;
 
+pub(super) use self::incoming::needs;
 use super::template::Template;
 use super::{Error, Figures, Ground};
 use ironbrook_hub::{BridgeName, ConnectRequest, Credential, Hub, Session};
