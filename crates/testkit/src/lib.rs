@@ -10,9 +10,11 @@
     reason = "assertions are what this crate is for"
 )]
 
+mod broker;
 mod clock;
 mod node;
 pub mod suites;
 
+pub use broker::BRIDGED;
 pub use clock::TestClock;
-pub use node::{Node, Place};
+pub use node::{CONTAINER, Node, Place, open_cloud};

@@ -1,9 +1,10 @@
 //! A whole hub in this process: registry, log, storage account, doors on a loopback port, on storage of the test's choice.
 
+use crate::broker::Broker;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
-use ironbrook_client::{Builder, DeviceClient, Trust};
+use ironbrook_client::{Builder, DeviceClient, Trust, topics};
 use ironbrook_cloud::assembly::{
     self, Cloud, Encoding, LogConfig, Profile, StorageEndpointConfig, StorageTarget,
 };
@@ -46,12 +47,21 @@ impl Default for Place {
     }
 }
 
+/// A hub on `storage` that does not run: its calls work, but nobody listens and nothing is sent on by itself.
+pub async fn open_cloud(storage: Arc<dyn Storage>, devices: &[&str]) -> Result<Cloud, assembly::Error> {
+    let seed = SeedFile::parse(&seed_of(devices))?;
+    let mut metrics = prometheus_client::registry::Registry::default();
+    Cloud::open(storage, Arc::new(SystemClock), config(), Some(&seed), &mut metrics).await
+}
+
 /// A running hub.
 pub struct Node {
     hub: Hub,
     registry: Registry,
     log: Arc<SegmentLog>,
     account: Account,
+    broker: Option<Broker>,
+    http: axum::Router,
     address: SocketAddr,
     ca_pem: String,
     devices: BTreeMap<String, String>,
@@ -64,8 +74,7 @@ pub struct Node {
 impl Node {
     /// Starts a hub on `storage`, with these devices; what is there already stays.
     pub async fn start(storage: Arc<dyn Storage>, devices: &[&str]) -> Result<Self, assembly::Error> {
-        let list: Vec<String> = devices.iter().map(|id| format!(r#"{{"deviceId": "{id}"}}"#)).collect();
-        Self::start_at(storage, &format!(r#"{{"devices": [{}]}}"#, list.join(",")), &Place::default()).await
+        Self::start_at(storage, &seed_of(devices), &Place::default()).await
     }
 
     /// Starts a hub on `storage` with what a seed file says, at a place where one may have been before.
@@ -77,6 +86,28 @@ impl Node {
         let seed = SeedFile::parse(seed)?;
         let mut metrics = prometheus_client::registry::Registry::default();
         let cloud = Cloud::open(storage, Arc::new(SystemClock), config(), Some(&seed), &mut metrics).await?;
+        Self::serve(cloud, None, place, metrics).await
+    }
+
+    /// The same with ordinary topics on its port, and a bridge from [`BRIDGED`](crate::BRIDGED) to these devices.
+    /// The error is a text, as hub and topics have different ones.
+    pub async fn start_with_topics(storage: Arc<dyn Storage>, devices: &[&str]) -> Result<Self, String> {
+        let text = |error: &dyn std::fmt::Display| error.to_string();
+        let mut metrics = prometheus_client::registry::Registry::default();
+        let seed = SeedFile::parse(&seed_of(devices)).map_err(|error| text(&error))?;
+        let clock = Arc::new(SystemClock);
+        let cloud = Cloud::open(storage.clone(), clock, config(), Some(&seed), &mut metrics).await;
+        let cloud = cloud.map_err(|error| text(&error))?;
+        let broker = Broker::start(storage, &cloud, &mut metrics).await.map_err(|error| text(&error))?;
+        Self::serve(cloud, Some(broker), &Place::default(), metrics).await.map_err(|error| text(&error))
+    }
+
+    async fn serve(
+        cloud: Cloud,
+        broker: Option<Broker>,
+        place: &Place,
+        mut metrics: prometheus_client::registry::Registry,
+    ) -> Result<Self, assembly::Error> {
         let mut strings = BTreeMap::new();
         for (identity, stored) in cloud.registry().list_devices(1000).await? {
             let StoredAuthentication::Sas { primary, .. } = stored.authentication else { continue };
@@ -90,7 +121,7 @@ impl Node {
         let tls = ironbrook_gateway::tls::server_config(certificate.chain, certificate.key).unwrap();
         let services = Services {
             hub: Some(cloud.hub().clone()),
-            topics: None,
+            topics: broker.as_ref().map(|broker| broker.door.clone()),
             http: cloud.http(),
             amqp: Some(cloud.amqp()),
             provisioning: Some(cloud.provisioning()),
@@ -109,6 +140,8 @@ impl Node {
             registry: cloud.registry().clone(),
             log: cloud.log().clone(),
             account: cloud.account().clone(),
+            broker,
+            http: cloud.http(),
             address: gateway.addresses()[0],
             ca_pem: place.authority.certificate_pem().to_owned(),
             devices: strings,
@@ -170,19 +203,43 @@ impl Node {
         DeviceClient::builder(&self.devices[id]).unwrap().trust(self.trust()).address(self.address)
     }
 
-    /// Waits until the log says that its storage failed: poisoned by a failed sync, or pushing back after a failed write.
+    /// The service API.
+    pub fn http(&self) -> axum::Router {
+        self.http.clone()
+    }
+
+    /// The storage account.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The address of ordinary topics, for clients that trust [`trust`](Self::trust) and dial [`address`](Self::address).
+    pub fn topics(&self, client_id: &str) -> topics::Builder {
+        let builder = topics::Client::builder("mqtts://localhost").unwrap();
+        builder.trust(self.trust()).address(self.address).client_id(client_id)
+    }
+
+    /// Waits until a log says that its storage failed: poisoned by a failed sync, or pushing back after a failed write.
     pub async fn failed(&self) {
         let mut pause = tokio::time::interval(Duration::from_millis(2));
-        while self.log.health().is_ok() {
+        while self.is_well() {
             pause.tick().await;
         }
     }
 
+    /// Whether the logs take messages.
+    pub fn is_well(&self) -> bool {
+        self.log.health().is_ok() && self.broker.as_ref().is_none_or(|broker| broker.log.health().is_ok())
+    }
+
     /// Stops doors and hub. Panics where that hangs, even on dead storage.
     pub async fn stop(self) {
-        let Self { stop_doors, stop_hub, doors, cloud, .. } = self;
+        let Self { stop_doors, stop_hub, doors, cloud, broker, .. } = self;
         stop_doors.cancel();
         tokio::time::timeout(STOP_TIME, doors).await.expect("the doors close").unwrap();
+        if let Some(broker) = broker {
+            broker.stop(STOP_TIME).await;
+        }
         stop_hub.cancel();
         // On dead storage it may end with an error; that it ends is what counts.
         drop(tokio::time::timeout(STOP_TIME, cloud).await.expect("the hub ends").unwrap());
@@ -239,6 +296,11 @@ impl Node {
         assert_eq!(response.status(), 200, "{name}");
         String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
     }
+}
+
+fn seed_of(devices: &[&str]) -> String {
+    let list: Vec<String> = devices.iter().map(|id| format!(r#"{{"deviceId": "{id}"}}"#)).collect();
+    format!(r#"{{"devices": [{}]}}"#, list.join(","))
 }
 
 fn config() -> assembly::Config {

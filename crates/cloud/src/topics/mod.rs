@@ -35,6 +35,8 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 const TICK: Duration = Duration::from_millis(250);
 /// Longest wait for the end of bridges.
 const BRIDGES_END: Duration = Duration::from_secs(5);
+/// Longest wait for the disk at the end.
+const LAST_SYNC: Duration = Duration::from_secs(5);
 /// Where the broker's figures are published.
 const SYS: &str = "$SYS/broker/";
 
@@ -174,8 +176,11 @@ impl OrdinaryTopics {
         if !bridging.is_terminated() && tokio::time::timeout(BRIDGES_END, bridging).await.is_err() {
             tracing::warn!("a bridge did not end in time");
         }
-        if let Err(reason) = broker.synced().await {
-            tracing::warn!(%reason, "the last records of ordinary topics may not be on disk");
+        // On a full disk it would never be; what it leaves was not acknowledged.
+        match tokio::time::timeout(LAST_SYNC, broker.synced()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => tracing::warn!(%reason, "the last records of ordinary topics may not be on disk"),
+            Err(_) => tracing::warn!("the disk is full: the last records of ordinary topics are not on it"),
         }
         log.close().await;
         result

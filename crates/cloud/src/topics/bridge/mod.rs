@@ -35,6 +35,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The pause before a bridge that failed begins again.
 const AGAIN: Duration = Duration::from_secs(5);
+/// How long the first opening of a session may wait for the disk.
+const FIRST_OPEN: Duration = Duration::from_secs(5);
 
 /// What is bridged.
 #[derive(Debug, Clone, Default)]
@@ -118,6 +120,9 @@ pub enum Error {
     /// The client of the other broker.
     #[error("the other broker: {0}")]
     Client(#[from] ironbrook_client::topics::Error),
+    /// There is no room for the session.
+    #[error("the disk is full: free some space, and start again")]
+    Full,
     /// The client's task is gone.
     #[error("the connection's task ended")]
     Ended,
@@ -176,7 +181,9 @@ impl Bridges {
         let devices = self.devices.iter().map(devices::needs);
         let remotes = self.remotes.iter().map(remote::needs);
         for needs in devices.chain(remotes).chain(self.sparkplug.then(sparkplug::needs)) {
-            Local::open(&ground, &needs).await?;
+            // It waits for room, which only somebody who deletes something makes.
+            let opened = tokio::time::timeout(FIRST_OPEN, Local::open(&ground, &needs)).await;
+            opened.map_err(|_| Error::Full)??;
         }
         Ok(())
     }

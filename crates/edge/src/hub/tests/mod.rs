@@ -2,6 +2,7 @@
 
 mod flow;
 mod full;
+mod power_cut;
 mod twins;
 mod world;
 

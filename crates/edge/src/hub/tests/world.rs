@@ -200,10 +200,25 @@ impl World {
         });
     }
 
+    /// The power of the edge device goes off after so many disk operations more.
+    pub(super) fn power_off_after(&self, operations: u64) {
+        self.edge_storage.power_off_after(operations);
+    }
+
     /// Stops the edge hub; with a power cut, what was not synced is lost.
     pub(super) async fn stop_edge(&mut self, power_cut: bool) {
-        let Some(edge) = self.edge.take() else { return };
         let after = power_cut.then(|| self.edge_storage.power_cut(1));
+        self.end_edge(after).await;
+    }
+
+    /// Stops what runs on without power, and finds the disk as the cut left it.
+    pub(super) async fn stop_edge_after_cut(&mut self, seed: u64) {
+        let after = self.edge_storage.power_cut(seed);
+        self.end_edge(Some(after)).await;
+    }
+
+    async fn end_edge(&mut self, after: Option<Memory>) {
+        let Some(edge) = self.edge.take() else { return };
         edge.stop_doors.cancel();
         tokio::time::timeout(PATIENCE, edge.doors).await.expect("the doors close").unwrap();
         edge.stop.cancel();

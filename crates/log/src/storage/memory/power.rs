@@ -60,6 +60,11 @@ impl Memory {
         new
     }
 
+    /// Whether the power is off.
+    pub fn is_off(&self) -> bool {
+        !self.lock().power
+    }
+
     /// Lets `operations` more changing calls succeed; at the next one the power goes off and every call fails from
     /// then on. [`power_cut`](Self::power_cut) then gives what is found.
     pub fn power_off_after(&self, operations: u64) {

@@ -1,0 +1,289 @@
+//! The disk of a whole hub is full, with so many bytes free when it happens. Every door pushes back or says so with the right code;
+//! nothing acknowledged is lost, nothing refused is half there, and all goes on by itself when there is room again.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use ironbrook_client::topics::{Client, Message as Publish, QoS, ReasonCode};
+use ironbrook_client::{DeviceClient, Error, Message, ServiceClient, topics};
+use ironbrook_cloud::storage::account::Share;
+use ironbrook_hub::seams::{Clock as _, SystemClock};
+use ironbrook_log::Memory;
+use ironbrook_model::{DeviceId, Identity};
+use ironbrook_testkit::{BRIDGED, CONTAINER, Node};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+use tower::ServiceExt as _;
+
+/// Bytes that are still free; with `IRONBROOK_SLOW` in the environment all multiples of [`STEP`] up to [`FREE_MAX`].
+const FREE: [u64; 5] = [0, 150, 3_000, 17_000, 50_000];
+const STEP: u64 = 1_009;
+const FREE_MAX: u64 = 60_000;
+/// Longest time anything here may take before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Messages by each door, and their bytes: more than any disk here has room for.
+const MESSAGES: usize = 150;
+const BYTES: usize = 2_000;
+/// Changes that a full disk may still have room for; past so many it is not full.
+const CHANGES_MAX: usize = 2_000;
+
+fn body(number: usize) -> String {
+    format!(r#"{{"n": {number}, "filling": "{}"}}"#, "x".repeat(BYTES))
+}
+
+fn number(body: &[u8]) -> u64 {
+    serde_json::from_slice::<Value>(body).unwrap()["n"].as_u64().unwrap()
+}
+
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("never: {what}"))
+}
+
+fn device(id: &str) -> Identity {
+    Identity::device(DeviceId::new(id).unwrap())
+}
+
+/// Sends telemetry until all of it is acknowledged.
+fn telemetry(client: DeviceClient) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut receipts = Vec::new();
+        for number in 0..MESSAGES {
+            receipts.push(client.enqueue(Message::new(body(number))).await.unwrap());
+        }
+        for receipt in receipts {
+            receipt.await.unwrap();
+        }
+    })
+}
+
+/// Publishes until all of it is acknowledged.
+fn publish(client: Client, topic: &'static str) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut receipts = Vec::new();
+        for number in 0..MESSAGES {
+            let message = Publish::new(topic, body(number)).qos(QoS::AtLeastOnce);
+            receipts.push(client.enqueue(message).await.unwrap());
+        }
+        for receipt in receipts {
+            receipt.await.unwrap();
+        }
+    })
+}
+
+async fn owner(node: &Node) -> ServiceClient {
+    let policies = node.registry().policies();
+    let owner = policies.iter().find(|policy| policy.name == "iothubowner").unwrap();
+    let key = owner.primary_key.to_base64();
+    let text = format!("HostName=localhost;SharedAccessKeyName=iothubowner;SharedAccessKey={key}");
+    let builder = ServiceClient::builder(&text).unwrap().trust(node.trust());
+    builder.address(node.address()).amqp_address(node.address()).build().unwrap()
+}
+
+/// Changes until one is refused; gives how many were done, and what the refusal was.
+async fn until_refused(
+    what: &str,
+    mut change: impl AsyncFnMut(usize) -> Result<(), Error>,
+) -> (usize, Error) {
+    for done in 0..CHANGES_MAX {
+        if let Err(error) = within(what, change(done)).await {
+            return (done, error);
+        }
+    }
+    panic!("{what}: the disk is never full")
+}
+
+/// Whether a refusal says that it is the server's affair and heals, and what it is.
+fn is_told(error: &Error) {
+    let text = error.to_string();
+    assert!(error.is_transient(), "not to be tried again: {text}");
+    assert!(text.contains("full"), "it does not say what is wrong: {text}");
+}
+
+async fn put_blob(node: &Node, name: &str) -> (u16, String) {
+    let share = Share {
+        container: CONTAINER.to_owned(),
+        blob: Some(name.to_owned()),
+        permissions: "cw".to_owned(),
+        expires: SystemClock.now().plus(Duration::from_secs(600)),
+    };
+    let request = axum::http::Request::put(node.account().sas_url("http://test", &share))
+        .header("x-ms-version", "2024-08-04")
+        .header("x-ms-blob-type", "BlockBlob")
+        .header("content-length", "100000")
+        .body(axum::body::Body::from(vec![b'x'; 100_000]))
+        .unwrap();
+    let response = node.account().router().oneshot(request).await.unwrap();
+    let code = response.headers().get("x-ms-error-code").map(|code| code.to_str().unwrap().to_owned());
+    (response.status().as_u16(), code.unwrap_or_default())
+}
+
+async fn persistent(node: &Node, id: &str) -> Result<(Client, topics::Messages), topics::Error> {
+    node.topics(id).clean_start(false).session_expiry(Duration::from_secs(10_000)).connect().await
+}
+
+/// All numbers in order, none twice.
+fn complete(numbers: &[u64], door: &str) {
+    assert_eq!(numbers, (0..MESSAGES as u64).collect::<Vec<_>>(), "{door}");
+}
+
+async fn fill_and_heal(free: u64) {
+    let storage = Memory::new();
+    let node =
+        Node::start_with_topics(Arc::new(storage.clone()), &["a", "bridged", "reports"]).await.unwrap();
+    let service = owner(&node).await;
+    let sender = node.device("a").connect().await.unwrap();
+    let reports = node.device("reports").connect().await.unwrap();
+    let (keeper, mut kept) = persistent(&node, "keeper").await.unwrap();
+    keeper.subscribe("line/1", QoS::AtLeastOnce).await.unwrap();
+    let (live, mut lively) = node.topics("live").connect().await.unwrap();
+    live.subscribe("live/#", QoS::AtLeastOnce).await.unwrap();
+    let [to_line, to_device, to_live] = ["line", "device", "talk"].map(|id| node.topics(id));
+    let to_line = to_line.connect().await.unwrap().0;
+    let to_device = to_device.connect().await.unwrap().0;
+    let to_live = to_live.connect().await.unwrap().0;
+
+    storage.set_capacity(Some(storage.used() + free));
+    // Doors with an acknowledgement push back: it stays away.
+    let sending =
+        [telemetry(sender), publish(to_line, "line/1"), publish(to_device, "plant/bridged/telemetry")];
+    let pushing_back = async {
+        while node.is_well() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within("the disk is full", pushing_back).await;
+
+    // Doors with an answer say so.
+    let filling = "x".repeat(3_000);
+    let twin = json!({"tags": {"a": filling, "b": filling}});
+    let (made, error) = until_refused("the service API", async |n| {
+        let id = device(&format!("new-{n}"));
+        service.create(&id).await?;
+        service.patch_twin(&id, twin.clone()).await.map(drop)
+    })
+    .await;
+    is_told(&error);
+    let (queued, error) = until_refused("messages to devices", async |n| {
+        service.send_message(&device("a"), &Message::new(format!("{n}{}", "x".repeat(4_000)))).await
+    })
+    .await;
+    is_told(&error);
+    let (_, error) = until_refused("reported properties", async |n| {
+        reports.report(&json!({ format!("p{}", n % 7): "x".repeat(3_000 + n) })).await.map(drop)
+    })
+    .await;
+    assert!(error.is_transient(), "{error}");
+    let blob = put_blob(&node, "large").await;
+    assert_eq!(blob, (503, "ServerBusy".to_owned()));
+    // A session that has to be kept is refused, or comes when there is room; one that need not be kept works all the time.
+    match tokio::time::timeout(Duration::from_millis(200), persistent(&node, "late")).await {
+        Ok(Err(error)) => assert!(error.is_transient(), "{error}"),
+        Ok(Ok(_)) | Err(_) => {}
+    }
+    for n in 0..20 {
+        let message = Publish::new("live/x", n.to_string()).qos(QoS::AtLeastOnce);
+        let reason = within("clean sessions talk", to_live.publish(message)).await.unwrap();
+        assert_eq!(reason, ReasonCode::Success);
+        let received = within("clean sessions hear", lively.next()).await.unwrap();
+        assert_eq!(received.message.payload, n.to_string());
+    }
+
+    storage.set_capacity(None);
+    for sending in sending {
+        within("what waited goes on", sending).await.unwrap();
+    }
+    within("the log is well", async {
+        while !node.is_well() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let mut numbers = Vec::new();
+    while numbers.len() < MESSAGES {
+        let received = within("the persistent session", kept.next()).await.unwrap();
+        numbers.push(number(&received.message.payload));
+    }
+    complete(&numbers, "a persistent session");
+    within("all telemetry", async {
+        loop {
+            let of = |events: &[ironbrook_hub::seams::Routed], id: &str| {
+                let sent = |event: &&ironbrook_hub::seams::Routed| {
+                    let sender =
+                        event.message.system.get(ironbrook_model::SystemProperty::ConnectionDeviceId);
+                    sender.is_some_and(|sender| &**sender == id)
+                };
+                events.iter().filter(sent).map(|event| number(&event.message.body)).collect::<Vec<_>>()
+            };
+            let events = node.events().await;
+            let (direct, bridged) = (of(&events, "a"), of(&events, "bridged"));
+            if direct.len() >= MESSAGES && bridged.len() >= MESSAGES {
+                complete(&direct, "telemetry of a device");
+                return complete(&bridged, BRIDGED);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // What was done is there, and what was refused can be done.
+    for n in 0..made {
+        let there = service.twin(&device(&format!("new-{n}"))).await.unwrap();
+        assert_eq!(there["tags"], twin["tags"], "new-{n}");
+    }
+    within("a device", service.create(&device("after"))).await.unwrap();
+    let waiting =
+        service.identity(&device("a")).await.unwrap()["cloudToDeviceMessageCount"].as_u64().unwrap();
+    assert_eq!(waiting, queued as u64, "messages that were taken wait, those that were refused do not");
+    within("a message", service.send_message(&device("a"), &Message::new("after"))).await.unwrap();
+    within("reported properties", reports.report(&json!({"after": 1}))).await.unwrap();
+    assert_eq!(put_blob(&node, "large").await.0, 201);
+    within("a late session", persistent(&node, "later")).await.unwrap();
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_door_says_that_the_disk_is_full_and_heals_alone() {
+    let all: Vec<u64> = match std::env::var_os("IRONBROOK_SLOW") {
+        Some(_) => (0..FREE_MAX / STEP).map(|n| n * STEP).collect(),
+        None => FREE.into(),
+    };
+    for free in all {
+        fill_and_heal(free).await;
+    }
+}
+
+/// A hub that ends on a full disk tells why it does not start, or starts; in either case nothing is lost when there is room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_ended_on_a_full_disk_has_all_that_it_acknowledged() {
+    for (seed, free) in FREE.into_iter().enumerate() {
+        let storage = Memory::new();
+        let node = Node::start_with_topics(Arc::new(storage.clone()), &["a"]).await.unwrap();
+        let client = node.device("a").connect().await.unwrap();
+        for n in 0..10 {
+            client.send(Message::new(body(n))).await.unwrap();
+        }
+        storage.set_capacity(Some(storage.used() + free));
+        let mut acknowledged = 10;
+        while let Ok(sent) =
+            tokio::time::timeout(Duration::from_millis(300), client.send(Message::new(body(acknowledged))))
+                .await
+        {
+            sent.unwrap();
+            acknowledged += 1;
+        }
+        let found = storage.power_cut(seed as u64);
+        node.stop().await;
+        found.set_capacity(Some(found.used()));
+        match Node::start_with_topics(Arc::new(found.clone()), &["a"]).await {
+            Ok(node) => node.stop().await,
+            Err(text) => assert!(text.contains("full") || text.contains("space"), "{text}"),
+        }
+        found.set_capacity(None);
+        let node = Node::start_with_topics(Arc::new(found), &["a"]).await.unwrap();
+        let numbers: Vec<u64> = node.events().await.iter().map(|event| number(&event.message.body)).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        assert!(numbers.len() >= acknowledged, "{acknowledged} acknowledged, {} found", numbers.len());
+        let client = node.device("a").connect().await.unwrap();
+        within("it goes on", client.send(Message::new("1"))).await.unwrap();
+        node.stop().await;
+    }
+}
