@@ -8,6 +8,7 @@ pub(crate) mod health;
 mod hub;
 pub(crate) mod listen;
 mod ready;
+mod rules;
 mod sensor;
 mod topics;
 
@@ -89,6 +90,7 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
         return data_dir::reset(&args.data_dir, yes);
     }
     let mut config = Config::load(args.config.as_deref())?;
+    let loaded = config.clone();
     if let Some(profile) = args.profile {
         config.hub.profile = profile;
     }
@@ -102,7 +104,9 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
     // Before anything is opened, so that no signal is missed.
     let stop = Signals::listen()?;
     let data = if args.ephemeral { DataDir::ephemeral()? } else { DataDir::open(&args.data_dir)? };
-    serve(&config, seed.as_ref(), &data, global, stop).await
+    let file = args.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into());
+    let source = rules::Source { file, loaded, anonymous: args.mqtt_anonymous };
+    serve(&config, source, seed.as_ref(), &data, global, stop).await
 }
 
 fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
@@ -113,6 +117,7 @@ fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
 
 async fn serve(
     config: &Config,
+    rules: rules::Source,
     seed: Option<&SeedFile>,
     data: &DataDir,
     global: &Global,
@@ -168,6 +173,10 @@ async fn serve(
     tasks.spawn(certificates.run(cancel_portal.clone()));
     let served = tokio::spawn(gateway.run(doors_stop.clone()));
     let mut hub_run = tokio::spawn(cloud.run(hub_stop.clone()));
+    if let Some(topics) = &topics {
+        let broker = topics.door().broker().clone();
+        tasks.spawn(rules::watch(rules, broker, cancel_portal.clone()));
+    }
     let mut topics_run = tokio::spawn(topics::run(topics, hub_stop.clone()));
     tasks.spawn(portal.run());
     sensor::start(config, &ready, &cancel_portal, &tasks)?;

@@ -109,7 +109,10 @@ async fn print(messages: &mut Messages, args: &Args, output: OutputFormat) -> an
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut stdout = std::io::stdout();
     while left > 0 {
-        let Some(received) = messages.next().await else { bail!("the client was closed") };
+        let Some(received) = messages.next().await else {
+            // Who watches the connection says why it ended.
+            return std::future::pending().await;
+        };
         // MQTT 3.1.1 cannot ask to be spared them.
         if args.no_retained && received.message.retain {
             received.acknowledge();
