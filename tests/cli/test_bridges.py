@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -202,3 +203,129 @@ def test_births_of_sparkplug_are_kept(tmp_path):
         assert eventually(kept) == "$sparkplug/certificates/spBv1.0/plant/NBIRTH/line birth\n"
     finally:
         hub.stop()
+
+
+# Over TLS, with a user. The authority and the certificates are made by the stock program.
+SECURE = 18842
+SECRET = "canary word"
+
+
+def openssl(folder, *arguments):
+    subprocess.run(["openssl", *map(str, arguments)], cwd=folder, check=True, capture_output=True, timeout=command.COMMAND_WITHIN)
+
+
+def authority(folder, name):
+    openssl(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+            "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}",
+            "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
+
+
+def certificate(folder, name, by, names):
+    (folder / f"{name}.ext").write_text(f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
+    openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")  # fmt: skip
+    openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{by}.pem", "-CAkey", f"{by}.key", "-CAcreateserial",
+            "-days", "2", "-out", f"{name}.pem", "-extfile", f"{name}.ext")  # fmt: skip
+
+
+def passwords(folder):
+    program = shutil.which("mosquitto_passwd", path=os.environ.get("PATH", "") + os.pathsep + "/usr/bin")
+    subprocess.run([program, "-b", "-c", folder / "users", "line", SECRET], check=True, capture_output=True)
+    return folder / "users"
+
+
+class Secure:
+    """mosquitto with TLS, a user and a port of its own, and a hub that bridges to it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ["right", "wrong"]:
+            authority(folder, name)
+        certificate(folder, "server", "right", "DNS:localhost,IP:127.0.0.1")
+        certificate(folder, "elsewhere", "right", "DNS:elsewhere.example")
+        (folder / "password").write_text(SECRET + "\n")
+        (folder / "bad password").write_text("not it\n")
+        self.users = passwords(folder)
+
+    def broker(self, certificate="server"):
+        settings = ["allow_anonymous false", f"password_file {self.users}", f"certfile {self.folder}/{certificate}.pem",
+                    f"keyfile {self.folder}/{certificate}.key"]  # fmt: skip
+        return Mosquitto(self.folder / f"mosquitto-{certificate}", *settings, port=SECURE)
+
+    def hub(self, ca="right", password="password", version="5.0"):
+        config = self.folder / "secure.toml"
+        config.write_text(
+            f"""
+[listen]
+mqtt_topics = "127.0.0.1:{OURS}"
+
+[topics]
+anonymous = true
+
+[[topics.bridges]]
+name = "site"
+url = "mqtts://line@127.0.0.1:{SECURE}"
+version = "{version}"
+ca_file = "{self.folder}/{ca}.pem"
+password_file = "{self.folder}/{password}"
+topics = [{{ filter = "#", direction = "both", local_prefix = "up/", remote_prefix = "site/" }}]
+"""
+        )
+        return Dev(self.folder, "--config", config, "--no-thermistor", "--no-edge")
+
+    def there(self, action, *arguments):
+        url = ["--url", f"mqtts://line@127.0.0.1:{SECURE}", "--ca", self.folder / "right.pem"]
+        return command.run("mqtt", action, *url, "--password-file", self.folder / "password", *arguments)
+
+
+@pytest.fixture
+def secure(tmp_path):
+    return Secure(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["5.0", "3.1.1"])
+def test_a_bridge_over_tls_with_a_password_passes_messages_on(secure, version):
+    with secure.broker():
+        hub = secure.hub(version=version)
+        hub.start()
+        try:
+            state("1")
+            publish(HERE, "up/a", "from here", "--retain")
+            got, _ = secure.there("sub", "--topic", "site/a", "--count", "1", "--timeout", "30s")
+            assert got == "from here\n"
+            secure.there("pub", "--topic", "site/b", "--message", "from there", "--qos", "1", "--retain")
+            got, _ = command.run("mqtt", "sub", "--url", HERE, "--topic", "up/b", "--count", "1", "--timeout", "30s")
+            assert got == "from there\n"
+            assert SECRET not in hub.log()
+        finally:
+            hub.stop()
+
+
+@pytest.mark.parametrize(
+    ("certificate", "ca", "password", "words"),
+    [
+        ("server", "wrong", "password", ["certificate", "unknownissuer"]),
+        ("elsewhere", "right", "password", ["certificate", "name"]),
+        ("server", "right", "bad password", ["refused the connection"]),
+    ],
+)
+def test_a_bridge_that_does_not_come_to_its_broker_says_why(secure, certificate, ca, password, words):
+    with secure.broker(certificate):
+        hub = secure.hub(ca=ca, password=password)
+        hub.start()
+        try:
+
+            def told():
+                lines = [line for line in hub.log().splitlines() if "a bridge is not connected" in line]
+                return lines and lines[-1]
+
+            line = eventually(told, what="the log tells")
+            assert "site" in line and all(word in line.lower() for word in words), line
+            assert SECRET not in hub.log() and "not it" not in hub.log()
+            state("0")
+            said, _ = command.run(
+                "mqtt", "sub", "--url", HERE, "--topic", "$SYS/broker/connection/site/error", "--count", "1", "--timeout", "30s"
+            )
+            assert all(word in said.lower() for word in words), said
+        finally:
+            hub.stop()

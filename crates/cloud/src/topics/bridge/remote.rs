@@ -186,27 +186,34 @@ impl Run {
 
     fn state_changed(&mut self) -> Result<(), Error> {
         let bridge = &*self.bridge.name;
-        match &*self.state.borrow_and_update() {
+        let state = self.state.borrow_and_update().clone();
+        match &state {
             ConnectionState::Connected { session_present } => {
                 tracing::info!(bridge, session_present, "a bridge is connected");
+                self.tell_on("error", String::new());
             }
             ConnectionState::Waiting { error, retry_in } => {
                 tracing::warn!(bridge, %error, retry_ms = retry_in.as_millis() as u64, "a bridge is not connected");
+                self.tell_on("error", error.to_string());
             }
             ConnectionState::Closed(Some(error)) => return Err(error.clone().into()),
             ConnectionState::Closed(None) | ConnectionState::Connecting => {}
         }
-        let connected = matches!(&*self.state.borrow(), ConnectionState::Connected { .. });
-        self.tell(connected);
+        self.tell(matches!(state, ConnectionState::Connected { .. }));
         Ok(())
     }
 
     /// Tells whether the other broker is there, as a figure and as a retained message.
     fn tell(&self, connected: bool) {
         self.figures.connected.set(i64::from(connected));
+        self.tell_on("state", if connected { "1" } else { "0" }.to_owned());
+    }
+
+    /// Retains a text about this bridge; an empty one is none.
+    fn tell_on(&self, what: &str, text: String) {
         let publish = Publish {
-            topic: format!("{STATE}{}/state", self.bridge.name).into(),
-            payload: if connected { "1" } else { "0" }.into(),
+            topic: format!("{STATE}{}/{what}", self.bridge.name).into(),
+            payload: text.into(),
             retain: true,
             ..Publish::default()
         };
