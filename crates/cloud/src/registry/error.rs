@@ -13,6 +13,9 @@ pub enum Error {
     /// The disk is full; nothing of the change was kept. Heals by itself when there is space again.
     #[error("the disk of the registry is full; free some space, and it goes on by itself")]
     Full,
+    /// Another call met an error of the disk at the same time; [`Error::Full`] where that was it.
+    #[error("the registry's database failed while another call worked on it; restart to recover from disk")]
+    Interrupted,
     /// The database failed; nothing of the change was acknowledged, and only a restart tells what is on disk.
     #[error("the registry's database failed: {0}; restart to recover from disk")]
     Database(String),
@@ -72,6 +75,7 @@ macro_rules! database_errors {
             fn from(error: redb::$kind) -> Self {
                 match redb::Error::from(error) {
                     redb::Error::Io(error) => error.into(),
+                    redb::Error::PreviousIo => Self::Interrupted,
                     other => Self::Database(other.to_string()),
                 }
             }

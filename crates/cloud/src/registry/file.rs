@@ -5,6 +5,7 @@ use super::{index, tables};
 use ironbrook_log::Storage;
 use redb::{Database, ReadableTable};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Memory for pages of the database.
@@ -17,30 +18,48 @@ const FORMAT_WITHOUT_INDEX: u64 = 1;
 ///
 /// A database that met an error refuses all further work. After a full disk it is dropped and opened anew, which undoes the
 /// change that failed: nothing of it was synced. After any other error it stays as it is until a restart, since a failed sync
-/// leaves nobody knowing what is on disk.
+/// leaves nobody knowing what is on disk. Who works on it while another one meets the error hears of that one's.
 pub(super) struct DatabaseFile {
     storage: Arc<dyn Storage>,
     path: PathBuf,
     open: RwLock<Option<Database>>,
+    /// Some call found the disk full, and the database was not opened anew since.
+    full: AtomicBool,
+    /// How often it was opened anew.
+    opened: AtomicU64,
 }
 
 impl DatabaseFile {
     /// Opens or creates the database. Blocks.
     pub fn open(storage: &Arc<dyn Storage>, path: &Path) -> Result<Self, Error> {
         let database = open(storage, path)?;
-        Ok(Self { storage: storage.clone(), path: path.to_owned(), open: RwLock::new(Some(database)) })
+        let open = RwLock::new(Some(database));
+        let (full, opened) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Self { storage: storage.clone(), path: path.to_owned(), open, full, opened })
     }
 
     /// Works on the database. Blocks.
     pub fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
         self.open_again()?;
-        let result = {
+        let (result, opened) = {
             let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-            work(open.as_ref().ok_or(Error::Full)?)
+            let result = work(open.as_ref().ok_or(Error::Full)?);
+            if matches!(result, Err(Error::Full)) {
+                self.full.store(true, Ordering::SeqCst);
+            }
+            (result, self.opened.load(Ordering::SeqCst))
         };
-        if matches!(result, Err(Error::Full)) {
-            // All who read meanwhile have to be done first.
-            drop(self.open.write().unwrap_or_else(PoisonError::into_inner).take());
+        if !matches!(result, Err(Error::Full | Error::Interrupted)) {
+            return result;
+        }
+        // All who work meanwhile have to be done first; then it is known what the one met that interrupted this one.
+        let mut place = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if opened != self.opened.load(Ordering::SeqCst) {
+            return Err(Error::Full);
+        }
+        if self.full.load(Ordering::SeqCst) {
+            drop(place.take());
+            return Err(Error::Full);
         }
         result
     }
@@ -52,6 +71,8 @@ impl DatabaseFile {
         let mut place = self.open.write().unwrap_or_else(PoisonError::into_inner);
         if place.is_none() {
             *place = Some(open(&self.storage, &self.path)?);
+            self.full.store(false, Ordering::SeqCst);
+            self.opened.fetch_add(1, Ordering::SeqCst);
             tracing::info!("the registry goes on after a full disk");
         }
         Ok(())

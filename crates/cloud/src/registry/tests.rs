@@ -222,6 +222,41 @@ async fn a_full_disk_refuses_changes_and_heals_by_itself() {
     assert!(registry.find(&device("d")).await.unwrap().is_some());
 }
 
+/// Who works on the database while another one finds the disk full is told the same, and not that only a restart helps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_is_told_to_all_who_meet_it_at_once() {
+    for round in 0..5 {
+        let (memory, clock) = (Memory::new(), clock());
+        let registry = open(&memory, &clock);
+        registry.create(device("d"), Wish::default()).await.unwrap();
+        memory.set_capacity(Some(memory.used()));
+        let filling = format!("{{\"a\":\"{}\"}}", "x".repeat(4000));
+        let (mut tasks, mut refused) = (tokio::task::JoinSet::new(), 0);
+        for n in 0..2000 {
+            let (registry, filling) = (registry.clone(), filling.clone());
+            tasks.spawn(async move {
+                let id = device(&n.to_string());
+                registry.create(id.clone(), Wish::default()).await?;
+                registry.patch_reported(&id, filling.as_bytes()).await?;
+                registry.get(device("d")).await.map(drop)
+            });
+            if tasks.len() < 50 {
+                continue;
+            }
+            while let Some(done) = tasks.join_next().await {
+                if let Err(refusal) = done.unwrap() {
+                    refused += 1;
+                    assert_eq!(refusal.code, ErrorCode::ServiceUnavailable, "round {round}: {refusal}");
+                }
+            }
+            if refused > 0 {
+                break;
+            }
+        }
+        assert!(refused > 0, "the disk was never full");
+    }
+}
+
 #[tokio::test]
 async fn twins_are_changed_by_both_sides_and_desired_changes_are_told_in_order() {
     let (registry, _) = with_device("d").await;
