@@ -3,7 +3,7 @@
 //! the old one or the new one, and never a part.
 //!
 //! A new call joins by a line in [`calls`], and by one in [`SHOWN`] where what it changes is not shown yet.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
@@ -40,6 +40,8 @@ const SHOWN: &[&str] = &[
     "/twins/d/modules/m",
     "/twins/edge/modules/$edgeAgent",
     "/twins/edge/modules/filter",
+    "/configurations/c",
+    "/jobs/v2/j",
     "/statistics/devices",
 ];
 /// Those that show many identities at once.
@@ -57,6 +59,11 @@ const CHANCE: &[&str] = &[
     "connectionStateUpdatedTime",
     "lastActivityTime",
     "$lastUpdated",
+    "createdTime",
+    "createdTimeUtc",
+    "lastUpdatedTimeUtc",
+    "lastUpdatedDateTimeUtc",
+    "endTime",
     "primaryKey",
     "secondaryKey",
 ];
@@ -122,6 +129,22 @@ fn edge() -> Way {
     api("PUT", "/devices/edge", json!({"deviceId": "edge", "capabilities": {"iotEdge": true}}))
 }
 
+fn configuration(priority: u32) -> Value {
+    json!({"id": "c", "targetCondition": "tags.site = 'a'", "priority": priority,
+        "content": {"deviceContent": {"properties.desired.settings": {"on": true}}}})
+}
+
+/// One that begins long after the test.
+fn job() -> Way {
+    let update = json!({"etag": "*", "tags": {"floor": 8}});
+    api(
+        "PUT",
+        "/jobs/v2/j",
+        json!({"jobId": "j", "type": "scheduleUpdateTwin", "startTime": "2096-01-31T09:10:00Z",
+            "maxExecutionTimeInSeconds": 60, "queryCondition": "deviceId = 'd'", "updateTwin": update}),
+    )
+}
+
 fn calls() -> Vec<Call> {
     let call = |name, before, call| Call { name, before, call, whole: true };
     let part = |name, before, call| Call { name, before, call, whole: false };
@@ -169,6 +192,19 @@ fn calls() -> Vec<Call> {
             vec![Way::Seam(enqueue), Way::Seam(enqueue)],
             api("DELETE", "/devices/d/commands", Value::Null),
         ),
+        call("create a configuration", vec![], api("PUT", "/configurations/c", configuration(3))),
+        call(
+            "change a configuration",
+            vec![api("PUT", "/configurations/c", configuration(3))],
+            if_match("PUT", "/configurations/c", configuration(4)),
+        ),
+        call(
+            "delete a configuration",
+            vec![api("PUT", "/configurations/c", configuration(3))],
+            if_match("DELETE", "/configurations/c", Value::Null),
+        ),
+        call("schedule a job", vec![], job()),
+        call("cancel a job", vec![job()], api("POST", "/jobs/v2/j/cancel", Value::Null)),
         call(
             "set the modules of an edge device",
             vec![edge()],

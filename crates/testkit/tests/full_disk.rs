@@ -1,6 +1,8 @@
 //! The disk of a whole hub is full, with so many bytes free when it happens. Every door pushes back or says so with the right code;
 //! nothing acknowledged is lost, nothing refused is half there, and all goes on by itself when there is room again.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
+
+mod doors;
 
 use ironbrook_client::topics::{Client, Message as Publish, QoS, ReasonCode};
 use ironbrook_client::{DeviceClient, Error, Message, ServiceClient, topics};
@@ -8,7 +10,7 @@ use ironbrook_cloud::storage::account::Share;
 use ironbrook_hub::seams::{Clock as _, SystemClock};
 use ironbrook_log::Memory;
 use ironbrook_model::{DeviceId, Identity};
-use ironbrook_testkit::{BRIDGED, CONTAINER, Node};
+use ironbrook_testkit::{CONTAINER, Node};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,8 +130,9 @@ fn complete(numbers: &[u64], door: &str) {
 
 async fn fill_and_heal(free: u64) {
     let storage = Memory::new();
-    let node =
-        Node::start_with_topics(Arc::new(storage.clone()), &["a", "bridged", "reports"]).await.unwrap();
+    let node = Node::start_with_topics(Arc::new(storage.clone()), &["a", "https", "bridged", "reports"])
+        .await
+        .unwrap();
     let service = owner(&node).await;
     let sender = node.device("a").connect().await.unwrap();
     let reports = node.device("reports").connect().await.unwrap();
@@ -154,6 +157,8 @@ async fn fill_and_heal(free: u64) {
     within("the disk is full", pushing_back).await;
 
     // Doors with an answer say so.
+    let (address, token) = doors::place(&node, "https");
+    assert_eq!(within("an answer", doors::by_http(address, "https", &token, &body(0))).await, 503);
     let filling = "x".repeat(3_000);
     let twin = json!({"tags": {"a": filling, "b": filling}});
     let (made, error) = until_refused("the service API", async |n| {
@@ -176,9 +181,9 @@ async fn fill_and_heal(free: u64) {
     let blob = put_blob(&node, "large").await;
     assert_eq!(blob, (503, "ServerBusy".to_owned()));
     // A session that has to be kept is refused, or comes when there is room; one that need not be kept works all the time.
-    match tokio::time::timeout(Duration::from_millis(200), persistent(&node, "late")).await {
-        Ok(Err(error)) => assert!(error.is_transient(), "{error}"),
-        Ok(Ok(_)) | Err(_) => {}
+    let late = tokio::time::timeout(Duration::from_millis(200), persistent(&node, "late")).await;
+    if let Ok(Err(error)) = late {
+        assert!(error.is_transient(), "{error}");
     }
     for n in 0..20 {
         let message = Publish::new("live/x", n.to_string()).qos(QoS::AtLeastOnce);
@@ -189,9 +194,10 @@ async fn fill_and_heal(free: u64) {
     }
 
     storage.set_capacity(None);
-    for sending in sending {
-        within("what waited goes on", sending).await.unwrap();
+    for (door, sending) in ["telemetry", "a topic", "a bridged topic"].iter().zip(sending) {
+        within(door, sending).await.unwrap();
     }
+    assert_eq!(within("an answer", doors::by_http(address, "https", &token, &body(1))).await, 204);
     within("the log is well", async {
         while !node.is_well() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -215,10 +221,10 @@ async fn fill_and_heal(free: u64) {
                 events.iter().filter(sent).map(|event| number(&event.message.body)).collect::<Vec<_>>()
             };
             let events = node.events().await;
-            let (direct, bridged) = (of(&events, "a"), of(&events, "bridged"));
-            if direct.len() >= MESSAGES && bridged.len() >= MESSAGES {
-                complete(&direct, "telemetry of a device");
-                return complete(&bridged, BRIDGED);
+            let doors = ["a", "bridged"].map(|id| (id, of(&events, id)));
+            if doors.iter().all(|(_, numbers)| numbers.len() >= MESSAGES) {
+                doors.iter().for_each(|(id, numbers)| complete(numbers, id));
+                return assert_eq!(of(&events, "https"), [1], "what was refused is not there");
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -1,7 +1,7 @@
 //! The power is cut at a random disk operation of a whole hub with ordinary topics. What a publisher got a PUBACK or PUBCOMP for
 //! comes to every persistent subscriber, and from topics that are devices to the events endpoint, in order; what comes twice was
 //! not acknowledged yet by whoever it was for.
-#![allow(clippy::unwrap_used, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 use futures_util::FutureExt as _;
 use ironbrook_client::topics::{Client, ConnectionState, Message, Messages, QoS, Received};

@@ -179,7 +179,9 @@ impl OrdinaryTopics {
         // On a full disk it would never be; what it leaves was not acknowledged.
         match tokio::time::timeout(LAST_SYNC, broker.synced()).await {
             Ok(Ok(())) => {}
-            Ok(Err(reason)) => tracing::warn!(%reason, "the last records of ordinary topics may not be on disk"),
+            Ok(Err(reason)) => {
+                tracing::warn!(%reason, "the last records of ordinary topics may not be on disk")
+            }
             Err(_) => tracing::warn!("the disk is full: the last records of ordinary topics are not on it"),
         }
         log.close().await;

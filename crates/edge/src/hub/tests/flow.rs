@@ -232,6 +232,42 @@ async fn routes_that_found_no_room_on_the_disk_are_in_force_when_there_is_room_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_find_no_room_on_the_disk_wait_and_come_when_there_is_room_again() {
+    let world = World::new().await;
+    for module in ["sensor", "filter"] {
+        world.make_module(module).await;
+    }
+    world
+        .set_routes(json!({
+            "in": "FROM /messages/modules/sensor/* INTO BrokeredEndpoint(\"/modules/filter/inputs/in\")",
+            "up": "FROM /messages/modules/sensor/* INTO $upstream",
+        }))
+        .await;
+    let (sensor, filter) = (world.module("sensor").await, world.module("filter").await);
+    let mut inputs = filter.messages().await.unwrap();
+    send(&sensor, 0..10).await;
+    world.disk_full(true);
+    let sending = tokio::spawn(async move { send(&sensor, 10..60).await });
+    until("the log says that the disk is full", async || world.handle().log_health().is_err().then_some(()))
+        .await;
+    assert!(!sending.is_finished(), "nobody is told that it is there before it is");
+    // Inputs go on meanwhile with what is there: how far they are can be written down later.
+    for number in 0..10 {
+        let received = inputs.next().await.unwrap();
+        assert_eq!(received.message.body, number.to_string());
+        received.complete().await.unwrap();
+    }
+    world.disk_full(false);
+    sending.await.unwrap();
+    for number in 10..60 {
+        let received = inputs.next().await.unwrap();
+        assert_eq!(received.message.body, number.to_string());
+        received.complete().await.unwrap();
+    }
+    arrive(&world, "sensor", &numbers(0..60)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_a_deleted_module_do_not_hold_up_the_others() {
     let mut world = World::new().await;
     for module in ["gone", "stays"] {

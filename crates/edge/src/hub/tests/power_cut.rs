@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Power cuts in a quick run, and with `IRONBROOK_SLOW` in the environment.
-const CUTS: u64 = 40;
+const CUTS: u64 = 20;
 const CUTS_SLOW: u64 = 1000;
 /// After so many cuts all begins anew, so that checks stay quick.
 const CUTS_PER_WORLD: u64 = 20;
