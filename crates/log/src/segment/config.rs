@@ -45,7 +45,7 @@ pub enum SyncPolicy {
     /// would promise nothing more, as no record is acknowledged before its own.
     Always,
     /// A group waits until it is this old or this large, then as [`Always`](Self::Always). Fewer syncs, later answers. While many
-    /// records come it waits up to 2 ms even with no delay set, because syncs one after the other would take the CPU from those
+    /// records come it waits up to 8 ms even with no delay set, because syncs one after the other would take the CPU from those
     /// who send; it waits no longer once none come.
     Group {
         /// How long the first record of a group waits for others.

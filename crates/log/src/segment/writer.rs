@@ -22,11 +22,11 @@ const FULL_RETRY: Duration = Duration::from_millis(100);
 const GATHER_LOOK: Duration = Duration::from_micros(300);
 /// A sync costs as much CPU as a hundred records. So a round waits the longer, the more records the one before had: a few are
 /// synced at once, and under load syncs take a small part of the time.
-const GATHER_PER_RECORD: Duration = Duration::from_micros(20);
+const GATHER_PER_RECORD: Duration = Duration::from_micros(10);
 /// Rounds of fewer records are followed by the next without waiting.
 const GATHER_FROM: u64 = 8;
-/// The longest such wait, well below what a loaded disk takes.
-const GATHER_MAX: Duration = Duration::from_millis(2);
+/// The longest such wait. Only a hub whose CPU is used up waits so long, and answers earlier for it: fewer syncs leave it more.
+const GATHER_MAX: Duration = Duration::from_millis(8);
 
 /// The writer; it lives on a thread of its own.
 pub(super) struct Writer {
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn few_records_wait_for_nobody_and_many_not_long() {
         assert_eq!([0, 1, 7].map(delay_after), [Duration::ZERO; 3]);
-        assert_eq!(delay_after(50), Duration::from_millis(1));
-        assert_eq!([100, 10_000, u64::MAX].map(delay_after), [GATHER_MAX; 3]);
+        assert_eq!(delay_after(50), Duration::from_micros(500));
+        assert_eq!([1000, 10_000, u64::MAX].map(delay_after), [GATHER_MAX; 3]);
     }
 }
