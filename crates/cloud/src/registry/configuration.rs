@@ -110,11 +110,11 @@ fn apply(
         match get::<Twin>(&changes.tx.open_table(tables::TWINS)?, "twin", &tables::key(&identity))? {
             Some(mut twin) => {
                 let tags = twin.tags.clone();
-                twin.replace(&tags, &desired, now)?;
+                twin.replace_within(inner.config.twins, &tags, &desired, now)?;
                 old.push((identity, desired));
             }
             None => {
-                Twin::default().replace(&Object::new(), &desired, now)?;
+                Twin::default().replace_within(inner.config.twins, &Object::new(), &desired, now)?;
                 new.push((identity, desired));
             }
         }

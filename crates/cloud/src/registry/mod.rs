@@ -52,6 +52,7 @@ pub use twins::TwinChange;
 use ironbrook_hub::Limits;
 use ironbrook_hub::seams::{Clock, DesiredChange};
 use ironbrook_log::{QueueId, Storage};
+use ironbrook_model::twin::TwinLimits;
 use ironbrook_model::{Identity, MessageSource, SharedAccessPolicy};
 use redb::ReadableTable;
 use std::collections::HashMap;
@@ -89,6 +90,8 @@ pub struct Config {
     pub configuration_metrics: usize,
     /// Jobs that run at once; others wait.
     pub jobs_at_once: usize,
+    /// Largest sections of twins.
+    pub twins: TwinLimits,
 }
 
 impl Config {
@@ -107,6 +110,7 @@ impl Config {
             configurations: 100,
             configuration_metrics: 5,
             jobs_at_once: 10,
+            twins: TwinLimits::AZURE,
         }
     }
 
@@ -120,6 +124,7 @@ impl Config {
             inbox_depth: 1000,
             configurations: 1000,
             configuration_metrics: 20,
+            twins: TwinLimits::NATIVE,
             ..Self::azure(hub_name)
         }
     }

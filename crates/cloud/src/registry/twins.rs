@@ -129,7 +129,7 @@ pub(super) fn patch(
 ) -> Result<(), Error> {
     let now = inner.clock.now();
     let before = tags.map(|_| Entries::of(&tables::key(identity), twin));
-    twin.patch(tags, desired, now)?;
+    twin.patch_within(inner.config.twins, tags, desired, now)?;
     let body = patch_event(twin, tags, desired, now);
     outbox::twin(inner, changes, identity, TwinOperation::Update, body)?;
     match before {
@@ -152,7 +152,7 @@ pub(super) fn replace(
 ) -> Result<Twin, Error> {
     let mut twin = load(changes, identity)?;
     let (before, entries) = (twin.desired.values.clone(), Entries::of(&tables::key(identity), &twin));
-    twin.replace(tags, desired, inner.clock.now())?;
+    twin.replace_within(inner.config.twins, tags, desired, inner.clock.now())?;
     outbox::twin(inner, changes, identity, TwinOperation::Replace, replace_event(&twin))?;
     save_indexed(inner, changes, identity, &entries, &twin)?;
     // rule TWIN-09: a connected device hears of a replacement as a patch, with null for what is gone.
@@ -208,7 +208,7 @@ impl Twins for Registry {
         let change = move |changes: &Changes<'_>| {
             let mut twin = load(changes, &identity)?;
             let now = inner.clock.now();
-            let patch = twin.patch_reported(&patch, now)?;
+            let patch = twin.patch_reported_within(inner.config.twins, &patch, now)?;
             save(&inner, changes, &identity, &twin)?;
             let version = twin.reported.version;
             let section = change_view(SectionKind::Reported, &patch, version, now);

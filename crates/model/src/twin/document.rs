@@ -1,6 +1,6 @@
 //! The document and its changes.
 
-use super::limits::{SectionKind, TwinError, check_len, check_section};
+use super::limits::{SectionKind, TwinError, TwinLimits, check_len, check_section};
 use super::merge::{Stamp, merge, merge_plain};
 use super::{NEVER, Object};
 use crate::Timestamp;
@@ -111,9 +111,19 @@ impl Twin {
     ///
     /// The etag stays: it guards what services write, and a reporting device would defeat every `If-Match`.
     pub fn patch_reported(&mut self, patch: &[u8], now: Timestamp) -> Result<Object, TwinError> {
+        self.patch_reported_within(TwinLimits::AZURE, patch, now)
+    }
+
+    /// The same with other limits than Azure's.
+    pub fn patch_reported_within(
+        &mut self,
+        limits: TwinLimits,
+        patch: &[u8],
+        now: Timestamp,
+    ) -> Result<Object, TwinError> {
         let kind = SectionKind::Reported;
         let patch = parse_object(kind, patch)?;
-        let changed = patched(kind, &self.reported, &patch, now)?;
+        let changed = patched(kind, &self.reported, &patch, now, limits)?;
         self.reported = changed;
         self.version += 1;
         Ok(patch)
@@ -126,29 +136,52 @@ impl Twin {
         desired: Option<&Object>,
         now: Timestamp,
     ) -> Result<(), TwinError> {
+        self.patch_within(TwinLimits::AZURE, tags, desired, now)
+    }
+
+    /// The same with other limits than Azure's.
+    pub fn patch_within(
+        &mut self,
+        limits: TwinLimits,
+        tags: Option<&Object>,
+        desired: Option<&Object>,
+        now: Timestamp,
+    ) -> Result<(), TwinError> {
         let new_tags = tags
             .map(|patch| {
                 check_section(SectionKind::Tags, patch)?;
                 let mut merged = self.tags.clone();
                 merge_plain(&mut merged, patch);
-                check_len(SectionKind::Tags, &merged).map(|()| merged)
+                check_len(SectionKind::Tags, &merged, limits).map(|()| merged)
             })
             .transpose()?;
-        let new_desired =
-            desired.map(|patch| patched(SectionKind::Desired, &self.desired, patch, now)).transpose()?;
+        let new_desired = desired
+            .map(|patch| patched(SectionKind::Desired, &self.desired, patch, now, limits))
+            .transpose()?;
         self.commit(new_tags, new_desired);
         Ok(())
     }
 
     /// Replaces tags and desired properties as a whole; a missing section becomes empty. Reported properties stay.
     pub fn replace(&mut self, tags: &Object, desired: &Object, now: Timestamp) -> Result<(), TwinError> {
+        self.replace_within(TwinLimits::AZURE, tags, desired, now)
+    }
+
+    /// The same with other limits than Azure's.
+    pub fn replace_within(
+        &mut self,
+        limits: TwinLimits,
+        tags: &Object,
+        desired: &Object,
+        now: Timestamp,
+    ) -> Result<(), TwinError> {
         check_section(SectionKind::Tags, tags)?;
         let mut new_tags = Map::new();
         merge_plain(&mut new_tags, tags);
-        check_len(SectionKind::Tags, &new_tags)?;
+        check_len(SectionKind::Tags, &new_tags, limits)?;
         // rule TWIN-02: the version goes on counting, the metadata starts anew.
         let empty = Properties { version: self.desired.version, values: Map::new(), metadata: Map::new() };
-        let new_desired = patched(SectionKind::Desired, &empty, desired, now)?;
+        let new_desired = patched(SectionKind::Desired, &empty, desired, now, limits)?;
         self.commit(Some(new_tags), Some(new_desired));
         Ok(())
     }
@@ -176,13 +209,14 @@ fn patched(
     properties: &Properties,
     patch: &Object,
     now: Timestamp,
+    limits: TwinLimits,
 ) -> Result<Properties, TwinError> {
     check_section(kind, patch)?;
     let mut next = properties.clone();
     next.version += 1;
     let version = (kind == SectionKind::Desired).then_some(next.version);
     merge(&mut next.values, &mut next.metadata, patch, &Stamp { updated: now.to_string(), version });
-    check_len(kind, &next.values)?;
+    check_len(kind, &next.values, limits)?;
     Ok(next)
 }
 
@@ -244,6 +278,22 @@ mod tests {
             Err(TwinError::TooLarge("properties.desired", 36_001, 32_768))
         ));
         assert_eq!(twin, before);
+    }
+
+    // TWIN-06
+    #[test]
+    fn twin_06_raised_limits_take_what_azures_do_not() {
+        let big = object(json!({ "s": vec!["x".repeat(4000); 9] }));
+        let mut twin = Twin::default();
+        assert!(twin.patch(None, Some(&big), NOW).is_err());
+        twin.patch_within(TwinLimits::NATIVE, Some(&big), Some(&big), NOW).unwrap();
+        let reported = serde_json::to_vec(&big).unwrap();
+        twin.patch_reported_within(TwinLimits::NATIVE, &reported, NOW).unwrap();
+        let huge = object(json!({ "s": vec!["x".repeat(4000); 17] }));
+        assert_eq!(
+            twin.replace_within(TwinLimits::NATIVE, &huge, &Map::new(), NOW),
+            Err(TwinError::TooLarge("tags", 68_001, 65_536))
+        );
     }
 
     #[test]

@@ -17,14 +17,40 @@ const STRING_LEN_MAX: usize = 4096;
 /// Members of an object that are the hub's own; ignored where a caller sends them at the top of a section.
 pub(super) const OWN_MEMBERS: [&str; 2] = ["$version", "$metadata"];
 
+/// Largest sizes of sections in bytes, counted without metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TwinLimits {
+    /// `tags`
+    pub tags: usize,
+    /// `properties.desired`
+    pub desired: usize,
+    /// `properties.reported`
+    pub reported: usize,
+}
+
+impl TwinLimits {
+    /// The documented limits of an Azure hub.
+    pub const AZURE: Self = Self { tags: 8 * 1024, desired: 32 * 1024, reported: 32 * 1024 };
+    /// Raised limits.
+    pub const NATIVE: Self = Self { tags: 64 * 1024, desired: 256 * 1024, reported: 256 * 1024 };
+
+    fn of(self, kind: SectionKind) -> usize {
+        match kind {
+            SectionKind::Tags => self.tags,
+            SectionKind::Desired => self.desired,
+            SectionKind::Reported => self.reported,
+        }
+    }
+}
+
 /// A section of a twin, for its name and its size limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SectionKind {
-    /// `tags`, 8 KiB.
+    /// `tags`
     Tags,
-    /// `properties.desired`, 32 KiB.
+    /// `properties.desired`
     Desired,
-    /// `properties.reported`, 32 KiB.
+    /// `properties.reported`
     Reported,
 }
 
@@ -35,14 +61,6 @@ impl SectionKind {
             Self::Tags => "tags",
             Self::Desired => "properties.desired",
             Self::Reported => "properties.reported",
-        }
-    }
-
-    /// Largest size in bytes, counted without metadata.
-    pub fn max_len(self) -> usize {
-        match self {
-            Self::Tags => 8 * 1024,
-            Self::Desired | Self::Reported => 32 * 1024,
         }
     }
 }
@@ -96,10 +114,10 @@ pub(super) fn check_section(kind: SectionKind, section: &Object) -> Result<(), T
 }
 
 /// Checks the size of a whole section.
-pub(super) fn check_len(kind: SectionKind, section: &Object) -> Result<(), TwinError> {
-    let len = object_len(section);
-    if len > kind.max_len() {
-        return Err(TwinError::TooLarge(kind.name(), len, kind.max_len()));
+pub(super) fn check_len(kind: SectionKind, section: &Object, limits: TwinLimits) -> Result<(), TwinError> {
+    let (len, most) = (object_len(section), limits.of(kind));
+    if len > most {
+        return Err(TwinError::TooLarge(kind.name(), len, most));
     }
     Ok(())
 }

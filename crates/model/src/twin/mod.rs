@@ -10,7 +10,7 @@ mod merge;
 
 pub use change::{change_view, device_patch, difference, replacement_patch};
 pub use document::{ConfigurationStatus, Properties, Twin};
-pub use limits::{MAX_DEPTH, MAX_INTEGER, MIN_INTEGER, SectionKind, TwinError};
+pub use limits::{MAX_DEPTH, MAX_INTEGER, MIN_INTEGER, SectionKind, TwinError, TwinLimits};
 
 /// A JSON object; member order kept as given.
 pub type Object = serde_json::Map<String, serde_json::Value>;

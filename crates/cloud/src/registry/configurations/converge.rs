@@ -11,7 +11,7 @@ use super::super::{Inner, Registry, Stored, Wish, activity, tables, twins, view}
 use super::content::{Content, Section, composed, stands};
 use super::{Compiled, List};
 use futures_util::future::join_all;
-use ironbrook_model::twin::{ConfigurationStatus as Status, Object, Twin, difference};
+use ironbrook_model::twin::{ConfigurationStatus as Status, Object, Twin, TwinLimits, difference};
 use ironbrook_model::{DeviceId, Identity, ModuleId, Refusal, Timestamp};
 use ironbrook_query::twin::Source;
 use redb::{ReadTransaction, ReadableTable};
@@ -219,6 +219,7 @@ struct Member {
 struct Family {
     device: Member,
     modules: Vec<Member>,
+    limits: TwinLimits,
 }
 
 /// What is to be written of one twin.
@@ -260,7 +261,7 @@ impl Family {
             return Ok(None);
         }
         let device = members.remove(0);
-        Ok(Some(Self { device, modules: members }))
+        Ok(Some(Self { device, modules: members, limits: inner.config.twins }))
     }
 
     /// What is to be written so that all twins are as they should be. `no_room` tells why no module can be made.
@@ -272,9 +273,13 @@ impl Family {
         let mut plan = Vec::new();
         for member in std::iter::once(&self.device).chain(&self.modules) {
             let wanted = wanted.remove(&member.identity).unwrap_or_default();
-            plan.extend(change(member.identity.clone(), Some(&member.twin), wanted, now));
+            plan.extend(change(member.identity.clone(), Some(&member.twin), wanted, now, self.limits));
         }
-        plan.extend(wanted.into_iter().filter_map(|(identity, wanted)| change(identity, None, wanted, now)));
+        plan.extend(
+            wanted
+                .into_iter()
+                .filter_map(|(identity, wanted)| change(identity, None, wanted, now, self.limits)),
+        );
         plan
     }
 
@@ -361,7 +366,10 @@ impl Family {
             let member = self.modules.iter().find(|member| member.identity == *identity);
             let current = member.map(|member| member.twin.desired.values.clone()).unwrap_or_default();
             let desired = composed(&current, &wanted.layers);
-            Twin::default().replace(&Object::new(), &desired, now).err().map(|e| format!("{identity}: {e}"))
+            Twin::default()
+                .replace_within(self.limits, &Object::new(), &desired, now)
+                .err()
+                .map(|e| format!("{identity}: {e}"))
         })
     }
 }
@@ -393,7 +401,13 @@ fn want<'l>(
 }
 
 /// What is to be written of a twin, `None` where it is as it should be. `twin` is `None` where the module is still to be made.
-fn change(identity: Identity, twin: Option<&Twin>, wanted: Wanted<'_>, now: Timestamp) -> Option<Change> {
+fn change(
+    identity: Identity,
+    twin: Option<&Twin>,
+    wanted: Wanted<'_>,
+    now: Timestamp,
+    limits: TwinLimits,
+) -> Option<Change> {
     let Wanted { layers, mut statuses } = wanted;
     let empty = Twin::default();
     let current = twin.unwrap_or(&empty);
@@ -401,7 +415,7 @@ fn change(identity: Identity, twin: Option<&Twin>, wanted: Wanted<'_>, now: Time
     if !layers.is_empty() {
         // As a twin would hold it: nulls gone, limits kept.
         let mut probe = Twin::default();
-        match probe.replace(&Object::new(), &composed(&current.desired.values, &layers), now) {
+        match probe.replace_within(limits, &Object::new(), &composed(&current.desired.values, &layers), now) {
             Ok(()) => patch = Some(difference(&current.desired.values, &probe.desired.values)),
             Err(error) => {
                 tracing::warn!(%identity, %error, "a configuration cannot be applied");
