@@ -65,7 +65,11 @@ impl Hub {
         for certificate in CertificateDer::pem_file_iter(&ca)? {
             roots.add(certificate?)?;
         }
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         Ok(Self {
             host: parts.require("HostName")?.to_owned(),
             key: SharedAccessKey::from_base64(parts.require("SharedAccessKey")?)

@@ -104,7 +104,7 @@ fn update(value: i64) -> Value {
 
 fn method(condition: &str) -> Value {
     json!({"type": "scheduleDeviceMethod", "queryCondition": condition, "maxExecutionTimeInSeconds": 60,
-        "cloudToDeviceMethod": {"methodName": "reboot", "payload": {"a": 1}, "responseTimeoutInSeconds": 30}})
+        "cloudToDeviceMethod": {"methodName": "reboot", "payload": {"a": 1}, "responseTimeoutInSeconds": 300}})
 }
 
 // JOB-01
