@@ -1,10 +1,12 @@
 //! Configuration: one TOML file, then `IRONBROOK__SECTION__KEY`, then flags. Unknown keys are errors with line and column.
 
 mod bridges;
+mod file_upload;
 mod log;
 mod throttles;
 mod topics;
 
+pub use file_upload::FileUpload;
 pub use log::Log;
 pub use throttles::Throttles;
 pub use topics::Topics;
@@ -54,6 +56,8 @@ pub struct Config {
     pub throttles: Throttles,
     /// Where telemetry is stored.
     pub storage: Storage,
+    /// Files that devices upload.
+    pub file_upload: FileUpload,
     /// The edge device.
     pub edge: Edge,
     /// Ordinary MQTT topics.
@@ -330,6 +334,7 @@ impl Config {
             (log.segment_bytes > 0, "log.segment_bytes: at least 1"),
             (log.group_max_ms <= log::GROUP_MAX_MS, "log.group_max_ms: 0 to 1000"),
             (log.group_max_bytes > 0, "log.group_max_bytes: at least 1"),
+            (self.file_upload.has_time(), "file_upload.sas_minutes: 1 to 1440"),
         ] {
             if !holds {
                 return Err(message.to_owned());
@@ -417,6 +422,8 @@ mod tests {
             ("[log]\nsegment_bytes = 0", "log.segment_bytes"),
             ("[log]\ngroup_max_ms = 1001", "log.group_max_ms"),
             ("[log]\ngroup_max_bytes = 0", "log.group_max_bytes"),
+            ("[file_upload]\nsas_minutes = 0", "file_upload.sas_minutes"),
+            ("[file_upload]\nsas_minutes = 1441", "file_upload.sas_minutes"),
         ] {
             let error = Config::parse(text, "f", no_environment()).unwrap_err().to_string();
             assert!(error.starts_with(&format!("f: {key}: ")), "{error}");
@@ -427,6 +434,7 @@ mod tests {
     fn secrets_are_not_in_debug() {
         let mut config = Config::default();
         config.storage.connection_string = "AccountKey=c2VjcmV0".into();
+        config.file_upload.connection_string = "AccountKey=c2VjcmV0".into();
         assert!(!format!("{config:?}").contains("c2Vj"));
     }
 

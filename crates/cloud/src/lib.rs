@@ -14,3 +14,4 @@ pub mod storage;
 #[cfg(test)]
 mod testing;
 pub mod topics;
+pub mod uploads;

@@ -337,5 +337,6 @@ fn config() -> assembly::Config {
             ..LogConfig::default()
         },
         account_name: "test".to_owned(),
+        file_upload: None,
     }
 }

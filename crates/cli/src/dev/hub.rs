@@ -26,7 +26,7 @@ const AZURE_BATCH_SECONDS_DEFAULT: u64 = 300;
 const CHUNK_BYTES: u64 = 314_572_800;
 
 /// The hub's settings. Telemetry goes to `events` and to two containers.
-pub fn settings(config: &Config, hosts: Vec<String>) -> anyhow::Result<assembly::Config> {
+pub fn settings(config: &Config, hosts: Vec<String>, ports: &Ports) -> anyhow::Result<assembly::Config> {
     let batch_seconds = match config.hub.profile {
         config::Profile::Azure if !AZURE_BATCH_SECONDS.contains(&config.storage.batch_seconds) => {
             // dev's own default of 5 s is not Azure's; anything else out of range is a mistake the assembly names.
@@ -86,6 +86,7 @@ pub fn settings(config: &Config, hosts: Vec<String>) -> anyhow::Result<assembly:
             keys: config.log.keys()?,
         },
         account_name: config.storage.account.clone(),
+        file_upload: config.file_upload.settings(ports.https.port()),
     })
 }
 

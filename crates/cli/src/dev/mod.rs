@@ -127,7 +127,8 @@ async fn serve(
     let storage = Arc::new(Files::open(data.path()).with_context(|| data.path().display().to_string())?);
     let hosts = certificates::subject_names(&config.hub.hosts);
     let certificates = Certificates::open(&data.path().join("ca"), hosts.clone())?;
-    let settings = hub::settings(config, hosts)?;
+    let mut ports = listen::Ports::choose(&config.listen);
+    let settings = hub::settings(config, hosts, &ports)?;
     let cloud = Cloud::open(storage.clone(), Arc::new(SystemClock), settings, seed, &mut metrics).await?;
     sensor::ensure_device(cloud.registry(), &config.thermistor).await?;
     edge::ensure_device(cloud.registry(), config).await?;
@@ -136,7 +137,6 @@ async fn serve(
     let topics = topics::open(config, cloud.hub(), storage.clone(), &mut metrics).await?;
     let doors = ironbrook_gateway::Metrics::new(&mut metrics);
     let health = health::router(Arc::new(metrics), probe(&cloud, topics.as_ref()));
-    let mut ports = listen::Ports::choose(&config.listen);
     let topics_door = topics.as_ref().map(OrdinaryTopics::door);
     let main = Arc::new(Services {
         hub: Some(cloud.hub().clone()),

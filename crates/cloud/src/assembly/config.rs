@@ -3,6 +3,7 @@
 pub use crate::storage::endpoint::Encoding;
 
 use crate::storage::endpoint;
+use crate::uploads;
 use ironbrook_hub::{Flapping, Limits, Route, Units};
 use ironbrook_log::{Keys, SyncPolicy};
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Name of the built-in storage account: 3 to 24 lower-case letters and digits.
     pub account_name: String,
+    /// Where files of devices go; nowhere without.
+    pub file_upload: Option<uploads::Config>,
 }
 
 /// Settings of the message log.

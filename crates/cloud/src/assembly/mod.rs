@@ -14,6 +14,7 @@ use crate::registry::{self, Registry, SeedFile, SeedRoute};
 use crate::service_api;
 use crate::storage::account::{self, Account};
 use crate::storage::endpoint::{self, StorageEndpoint, Target};
+use crate::uploads::{self, Uploads};
 use ironbrook_gateway::{AmqpService, Provisioning};
 use ironbrook_hub::executor::{self, Executors};
 use ironbrook_hub::fabric::InProcess;
@@ -54,6 +55,9 @@ pub enum Error {
         /// Why.
         error: endpoint::Error,
     },
+    /// File upload.
+    #[error(transparent)]
+    Uploads(#[from] uploads::Error),
     /// A route.
     #[error(transparent)]
     Route(#[from] router::Error),
@@ -93,6 +97,7 @@ pub struct Cloud {
     account: Account,
     links: ServiceLinks,
     provisioning: ProvisioningService,
+    uploads: Uploads,
     log: Arc<SegmentLog>,
     executors: Executors,
 }
@@ -146,13 +151,15 @@ impl Cloud {
         };
         let metrics = Metrics::new(metrics);
         let executors = Executors::new(&seams, &endpoints, executor::Config::default(), &metrics);
-        let core = ironbrook_hub::Config { name: config.hub_name, hosts: config.hosts, limits };
+        let core = ironbrook_hub::Config { name: config.hub_name, hosts: config.hosts.clone(), limits };
         let hub = Hub::new(core, seams, router, metrics);
         registry.set_fabric(hub.seams().fabric.clone());
         let provisioning = ProvisioningService::new(registry.clone(), hub.clone(), id_scope);
         let links = events::Config { consumer_groups: config.consumer_groups, created_at };
-        let links = ServiceLinks::new(hub.clone(), links);
-        Ok(Self { links, provisioning, hub, registry, account, log, executors })
+        let uploads =
+            Uploads::open(hub.clone(), registry.clone(), &account, &config.hosts, config.file_upload).await?;
+        let links = ServiceLinks::new(hub.clone(), registry.clone(), links);
+        Ok(Self { links, provisioning, uploads, hub, registry, account, log, executors })
     }
 
     /// The core.
@@ -175,9 +182,10 @@ impl Cloud {
         &self.log
     }
 
-    /// The service API.
+    /// The service API, and what devices ask about uploads.
     pub fn http(&self) -> axum::Router {
         service_api::router(self.registry.clone(), self.hub.clone(), self.provisioning.clone())
+            .merge(self.uploads.router())
     }
 
     /// The provisioning service, for the doors.

@@ -22,6 +22,7 @@ fn config(profile: Profile) -> Config {
             ..LogConfig::default()
         },
         account_name: "account".to_owned(),
+        file_upload: None,
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) enum Address {
     ToDevices,
     /// Feedback about them.
     Feedback,
+    /// Notices of files that devices uploaded.
+    FileNotifications,
     /// Requests about the events endpoint.
     Management,
 }
@@ -37,6 +39,9 @@ impl Address {
         }
         if is("messages/servicebound/feedback") {
             return Ok(Self::Feedback);
+        }
+        if is("messages/servicebound/filenotifications") {
+            return Ok(Self::FileNotifications);
         }
         if is("$management") {
             return Ok(Self::Management);
@@ -89,6 +94,10 @@ mod tests {
     fn service_addresses_have_any_case() {
         assert_eq!(Address::parse("/messages/deviceBound", "h").unwrap(), Address::ToDevices);
         assert_eq!(Address::parse("messages/serviceBound/Feedback", "h").unwrap(), Address::Feedback);
+        assert_eq!(
+            Address::parse("/messages/serviceBound/filenotifications", "h").unwrap(),
+            Address::FileNotifications
+        );
         assert_eq!(Address::parse("h/$management", "h").unwrap(), Address::Management);
     }
 

@@ -1,4 +1,5 @@
-//! The service side of the AMQP door: the events endpoint (Event Hubs semantics over the log), sending messages to devices, feedback.
+//! The service side of the AMQP door: the events endpoint (Event Hubs semantics over the log), sending messages to devices, feedback,
+//! notices of uploaded files.
 //!
 //! Start with [`ServiceLinks`]. What is *not* here: the protocol (the gateway speaks it) and the log itself.
 
@@ -7,12 +8,14 @@ mod access_tests;
 mod address;
 mod annotations;
 mod feedback;
+mod files;
 mod management;
 mod outgoing;
 mod owners;
 mod receiver;
 mod selector;
 
+use crate::registry::Registry;
 use address::Address;
 use async_trait::async_trait;
 use ironbrook_gateway::{AmqpService, Attach, ServiceSink, ServiceSource};
@@ -42,14 +45,15 @@ pub struct ServiceLinks {
 
 struct Shared {
     hub: Hub,
+    registry: Registry,
     config: Config,
     owners: Owners,
 }
 
 impl ServiceLinks {
     /// The service links of a hub.
-    pub fn new(hub: Hub, config: Config) -> Self {
-        Self { shared: Arc::new(Shared { hub, config, owners: Owners::default() }) }
+    pub fn new(hub: Hub, registry: Registry, config: Config) -> Self {
+        Self { shared: Arc::new(Shared { hub, registry, config, owners: Owners::default() }) }
     }
 
     /// What an address means, for who may use it. Any one token with its right is enough: a connection may hold tokens for
@@ -87,6 +91,7 @@ impl AmqpService for ServiceLinks {
                 Ok(Box::new(receiver))
             }
             Address::Feedback => Ok(Box::new(feedback::Receiver::new(self.shared.hub.clone()))),
+            Address::FileNotifications => Ok(Box::new(files::Receiver::new(self.shared.clone()))),
             Address::ToDevices | Address::Management => {
                 Err(not_found(format!("nothing can be received from {}", attach.address)))
             }

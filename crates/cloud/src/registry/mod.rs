@@ -40,6 +40,7 @@ pub(crate) use documents::Shelf;
 pub use error::Error;
 pub use identities::{Counts, IfMatch};
 pub use jobs::{JobWish, MethodWish, PropertiesWish, TwinWish};
+pub use inbox::{FileNotification, Upload};
 pub use policies::{parse_permissions, permissions_text};
 pub use scan::{Page, Place};
 pub use scope::ScopePage;
@@ -92,6 +93,10 @@ pub struct Config {
     pub jobs_at_once: usize,
     /// Largest sections of twins.
     pub twins: TwinLimits,
+    /// Uploads a device may have under way.
+    pub uploads_open_max: usize,
+    /// Life of a notice of an upload that nobody fetches.
+    pub file_notification_ttl: std::time::Duration,
 }
 
 impl Config {
@@ -111,6 +116,8 @@ impl Config {
             configuration_metrics: 5,
             jobs_at_once: 10,
             twins: TwinLimits::AZURE,
+            uploads_open_max: 10,
+            file_notification_ttl: std::time::Duration::from_secs(3600),
         }
     }
 
@@ -125,6 +132,7 @@ impl Config {
             configurations: 1000,
             configuration_metrics: 20,
             twins: TwinLimits::NATIVE,
+            uploads_open_max: 100,
             ..Self::azure(hub_name)
         }
     }

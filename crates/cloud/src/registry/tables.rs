@@ -7,6 +7,7 @@ use ironbrook_model::{DeviceId, Identity, ModuleId};
 use redb::TableDefinition;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::ops::RangeInclusive;
 
 /// Identities: [`key`] → [`Stored`](super::Stored).
 pub(super) const IDENTITIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("identities");
@@ -35,6 +36,11 @@ pub(super) const SUBSCRIBED: TableDefinition<'_, &str, ()> = TableDefinition::ne
 pub(super) const KEPT: TableDefinition<'_, &str, u8> = TableDefinition::new("kept");
 /// Feedback not yet handed to a service: number → record.
 pub(super) const FEEDBACK: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("feedback");
+/// Uploads under way: (device, correlation id) → [`Upload`](super::Upload).
+pub(super) const UPLOADS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("uploads");
+/// Notices of uploads not yet handed to a service: number → record.
+pub(super) const FILE_NOTIFICATIONS: TableDefinition<'_, u64, &[u8]> =
+    TableDefinition::new("file_notifications");
 /// Events not yet published: number → event.
 pub(super) const OUTBOX: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("outbox");
 /// Which twins have a tag, or a configuration, of a value: (kind and path, value, [`key`]); see [`index`](super::index).
@@ -71,6 +77,8 @@ pub(super) fn make_all(tx: &redb::WriteTransaction) -> Result<(), Error> {
     tx.open_table(SUBSCRIBED)?;
     tx.open_table(KEPT)?;
     tx.open_table(FEEDBACK)?;
+    tx.open_table(UPLOADS)?;
+    tx.open_table(FILE_NOTIFICATIONS)?;
     tx.open_table(OUTBOX)?;
     tx.open_table(INDEX)?;
     tx.open_table(CONFIGURATIONS)?;
@@ -88,7 +96,7 @@ pub(super) fn make_all(tx: &redb::WriteTransaction) -> Result<(), Error> {
 }
 
 /// How many tables [`make_all`] makes.
-pub(super) const COUNT: usize = 22;
+pub(super) const COUNT: usize = 24;
 
 /// The key of an identity: `device`, NUL, module or nothing. NUL cannot stand in an id, so a device's modules follow it
 /// and no other device's key lies between.
@@ -99,6 +107,12 @@ pub(super) fn key(identity: &Identity) -> String {
 /// All keys of a device and its modules, as a half-open range.
 pub(super) fn device_range(device: &DeviceId) -> (String, String) {
     (format!("{device}\0"), format!("{device}\u{1}"))
+}
+
+/// All keys of a device's uploads.
+pub(super) fn uploads_of(device: &str) -> RangeInclusive<(&str, &str)> {
+    // Correlation ids are ours: hex digits, which come before this letter.
+    (device, "")..=(device, "g")
 }
 
 /// The identity of a key.

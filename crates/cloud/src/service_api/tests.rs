@@ -66,6 +66,7 @@ async fn hub_with(
             ..LogConfig::default()
         },
         account_name: "account".to_owned(),
+        file_upload: None,
     };
     let seed = SeedFile::parse(r#"{"devices":[{"deviceId":"d"},{"deviceId":"other"}]}"#).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();

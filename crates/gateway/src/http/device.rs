@@ -225,7 +225,7 @@ async fn connect(
 ) -> Result<Session, Refusal> {
     let identity = identity?;
     let origin = peer.origin("https");
-    let credential = match credential(peer, headers) {
+    let credential = match device_credential(peer, headers) {
         Ok(credential) => credential,
         Err(refusal) => {
             tracing::warn!(peer = %peer.addr, %identity, code = refusal.code.number(), reason = %refusal.message,
@@ -241,7 +241,8 @@ async fn connect(
     refusals::from(origin, api.hub.connect(request)).instrument(span).await
 }
 
-fn credential(peer: &Peer, headers: &HeaderMap) -> Result<Credential, Refusal> {
+/// The credential of a device's request: its token, or the certificate of its connection. 401003 where there is neither.
+pub fn device_credential(peer: &Peer, headers: &HeaderMap) -> Result<Credential, Refusal> {
     match headers.get(AUTHORIZATION) {
         Some(value) => {
             let token = value.to_str().ok().and_then(|text| SasToken::parse(text).ok());

@@ -10,6 +10,7 @@ mod error_table_tests;
 mod patience;
 mod properties;
 
+pub use device::device_credential;
 pub use error::{error_json, error_response, method_error_response, module_error_response};
 
 use crate::connection::{Entrance, Permit};

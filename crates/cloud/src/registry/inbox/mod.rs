@@ -1,20 +1,24 @@
-//! Cloud-to-device messages: queues on disk, locks and the index of what waits in memory.
+//! Cloud-to-device messages: queues on disk, locks and the index of what waits in memory. And what services fetch: feedback on
+//! messages, and notices of files that devices uploaded.
 //!
 //! The index holds a few dozen bytes for each waiting message and is built when the registry opens. A message leaves the
 //! disk in the same transaction in which its feedback is written.
 
-mod feedback;
 mod index;
+mod outgoing;
 mod queue;
 mod row;
+mod uploads;
+
+pub use uploads::{FileNotification, Upload};
 
 use super::error::Error;
 use super::store::{Changes, Store};
 use super::{Inner, Registry, tables};
-use feedback::FeedbackQueue;
 use index::Index;
 use ironbrook_hub::seams::FeedbackRecord;
 use ironbrook_model::Identity;
+use outgoing::Queue;
 use redb::ReadableTable;
 use row::Row;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +27,8 @@ use tokio::sync::Notify;
 /// Everything of the inbox that is in memory.
 pub(super) struct State {
     index: Mutex<Index>,
-    feedback: Mutex<FeedbackQueue>,
-    /// Feedback came, or came back.
-    feedback_filled: Notify,
+    feedback: Queue<FeedbackRecord>,
+    files: Queue<FileNotification>,
     /// Something will end earlier than what the expiring task waits for.
     deadline_changed: Notify,
 }
@@ -46,8 +49,8 @@ impl State {
         })?;
         Ok(Self {
             index: Mutex::new(index),
-            feedback: Mutex::new(FeedbackQueue::load(store)?),
-            feedback_filled: Notify::new(),
+            feedback: Queue::load(store)?,
+            files: Queue::load(store)?,
             deadline_changed: Notify::new(),
         })
     }
@@ -59,10 +62,6 @@ impl State {
 
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn feedback(&self) -> MutexGuard<'_, FeedbackQueue> {
-        self.feedback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -122,14 +121,14 @@ fn end(
             device_id: identity.device.to_string(),
             device_generation_id: head.generation_id,
         };
-        feedback::put(inner, changes, record)?;
+        outgoing::put(inner, changes, record)?;
     }
     let (inner, identity) = (inner.clone(), identity.clone());
     changes.after(move || inner.inbox.index().remove(&identity, sequence));
     Ok(true)
 }
 
-/// Removes all messages of a deleted identity, without feedback.
+/// Removes all messages and uploads of a deleted identity, without feedback.
 pub(super) fn remove_all(
     inner: &Arc<Inner>,
     changes: &Changes<'_>,
@@ -138,6 +137,9 @@ pub(super) fn remove_all(
     let key = tables::key(identity);
     let mut table = changes.tx.open_table(tables::INBOX)?;
     table.retain_in((key.as_str(), 0)..=(key.as_str(), u64::MAX), |_, _| false)?;
+    if identity.module.is_none() {
+        uploads::remove_all(changes, &identity.device)?;
+    }
     let (inner, identity) = (inner.clone(), identity.clone());
     changes.after(move || inner.inbox.index().remove_all(&identity));
     Ok(())
@@ -152,11 +154,14 @@ impl Registry {
             for (identity, sequence) in due {
                 self.expire(identity, sequence).await;
             }
-            self.expire_feedback(now).await;
+            self.expire_outgoing::<FeedbackRecord>(now).await;
+            self.expire_outgoing::<FileNotification>(now).await;
             let next = {
-                let messages = self.inner.inbox.index().next_deadline();
-                let feedback = self.inner.inbox.feedback().next_deadline(self.inner.config.feedback_ttl);
-                messages.into_iter().chain(feedback).min()
+                let (inbox, config) = (&self.inner.inbox, &self.inner.config);
+                let messages = inbox.index().next_deadline();
+                let feedback = inbox.feedback.next_deadline(config.feedback_ttl);
+                let files = inbox.files.next_deadline(config.file_notification_ttl);
+                messages.into_iter().chain(feedback).chain(files).min()
             };
             let changed = self.inner.inbox.deadline_changed.notified();
             match next {

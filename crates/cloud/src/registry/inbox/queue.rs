@@ -5,11 +5,12 @@ use super::super::identities::{not_found, stored};
 use super::super::store::Changes;
 use super::super::{Inner, Registry, tables};
 use super::index::Locked;
+use super::outgoing::Batch;
 use super::row::Row;
 use super::{End, end};
 use async_trait::async_trait;
 use ironbrook_hub::operation::LockedMessage;
-use ironbrook_hub::seams::{Feedback, Inbox, Kept};
+use ironbrook_hub::seams::{Feedback, FeedbackRecord, Inbox, Kept};
 use ironbrook_hub::{LockToken, Settlement};
 use ironbrook_model::{ErrorCode, Identity, Message, Refusal, SystemProperty, Timestamp};
 use redb::ReadableTable;
@@ -312,11 +313,12 @@ impl Inbox for Registry {
     }
 
     async fn lock_feedback(&self, lock_for: Duration) -> Result<Feedback, Refusal> {
-        Ok(self.next_feedback(lock_for).await)
+        let Batch { lock, enqueued, records } = self.next_outgoing(lock_for).await;
+        Ok(Feedback { lock, enqueued, records })
     }
 
     async fn settle_feedback(&self, lock: LockToken, settlement: Settlement) -> Result<(), Refusal> {
-        self.end_feedback(lock, settlement).await
+        self.end_outgoing::<FeedbackRecord>(lock, settlement).await
     }
 }
 

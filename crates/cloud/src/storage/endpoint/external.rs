@@ -104,7 +104,8 @@ fn attributes(first: Mark, last: Mark) -> Attributes {
     attributes
 }
 
-fn builder(connection_string: &str) -> Result<MicrosoftAzureBuilder, Error> {
+/// An account by its connection string; what is missing is the container.
+pub(crate) fn builder(connection_string: &str) -> Result<MicrosoftAzureBuilder, Error> {
     let wrong = |what: String| Error::ConnectionString(what);
     let parts = ConnectionString::parse(connection_string).map_err(|error| wrong(error.to_string()))?;
     if parts.get("UseDevelopmentStorage").is_some_and(|value| value.eq_ignore_ascii_case("true")) {

@@ -11,6 +11,7 @@ mod name;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use external::builder;
 pub use name::{NameError, NameFormat};
 
 use super::account::{self, Account, Code, Conditions, ContentHeaders, Mark, NewBlob};

@@ -53,6 +53,7 @@ fn config() -> Config {
             ..LogConfig::default()
         },
         account_name: "account".to_owned(),
+        file_upload: None,
     }
 }
 
