@@ -15,6 +15,9 @@ fn documented(address: &Address) -> (&'static str, Permissions) {
         }
         Address::ToDevices => ("messages/devicebound", Permissions::SERVICE_CONNECT),
         Address::Feedback => ("messages/serviceBound/feedback", Permissions::SERVICE_CONNECT),
+        Address::FileNotifications => {
+            ("messages/serviceBound/filenotifications", Permissions::SERVICE_CONNECT)
+        }
         Address::Management => ("$management", Permissions::SERVICE_CONNECT),
     }
 }
@@ -39,7 +42,9 @@ async fn auth_20_every_service_link_opens_for_who_has_its_right_and_nobody_else(
     let hub = with_single_rights().await;
     let links = hub.cloud.amqp();
     let events = Address::Events { group: "$Default".to_owned(), partition: PartitionId(0) };
-    for address in [events, Address::ToDevices, Address::Feedback, Address::Management] {
+    for address in
+        [events, Address::ToDevices, Address::Feedback, Address::FileNotifications, Address::Management]
+    {
         let (text, right) = documented(&address);
         assert_eq!(Address::parse(text, "hub").unwrap(), address);
         let no_token = Some(ErrorCode::IotHubUnauthorizedAccess);

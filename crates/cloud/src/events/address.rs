@@ -23,9 +23,11 @@ impl Address {
     /// The right that opens links on it, and requests to it.
     pub(super) const fn right(&self) -> Permissions {
         match self {
-            Self::Events { .. } | Self::ToDevices | Self::Feedback | Self::Management => {
-                Permissions::SERVICE_CONNECT
-            }
+            Self::Events { .. }
+            | Self::ToDevices
+            | Self::Feedback
+            | Self::FileNotifications
+            | Self::Management => Permissions::SERVICE_CONNECT,
         }
     }
 

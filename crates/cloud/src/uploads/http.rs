@@ -19,9 +19,12 @@ use serde_json::json;
 const BODY_MAX: usize = 16 * 1024;
 
 pub(super) fn router(uploads: Uploads) -> axum::Router {
+    // rule FILE-07: the C client puts a slash behind the path.
     axum::Router::new()
         .route("/devices/{device}/files", post(begin))
+        .route("/devices/{device}/files/", post(begin))
         .route("/devices/{device}/files/notifications", post(end))
+        .route("/devices/{device}/files/notifications/", post(end))
         .route("/devices/{device}/files/notifications/{correlation}", post(end_named))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(uploads)

@@ -147,14 +147,18 @@ async fn a_ticket_is_good_for_its_own_blob_only() {
     assert_eq!(put(&cloud, &own, b"1").await, StatusCode::CREATED);
 }
 
-// FILE-06
+// FILE-06, FILE-07
 #[tokio::test]
-async fn file_06_the_upload_may_be_named_in_the_path_and_a_failure_is_no_notice() {
+async fn file_06_file_07_paths_of_all_clients_are_taken_and_a_failure_is_no_notice() {
     let cloud = hub(Some(files(true))).await;
     let ticket = begin(&cloud, "x").await;
     let end = format!("files/notifications/{}", ticket["correlationId"].as_str().unwrap());
     let vague = ask(&cloud, "d", &end, json!({ "statusCode": 200 })).await;
     assert_eq!((vague.0, &*vague.1), (StatusCode::BAD_REQUEST, "InvalidFileUploadCompletionStatus"));
+    // FILE-07: the C client's slash.
+    let other = ask(&cloud, "d", "files/", json!({ "blobName": "y" })).await.2;
+    let named = json!({ "correlationId": other["correlationId"], "isSuccess": false });
+    assert_eq!(ask(&cloud, "d", "files/notifications/", named).await.0, StatusCode::NO_CONTENT);
     let failed = json!({ "isSuccess": false, "statusCode": 500, "statusDescription": "lost" });
     assert_eq!(ask(&cloud, "d", &end, failed).await.0, StatusCode::NO_CONTENT);
     let waiting =
