@@ -9,6 +9,7 @@
 //!
 //! A request is no connection: it claims nothing and ends nobody's session.
 
+use super::spelling::Spelling;
 use super::{batch, error_response, properties};
 use crate::{Metrics, PROPERTIES_MAX, Peer, Protocol};
 use axum::Extension;
@@ -74,9 +75,15 @@ async fn receive(
     State(api): State<Api>,
     Path(device): Path<String>,
     Extension(peer): Extension<Peer>,
+    Extension(spelling): Extension<Spelling>,
     headers: HeaderMap,
 ) -> Response {
-    answer(&api, &peer, take_one(&api, device, &peer, &headers).await)
+    let taken = take_one(&api, device, &peer, &headers).await;
+    if taken.is_ok() {
+        // rule HTTP-15: the C client looks for the lock under this very name.
+        spelling.ask();
+    }
+    answer(&api, &peer, taken)
 }
 
 async fn settle(

@@ -9,6 +9,7 @@ mod error;
 mod error_table_tests;
 mod patience;
 mod properties;
+mod spelling;
 
 pub use device::device_credential;
 pub use error::{error_json, error_response, method_error_response, module_error_response};
@@ -24,6 +25,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use patience::{Taken, Timely};
+use spelling::{Spelled, Spelling};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,8 +57,11 @@ pub(crate) async fn serve(stream: Stream, entrance: Arc<Entrance>, peer: Peer, p
     let _counted = entrance.services.metrics.connection(Protocol::http);
     let cancel = entrance.cancel.clone();
     let addr = peer.addr;
-    let service = service_fn(move |request: Request<Incoming>| {
+    let spelling = Spelling::default();
+    let stream = Spelled::new(Taken::new(stream, STEP_TIME), spelling.clone());
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (entrance, peer, permit) = (entrance.clone(), peer.clone(), permit.clone());
+        request.extensions_mut().insert(spelling.clone());
         async move { Ok::<_, Infallible>(answer(request, entrance, peer, permit).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -64,7 +69,7 @@ pub(crate) async fn serve(stream: Stream, entrance: Arc<Entrance>, peer: Peer, p
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_LEN_MAX)
         .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(Taken::new(stream, STEP_TIME)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
     let served = tokio::select! {

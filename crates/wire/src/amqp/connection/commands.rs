@@ -273,9 +273,16 @@ impl Connection {
     }
 
     /// Closes the connection; [`Event::Closed`](super::Event::Closed) tells when the peer did too.
+    ///
+    /// rule AMQP-21: an error ends the sessions first. Stock Node clients detach their links before they connect again, and on a
+    /// connection that is closed they wait 45 seconds for the answers; links of a session that has ended they let go at once.
     pub fn close(&mut self, error: Option<AmqpError>) {
         if self.close_sent || !self.open_sent {
             return;
+        }
+        if error.is_some() {
+            let open: Vec<_> = self.sessions.iter().flatten().map(|session| session.id).collect();
+            open.into_iter().for_each(|id| self.end(id, error.clone()));
         }
         self.close_sent = true;
         self.writer.frame(0, &Performative::Close(error));

@@ -373,6 +373,22 @@ fn heartbeats_are_sent_and_silence_ends_it() {
     assert!(!pair.server.output().is_empty());
 }
 
+/// rule AMQP-21
+#[test]
+fn an_error_ends_the_sessions_before_it_closes_the_connection() {
+    let mut pair = Pair::open();
+    let session = pair.client.begin().unwrap();
+    pair.link(session, LinkOptions::sender("s", "a"), 1);
+    pair.server.close(Some(AmqpError::new("amqp:connection:forced", "bye")));
+    let (at_client, _) = pair.run();
+    let [Event::Detached(..), Event::SessionEnded(ended, Some(why)), Event::Closed(Some(error))] =
+        &at_client[..]
+    else {
+        panic!("{at_client:?}")
+    };
+    assert_eq!((*ended, &why.condition, why), (session, &error.condition, error));
+}
+
 #[test]
 fn close_is_answered() {
     let mut pair = Pair::open();
