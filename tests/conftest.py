@@ -4,6 +4,8 @@ import pytest
 
 from ironbrook import Dev, trust
 
+pytest_plugins = ["cells"]
+
 
 def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="long versions of the tests that have one")

@@ -11,11 +11,11 @@ def consumer(ready, connection_string=None, **options):
     return EventHubConsumerClient.from_connection_string(text, "$Default", connection_verify=ready["ca_file"], **options)
 
 
-def read(ready, enough, timeout=60, connection_string=None, started=None, **options):
+def read(ready, enough, timeout=60, connection_string=None, started=None, client=None, **options):
     """Reads all partitions until `enough(events)` or the time is over; gives [(partition id, event)] in order of arrival.
 
     `options` go to the client's `receive_batch`; the start is the beginning of the stream unless they say otherwise.
-    `started` is called once reading is under way.
+    `started` is called once reading is under way; `client` are options of the client itself.
     """
     got, errors, done = [], [], threading.Event()
 
@@ -29,7 +29,7 @@ def read(ready, enough, timeout=60, connection_string=None, started=None, **opti
         done.set()
 
     options.setdefault("starting_position", "-1")
-    client = consumer(ready, connection_string)
+    client = consumer(ready, connection_string, **(client or {}))
     thread = threading.Thread(
         target=client.receive_batch,
         args=(on_batch,),

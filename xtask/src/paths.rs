@@ -45,9 +45,14 @@ pub fn metadata() -> Result<Value> {
     serde_json::from_str(&text).context("cargo metadata")
 }
 
-/// Where cargo puts a binary of the given profile folder (`debug` or `release`).
-pub fn binary(profile: &str) -> Result<PathBuf> {
+/// Cargo's target folder.
+pub fn target() -> Result<PathBuf> {
     let metadata = metadata()?;
     let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-    Ok(Path::new(target).join(profile).join("ironbrook"))
+    Ok(target.into())
+}
+
+/// Where cargo puts a binary of the given profile folder (`debug` or `release`).
+pub fn binary(profile: &str) -> Result<PathBuf> {
+    Ok(target()?.join(profile).join("ironbrook"))
 }

@@ -1,8 +1,8 @@
 //! The steps of `cargo xtask test`, in order, and the summary.
 
 use crate::{command, fuzz, paths, tidy, tools};
-use anyhow::Result;
-use std::path::PathBuf;
+use anyhow::{Context as _, Result};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,8 @@ const CHECK: Limit = Limit { quick: 10, slow: 10 };
 const LINT: Limit = Limit { quick: 25, slow: 25 };
 const BUILD_AND_TEST: Limit = Limit { quick: 30, slow: 240 };
 const TEST: Limit = Limit { quick: 15, slow: 240 };
+/// For a look at what tests have written.
+const CHECK_LIMIT: Duration = Duration::from_secs(60);
 /// For the program that client tests run.
 const BUILD: Duration = Duration::from_secs(30 * 60);
 
@@ -152,6 +154,16 @@ fn binary() -> Result<PathBuf> {
 
 /// pytest on some folders of `tests/`, in a network namespace of its own.
 fn pytest(context: &Context, requirements: &[&str], folders: &[&str]) -> Result<()> {
+    pytest_to(context, requirements, folders, None)
+}
+
+/// The same, with a file for what the tests show of compatibility.
+fn pytest_to(
+    context: &Context,
+    requirements: &[&str],
+    folders: &[&str],
+    results: Option<&Path>,
+) -> Result<()> {
     tools::system_packages(tools::NETWORK)?;
     let python = tools::python(requirements)?;
     let umqtt = tools::umqtt()?;
@@ -165,11 +177,27 @@ fn pytest(context: &Context, requirements: &[&str], folders: &[&str]) -> Result<
     if context.slow {
         test.arg("--slow");
     }
+    if let Some(results) = results {
+        test.env(RESULTS, results);
+    }
     command::run(&mut test, context.limit)
 }
 
+/// Where tests write what came of the cells of `docs/compatibility.md`.
+const RESULTS: &str = "IRONBROOK_RESULTS";
+
+/// Runs the tests of a step, with a file for what they show; `docs/compatibility.md` must say the same.
+fn compatibility(step: &str, run: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let results = paths::target()?.join(format!("compatibility-{step}.jsonl"));
+    std::fs::write(&results, "").with_context(|| results.display().to_string())?;
+    run(&results)?;
+    let mut check = Command::new("python3");
+    check.arg(paths::root().join("tests/support/compatibility.py")).arg(step).arg(&results);
+    command::run(&mut check, CHECK_LIMIT)
+}
+
 /// `node --test` on one folder of `tests/`, with a hub running beside it.
-fn node_test(context: &Context, folder: &str) -> Result<()> {
+fn node_test(context: &Context, folder: &str, results: Option<&Path>) -> Result<()> {
     tools::system_packages(tools::NETWORK)?;
     let folder = tools::npm(folder)?;
     let binary = binary()?;
@@ -177,8 +205,15 @@ fn node_test(context: &Context, folder: &str) -> Result<()> {
     test.arg(paths::root().join("tests/support/with_dev.py")).args([
         "node",
         "--test",
+        // One file after the other: one of them restarts the hub.
+        "--test-concurrency=1",
         "--test-reporter=spec",
+        "--test-reporter-destination=stdout",
     ]);
+    if let Some(results) = results {
+        test.arg("--test-reporter=./results.mjs");
+        test.arg(format!("--test-reporter-destination={}", results.display()));
+    }
     test.current_dir(folder).env("IRONBROOK_BIN", binary).env("PYTHONDONTWRITEBYTECODE", "1");
     command::run(&mut test, context.limit)
 }
@@ -195,7 +230,9 @@ fn device(context: &Context) -> Result<()> {
 }
 
 fn python(context: &Context) -> Result<()> {
-    pytest(context, &[PYTHON_CLIENTS], &["clients/python"])
+    compatibility("python", |results| {
+        pytest_to(context, &[PYTHON_CLIENTS], &["clients/python"], Some(results))
+    })
 }
 
 fn topics(context: &Context) -> Result<()> {
@@ -220,7 +257,7 @@ fn edge(context: &Context) -> Result<()> {
 }
 
 fn node(context: &Context) -> Result<()> {
-    node_test(context, NODE_CLIENTS)
+    compatibility("node", |results| node_test(context, NODE_CLIENTS, Some(results)))
 }
 
 fn notebook(context: &Context) -> Result<()> {
@@ -230,5 +267,5 @@ fn notebook(context: &Context) -> Result<()> {
 
 fn portal(context: &Context) -> Result<()> {
     tools::system_packages(tools::BROWSER)?;
-    node_test(context, "tests/portal")
+    node_test(context, "tests/portal", None)
 }

@@ -39,6 +39,9 @@ from azure.storage.blob import (
 )
 
 
+pytestmark = pytest.mark.client("azure-storage-blob")
+
+
 @pytest.fixture
 def service(dev):
     with BlobServiceClient.from_connection_string(dev["blob_connection_string"], retry_total=0) as client:
@@ -60,6 +63,7 @@ def code_of(caught):
     return caught.value.error_code
 
 
+@pytest.mark.feature("containers")
 def test_containers_are_made_listed_changed_and_deleted(service):
     name = "test-" + uuid.uuid4().hex
     made = service.create_container(name, metadata={"line": "3"})
@@ -90,6 +94,7 @@ def test_list_of_containers_comes_in_pages(service):
         service.delete_container(name)
 
 
+@pytest.mark.feature("blobs")
 @pytest.mark.parametrize(
     "name", ["plain.json", "hub/00/2026/11/22/12/32.json", "space and ünïcode/Ω 100%.txt", "a+b&c=d?e#f", "..dots./.x", "quote'\"<x>"]
 )
@@ -118,6 +123,7 @@ def test_empty_blob(container):
     assert blob.get_blob_properties().size == 0
 
 
+@pytest.mark.feature("blobs")
 def test_ranges(container):
     content = bytes(range(256)) * 40
     blob = container.upload_blob("r", content)
@@ -129,6 +135,7 @@ def test_ranges(container):
     assert caught.value.status_code == 416 and code_of(caught) == "InvalidRange"
 
 
+@pytest.mark.feature("blocks")
 def test_large_blob_goes_in_blocks_and_comes_in_ranges(service, dev, container):
     content = os.urandom(9 * 1024 * 1024 + 17)
     chunked = BlobServiceClient.from_connection_string(
@@ -142,6 +149,7 @@ def test_large_blob_goes_in_blocks_and_comes_in_ranges(service, dev, container):
     assert b"".join(blob.download_blob().chunks()) == content
 
 
+@pytest.mark.feature("blocks")
 def test_blocks_by_hand(container):
     blob = container.get_blob_client("blocks")
     ids = [base64.b64encode(f"{n:04}".encode()).decode() for n in range(3)]
@@ -172,6 +180,7 @@ def test_wrong_md5_is_refused(container):
     assert bytes(blob.get_blob_properties().content_settings.content_md5).hex() == "900150983cd24fb0d6963f7d28e17f72"
 
 
+@pytest.mark.feature("conditions")
 def test_conditions(container):
     blob = container.get_blob_client("c")
     first = blob.upload_blob(b"one")["etag"]
@@ -201,6 +210,7 @@ def test_metadata_and_headers_change_the_etag_only(container):
     assert blob.download_blob().readall() == b"x"
 
 
+@pytest.mark.feature("blobs")
 def test_delete(container):
     blob = container.upload_blob("d", b"x")
     blob.delete_blob()
@@ -211,6 +221,7 @@ def test_delete(container):
         blob.download_blob()
 
 
+@pytest.mark.feature("blobs")
 def test_lists_flat_by_folder_and_in_pages(container):
     names = ["a", "a/1", "a/2/x", "a/2/y", "b/1", "ctrl\x01name", "z"]
     for name in names:
@@ -253,6 +264,7 @@ def sas_blob(service, container, name, **signature):
     return BlobClient.from_blob_url(url, credential=token, retry_total=0)
 
 
+@pytest.mark.feature("signatures")
 def test_blob_signature_reads_one_blob_for_a_while(service, container):
     container.upload_blob("a/ü 1", b"one")
     container.upload_blob("b", b"two")
@@ -297,6 +309,7 @@ def test_create_permission_does_not_replace(service, container):
     assert container.download_blob("new").readall() == b"one"
 
 
+@pytest.mark.feature("signatures")
 def test_container_signature_lists_and_reads(service, container):
     container.upload_blob("x/1", b"one")
     token = generate_container_sas(
@@ -310,6 +323,7 @@ def test_container_signature_lists_and_reads(service, container):
     assert code_of(caught) == "AuthorizationPermissionMismatch"
 
 
+@pytest.mark.feature("signatures")
 def test_account_signature(service, container):
     container.upload_blob("x", b"one")
 

@@ -8,15 +8,17 @@ from azure.iot.device import Message, MethodResponse
 from azure.iot.hub.models import CloudToDeviceMethod, Twin, TwinProperties
 
 import events
+from transports import TRANSPORTS
 
 
-@pytest.fixture(params=[False, True], ids=["mqtt", "websocket"])
+@pytest.fixture(params=TRANSPORTS)
 def device(request, new_device, connect):
     """(id, connected client) by either transport."""
     name, connection_string = new_device("device")
     return name, connect(connection_string, websockets=request.param)
 
 
+@pytest.mark.feature("connect-sas", "telemetry")
 def test_telemetry_arrives_with_its_properties(device, dev):
     name, client = device
     message = Message(json.dumps({"temperature": 21.5}), content_encoding="utf-8", content_type="application/json")
@@ -39,6 +41,8 @@ def test_telemetry_arrives_with_its_properties(device, dev):
     assert abs(system[b"iothub-enqueuedtime"] - system[b"x-opt-enqueued-time"]) < 60_000
 
 
+@pytest.mark.feature("c2d")
+@pytest.mark.also("azure-iot-hub/amqp", "send")
 def test_message_to_the_device(device, registry):
     name, client = device
     received = queue.Queue()
@@ -63,6 +67,7 @@ def test_message_sent_while_the_device_is_away_waits_for_it(new_device, connect,
     assert [received.get(timeout=60) for _ in range(3)] == [b"queued 0", b"queued 1", b"queued 2"]
 
 
+@pytest.mark.feature("twin-get", "twin-report")
 def test_twin_get_and_patch(device, registry):
     name, client = device
     twin = client.get_twin()
@@ -78,6 +83,7 @@ def test_twin_get_and_patch(device, registry):
     assert "$lastUpdated" in service["$metadata"]["firmware"]["version"]
 
 
+@pytest.mark.feature("twin-desired")
 def test_desired_properties_are_pushed(device, registry):
     name, client = device
     received = queue.Queue()
@@ -90,6 +96,9 @@ def test_desired_properties_are_pushed(device, registry):
     assert client.get_twin()["desired"] == {"interval": 10, "$version": 3}
 
 
+@pytest.mark.client("azure-iot-device/mqtt")
+@pytest.mark.feature("method")
+@pytest.mark.also("azure-iot-hub/rest", "methods")
 # The service SDK makes "" of None.
 @pytest.mark.parametrize("payload", [{"speed": 3}, "text", 7, ""], ids=["object", "text", "number", "empty"])
 def test_direct_method(new_device, connect, registry, payload):
@@ -109,6 +118,8 @@ def test_direct_method(new_device, connect, registry, payload):
     assert result.payload == {"name": "setSpeed", "payload": payload}
 
 
+@pytest.mark.client("azure-iot-device/mqtt-ws")
+@pytest.mark.feature("method")
 def test_direct_method_by_websocket(new_device, connect, registry):
     name, connection_string = new_device("method")
     client = connect(connection_string, websockets=True)

@@ -10,6 +10,8 @@ from azure.iot.device import Message
 
 import events
 
+pytestmark = pytest.mark.client("azure-eventhub/amqp")
+
 
 @pytest.fixture(scope="module")
 def sent(dev, new_device, request):
@@ -34,6 +36,7 @@ def numbers(got, name):
     return [event.body_as_json()["number"] for event in events.of_device(got, name)]
 
 
+@pytest.mark.feature("read")
 def test_earliest_gives_everything_in_order(sent):
     name, own = sent
     assert numbers(own, name) == list(range(10))
@@ -46,6 +49,7 @@ def test_earliest_gives_everything_in_order(sent):
     assert all(abs(now - event.enqueued_time) < datetime.timedelta(minutes=10) for _, event in own)
 
 
+@pytest.mark.feature("resume")
 def test_resume_after_an_offset(sent, dev):
     name, own = sent
     partition, event = own[3]
@@ -58,6 +62,7 @@ def test_resume_after_an_offset(sent, dev):
     assert numbers(got, name) == list(range(4, 10))
 
 
+@pytest.mark.feature("resume")
 @pytest.mark.parametrize("inclusive", [False, True])
 def test_resume_at_a_sequence_number(sent, dev, inclusive):
     name, own = sent
@@ -73,6 +78,7 @@ def test_resume_at_a_sequence_number(sent, dev, inclusive):
     assert numbers(got, name) == list(range(first, 10))
 
 
+@pytest.mark.feature("resume")
 def test_start_at_a_time(sent, dev):
     name, own = sent
     got = events.read(
@@ -83,6 +89,7 @@ def test_start_at_a_time(sent, dev):
     assert numbers(got, name) == list(range(10))
 
 
+@pytest.mark.feature("read")
 def test_latest_gives_only_what_comes_after(sent, dev, new_device, connect):
     old, _ = sent
     name, connection_string = new_device("latest")
@@ -113,6 +120,7 @@ def test_latest_gives_only_what_comes_after(sent, dev, new_device, connect):
     assert after == list(range(after[0], after[0] + len(after)))
 
 
+@pytest.mark.feature("management")
 def test_management(sent, dev):
     _, own = sent
     with events.consumer(dev) as client:
@@ -130,6 +138,7 @@ def test_management(sent, dev):
     assert properties["is_empty"] is False
 
 
+@pytest.mark.feature("last-enqueued")
 def test_last_enqueued_properties_are_tracked(sent, dev):
     name, own = sent
     partition, _ = own[0]
@@ -151,13 +160,6 @@ def test_emulator_mode_without_tls(sent, dev):
     text = dev["events_connection_string"].rstrip(";") + ";UseDevelopmentEmulator=true"
     got = events.read(dev, lambda got: len(events.of_device(got, name)) >= 10, connection_string=text)
     assert numbers(got, name) == list(range(10))
-
-
-def test_by_websocket(sent, dev):
-    from azure.eventhub import TransportType
-
-    with events.consumer(dev, transport_type=TransportType.AmqpOverWebsocket) as client:
-        assert client.get_partition_ids()
 
 
 def test_wrong_key_is_refused(dev):
