@@ -274,15 +274,18 @@ impl Connection {
 
     /// Closes the connection; [`Event::Closed`](super::Event::Closed) tells when the peer did too.
     ///
-    /// rule AMQP-21: an error ends the sessions first. Stock Node clients detach their links before they connect again, and on a
-    /// connection that is closed they wait 45 seconds for the answers; links of a session that has ended they let go at once.
+    /// rule AMQP-21: a forced close ends the sessions first, with the condition of links that were forced to go. Stock Node clients
+    /// detach their links before they connect again, and on a connection that is closed they wait 45 seconds for the answers; links
+    /// of a session that has ended they let go at once. They take this condition, and no other, as a reason to receive messages
+    /// again.
     pub fn close(&mut self, error: Option<AmqpError>) {
         if self.close_sent || !self.open_sent {
             return;
         }
-        if error.is_some() {
+        if let Some(error) = error.as_ref().filter(|error| &*error.condition == "amqp:connection:forced") {
+            let why = AmqpError { condition: "amqp:link:detach-forced".into(), ..error.clone() };
             let open: Vec<_> = self.sessions.iter().flatten().map(|session| session.id).collect();
-            open.into_iter().for_each(|id| self.end(id, error.clone()));
+            open.into_iter().for_each(|id| self.end(id, Some(why.clone())));
         }
         self.close_sent = true;
         self.writer.frame(0, &Performative::Close(error));

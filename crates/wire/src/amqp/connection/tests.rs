@@ -375,7 +375,7 @@ fn heartbeats_are_sent_and_silence_ends_it() {
 
 /// rule AMQP-21
 #[test]
-fn an_error_ends_the_sessions_before_it_closes_the_connection() {
+fn a_forced_close_ends_the_sessions_first() {
     let mut pair = Pair::open();
     let session = pair.client.begin().unwrap();
     pair.link(session, LinkOptions::sender("s", "a"), 1);
@@ -386,7 +386,8 @@ fn an_error_ends_the_sessions_before_it_closes_the_connection() {
     else {
         panic!("{at_client:?}")
     };
-    assert_eq!((*ended, &why.condition, why), (session, &error.condition, error));
+    assert_eq!((*ended, &*why.condition), (session, "amqp:link:detach-forced"));
+    assert_eq!((&*error.condition, &error.description), ("amqp:connection:forced", &why.description));
 }
 
 #[test]
