@@ -58,6 +58,14 @@ fn main() -> ExitCode {
             Command::Refusals(args) => commands::refusals::run(args, &cli.global).await,
             Command::Device(args) => commands::device::run(args, &cli.global).await,
             Command::Messages(args) => commands::messages::run(args, &cli.global).await,
+            Command::MonitorEvents(args) => commands::messages::monitor(args, cli.global.output).await,
+            Command::C2dMessage(args) => commands::c2d::run(args, &cli.global).await,
+            Command::GenerateSasToken(args) => commands::sas_token::run(args, &cli.global).await,
+            Command::Context(args) => commands::contexts::run(args, &cli.global),
+            Command::Completions { shell } => {
+                commands::complete(shell);
+                Ok(())
+            }
             Command::Blobs(args) => commands::blobs::run(args, &cli.global).await,
             Command::Mqtt(args) => commands::mqtt::run(args, &cli.global).await,
             Command::Log(args) => commands::log::run(args, &cli.global).await,

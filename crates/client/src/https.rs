@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::transport::{BoxStream, Remote};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, IF_MATCH};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -152,6 +152,28 @@ impl Api {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(body)).map_err(|error| unbuildable(&error))?;
+        exchange(remote.connect().await?, request, ANSWER_LEN_MAX, remote).await
+    }
+
+    /// One request without a body whose answer is not, or not only, JSON.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: String,
+        header: Option<(HeaderName, String)>,
+    ) -> Result<Answer> {
+        let Self { remote, credentials, audience } = self;
+        let token = credentials.pass(audience, TOKEN_LIFETIME).await?.token;
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, authority(remote, HTTPS_PORT))
+            .header(AUTHORIZATION, token.0)
+            .header(CONNECTION, "close");
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(Bytes::new())).map_err(|error| unbuildable(&error))?;
         exchange(remote.connect().await?, request, ANSWER_LEN_MAX, remote).await
     }
 }

@@ -5,6 +5,7 @@
 //! - [`topics::Client`]: ordinary topics of any server of MQTT 3.1.1 or 5.0, ours or another.
 //! - [`EventsClient`]: reads telemetry from the Event-Hubs-compatible endpoint.
 //! - [`ServiceClient`]: identities, twins, methods, queries and deployments over HTTPS.
+//! - [`DeviceInbox`]: messages that wait for a device, over HTTPS.
 //! - [`DeviceRegistryClient`]: what a device may ask of the registry with its own credential.
 //! - [`Workload`]: what a module asks of the daemon that keeps its key; [`Builder::from_environment`] does it by itself.
 //!
@@ -36,6 +37,7 @@ mod device;
 mod error;
 mod events;
 mod https;
+mod inbox;
 mod outbox;
 mod registry;
 mod service;
@@ -53,6 +55,7 @@ pub use device::{
 };
 pub use error::{Error, Result};
 pub use events::{Event, EventStream, EventsBuilder, EventsClient, PartitionInfo, Position};
+pub use inbox::{DeviceInbox, DeviceInboxBuilder, Settle, WaitingMessage};
 pub use ironbrook_model::{
     ConnectionString, DeviceId, Identity, Message, ModuleId, SharedAccessKey, SystemProperty,
 };

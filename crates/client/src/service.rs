@@ -176,6 +176,14 @@ impl ServiceClient {
         tokio::time::timeout(TIMEOUT, work).await.map_err(|_| Error::Timeout("a message to a device"))?
     }
 
+    /// Removes all messages that wait for a device, and says how many they were.
+    pub async fn purge_messages(&self, device: &DeviceId) -> Result<u64> {
+        let path = format!("/devices/{}/commands?", percent_encode(device.as_str()));
+        let answer = self.call(Method::DELETE, &path, None).await?;
+        let purged = answer.get("totalMessagesPurged").and_then(Value::as_u64);
+        purged.ok_or_else(|| Error::Protocol("the answer does not say how many messages are gone".to_owned()))
+    }
+
     /// The first page of a query over twins.
     pub async fn query(&self, query: &str) -> Result<Vec<Value>> {
         let body = json!({ "query": query });

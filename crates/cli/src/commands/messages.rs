@@ -23,8 +23,9 @@ enum Command {
     Monitor(MonitorArgs),
 }
 
+/// Options of `ironbrook messages monitor` and `ironbrook monitor-events`.
 #[derive(Debug, clap::Args)]
-struct MonitorArgs {
+pub struct MonitorArgs {
     #[command(flatten)]
     at: Where,
     /// Only messages of this device.
@@ -86,7 +87,8 @@ pub(super) async fn open(
     builder.build()?.read(from).await.context("the events endpoint cannot be read")
 }
 
-async fn monitor(args: MonitorArgs, output: OutputFormat) -> anyhow::Result<()> {
+/// Prints messages as they come.
+pub async fn monitor(args: MonitorArgs, output: OutputFormat) -> anyhow::Result<()> {
     let mut events = open(&args.at.events()?, &args.consumer_group, args.from.0.clone()).await?;
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut stdout = std::io::stdout();
@@ -118,7 +120,7 @@ async fn monitor(args: MonitorArgs, output: OutputFormat) -> anyhow::Result<()> 
 }
 
 /// Text of others without control characters, which could steer a terminal.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 

@@ -2,9 +2,12 @@
 
 pub mod blobs;
 pub mod certificate;
+pub mod c2d;
 pub mod config;
 pub mod connection;
+pub mod contexts;
 pub mod device;
+mod device_key;
 pub mod edge;
 pub mod log;
 pub mod messages;
@@ -13,6 +16,7 @@ pub mod mqtt;
 pub mod plot;
 pub mod refusals;
 pub mod registry;
+pub mod sas_token;
 pub mod sql;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -112,6 +116,19 @@ pub enum Command {
     Device(device::Args),
     /// Read telemetry from the events endpoint.
     Messages(messages::Args),
+    /// Print telemetry as it comes: `messages monitor` under the name it has with other tools.
+    MonitorEvents(messages::MonitorArgs),
+    /// Send messages to devices, take them in a device's place, purge them.
+    C2dMessage(c2d::Args),
+    /// Sign a token for the hub, or for a device with its own key.
+    GenerateSasToken(sas_token::Args),
+    /// Remember hubs under names.
+    Context(contexts::Args),
+    /// Print a script that completes commands and options in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// List and download blobs of the storage account.
     Blobs(blobs::Args),
     /// Publish, subscribe and measure on ordinary topics of any MQTT server.
@@ -122,4 +139,10 @@ pub enum Command {
     Plot(plot::Args),
     /// Print or check the configuration.
     Config(config::Args),
+}
+
+/// Prints what a shell needs to complete commands.
+pub fn complete(shell: clap_complete::Shell) {
+    use clap::CommandFactory as _;
+    clap_complete::generate(shell, &mut Cli::command(), "ironbrook", &mut std::io::stdout());
 }
