@@ -207,6 +207,8 @@ fn node_test(context: &Context, folder: &str, results: Option<&Path>) -> Result<
         "--test",
         // One file after the other: one of them restarts the hub.
         "--test-concurrency=1",
+        // A client that a failed test left open keeps nobody waiting.
+        "--test-force-exit",
         "--test-reporter=spec",
         "--test-reporter-destination=stdout",
     ]);
