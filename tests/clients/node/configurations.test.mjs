@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { newDevice, registry } from "./hub.mjs";
+import { covers, newDevice, registry } from "./hub.mjs";
 
 async function eventually(check, what) {
   const deadline = Date.now() + 60000;
@@ -13,7 +13,7 @@ async function eventually(check, what) {
   }
 }
 
-test("a configuration is made, reaches a device, is changed and removed", { timeout: 90000 }, async () => {
+test(covers("a configuration is made, reaches a device, is changed and removed", ["node-hub/rest", "configurations"]), { timeout: 90000 }, async () => {
   const { deviceId } = await newDevice("node-configured");
   const wanted = {
     id: "node-1",

@@ -12,9 +12,9 @@ import { CONNECTED, connected, covers, eventsOf, first, hostName, newDevice, rea
 const { Message, ModuleClient, SharedAccessKeyAuthenticationProvider, Client } = iotDevice;
 const MODEL = "dtmi:example:Thermostat;1";
 const WITHIN = { timeout: 60000 };
-// A token is good for a minute, and renewed three seconds after it was made.
+// A token is good for a minute, and renewed two seconds after it was made.
 const VALID_SECONDS = 60;
-const MARGIN_SECONDS = 57;
+const MARGIN_SECONDS = 58;
 
 const service = iothub.Client.fromConnectionString(ready.hub_connection_string);
 test.before(() => service.open());

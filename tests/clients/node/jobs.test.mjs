@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import test from "node:test";
 
+import { BlobServiceClient, ContainerSASPermissions } from "@azure/storage-blob";
 import iothub from "azure-iothub";
 
-import { newDevice, ready, registry } from "./hub.mjs";
+import { covers, newDevice, ready, registry } from "./hub.mjs";
 
 const jobs = iothub.JobClient.fromConnectionString(ready.hub_connection_string);
 
@@ -20,7 +21,7 @@ async function finished(id) {
   }
 }
 
-test("a twin job changes the twin, and is found again", { timeout: 90000 }, async () => {
+test(covers("a twin job changes the twin, and is found again", ["node-hub/rest", "jobs"]), { timeout: 90000 }, async () => {
   const { deviceId } = await newDevice("node-job");
   const id = `node-twin-${randomUUID()}`;
   await jobs.scheduleTwinUpdate(id, `deviceId = '${deviceId}'`, { etag: "*", tags: { done: true } }, new Date(), 60);
@@ -35,7 +36,7 @@ test("a twin job changes the twin, and is found again", { timeout: 90000 }, asyn
   assert.ok(found.some((one) => one.jobId === id));
 });
 
-test("a method job of a device that is away fails for it, and a job of tomorrow is cancelled", { timeout: 90000 }, async () => {
+test(covers("a method job fails for who is away, and a job of tomorrow is cancelled", ["node-hub/rest", "jobs"]), { timeout: 90000 }, async () => {
   const { deviceId } = await newDevice("node-job");
   const id = `node-method-${randomUUID()}`;
   const method = { methodName: "reboot", payload: null, responseTimeoutInSeconds: 5 };
@@ -48,7 +49,7 @@ test("a method job of a device that is away fails for it, and a job of tomorrow 
   assert.equal((await finished(later)).status, "cancelled");
 });
 
-test("many devices are added, changed and removed at once", { timeout: 60000 }, async () => {
+test(covers("many devices are added, changed and removed at once", ["node-hub/rest", "bulk"]), { timeout: 60000 }, async () => {
   const names = [randomUUID(), randomUUID()];
   const devices = names.map((deviceId) => ({ deviceId, status: "enabled" }));
   assert.equal((await registry.addDevices(devices)).responseBody.isSuccessful, true);
@@ -58,4 +59,32 @@ test("many devices are added, changed and removed at once", { timeout: 60000 }, 
   assert.equal((await registry.get(names[1])).responseBody.status, "disabled");
   assert.equal((await registry.removeDevices(devices, true)).responseBody.isSuccessful, true);
   await assert.rejects(registry.get(names[0]), { name: "DeviceNotFoundError" });
+});
+
+test(covers("all identities are exported, and imported from there", ["node-hub/rest", "transfer"]), { timeout: 90000 }, async (t) => {
+  const account = BlobServiceClient.fromConnectionString(ready.blob_connection_string);
+  const container = account.getContainerClient(`node-transfer-${randomUUID()}`);
+  await container.create();
+  t.after(() => container.delete());
+  const permissions = ContainerSASPermissions.parse("racwdl");
+  const url = await container.generateSasUrl({ permissions, expiresOn: new Date(Date.now() + 3600_000) });
+  // These calls of the SDK give the body alone.
+  const done = async ({ jobId }) => {
+    for (const end = Date.now() + 60000; Date.now() < end; await new Promise((resolve) => setTimeout(resolve, 100))) {
+      const { status } = await registry.getJob(jobId);
+      if (status === "completed") return;
+      assert.notEqual(status, "failed");
+    }
+    assert.fail("not within 60 s");
+  };
+
+  const { deviceId } = await newDevice("node-transfer");
+  await done(await registry.exportDevicesToBlob(url, false));
+  const text = (await container.getBlobClient("devices.txt").downloadToBuffer()).toString();
+  const line = text.split("\n").find((row) => row.includes(deviceId));
+  assert.ok(JSON.parse(line).authentication.symmetricKey.primaryKey);
+  await registry.delete(deviceId);
+  await container.getBlockBlobClient("devices.txt").upload(line, line.length);
+  await done(await registry.importDevicesFromBlob(url, url));
+  assert.equal((await registry.get(deviceId)).responseBody.deviceId, deviceId);
 });

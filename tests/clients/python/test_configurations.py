@@ -14,6 +14,9 @@ from msrest.exceptions import HttpOperationError
 from ironbrook import eventually
 
 
+pytestmark = pytest.mark.client("azure-iot-hub/rest")
+
+
 @pytest.fixture(scope="module")
 def configurations(dev):
     return IoTHubConfigurationManager.from_connection_string(dev["hub_connection_string"])
@@ -35,6 +38,7 @@ def tagged(registry, name, tags):
     registry.update_twin(name, Twin(tags=tags), registry.get_twin(name).etag)
 
 
+@pytest.mark.feature("configurations")
 def test_a_configuration_reaches_its_devices(configurations, registry, new_device):
     first, _ = new_device("configured")
     tagged(registry, first, {"line": "python-1"})
@@ -77,6 +81,7 @@ def test_a_configuration_reaches_its_devices(configurations, registry, new_devic
     assert settings(second) == {"value": 1}
 
 
+@pytest.mark.feature("configurations")
 def test_queries_are_tried(configurations):
     tried = ConfigurationQueriesTestInput(
         target_condition="tags.line =", custom_metric_queries={"good": "SELECT deviceId FROM devices", "bad": "SELECT"}

@@ -14,6 +14,9 @@ from msrest.exceptions import HttpOperationError
 from ironbrook import eventually
 
 
+pytestmark = pytest.mark.client("azure-iot-hub/rest")
+
+
 @pytest.fixture(scope="module")
 def jobs(dev):
     return IoTHubJobManager.from_connection_string(dev["hub_connection_string"])
@@ -39,6 +42,7 @@ def records(registry, name):
     return registry.protocol.query.get_twins(query, None, None, None, True).response.json()
 
 
+@pytest.mark.feature("jobs")
 def test_twins_are_changed_by_a_job(jobs, registry, new_device):
     made = tagged(registry, new_device, "job-twins", 3)
     patch = Twin(etag="*", tags={"done": True}, properties=TwinProperties(desired={"x": 1}))
@@ -59,6 +63,7 @@ def test_twins_are_changed_by_a_job(jobs, registry, new_device):
     assert error.value.response.status_code == 409
 
 
+@pytest.mark.feature("jobs")
 def test_methods_are_called_by_a_job(jobs, registry, new_device, connect):
     (there, connection_string), (away, _) = tagged(registry, new_device, "job-methods", 2)
     client = connect(connection_string)
@@ -85,6 +90,7 @@ def test_methods_are_called_by_a_job(jobs, registry, new_device, connect):
     assert by_device[away]["error"]["code"] == "DeviceNotOnline"
 
 
+@pytest.mark.feature("jobs")
 def test_a_job_of_tomorrow_is_cancelled(jobs):
     tomorrow = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=1)
     request = JobRequest(
@@ -104,6 +110,7 @@ def container_url(service, container):
     return f"{container.url}?{signature}"
 
 
+@pytest.mark.feature("transfer")
 def test_identities_are_exported_and_imported(jobs, registry, new_device, dev):
     name, connection_string = new_device("job-exported")
 
