@@ -111,7 +111,7 @@ def test_query_comes_in_pages(registry, new_device):
         continuation = page.continuation_token
         if not continuation:
             break
-    assert sorted(found) == names
+    assert sorted(found) == sorted(names)
 
 
 @pytest.mark.feature("apply")
