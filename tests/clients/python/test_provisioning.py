@@ -13,6 +13,8 @@ from authority import Authority
 from ironbrook import parse, token
 
 API_VERSION = "2021-10-01"
+pytestmark = pytest.mark.client("azure-iot-device/provisioning")
+
 TRANSPORTS = pytest.mark.parametrize("websockets", [False, True], ids=["mqtt", "websocket"])
 
 
@@ -57,6 +59,7 @@ def connect(dev, result, **proof):
 
 
 @TRANSPORTS
+@pytest.mark.feature("individual")
 def test_one_device_with_a_key(websockets, dev, service, options):
     name = f"own-{websockets}".lower()
     twin = {"tags": {"site": "a"}, "properties": {"desired": {"interval": 5}}}
@@ -73,6 +76,7 @@ def test_one_device_with_a_key(websockets, dev, service, options):
     assert service("GET", f"registrations/{name}")["assignedHub"] == "localhost"
 
 
+@pytest.mark.feature("group")
 def test_a_group_with_derived_keys(dev, service, options, registry):
     body = {"enrollmentGroupId": "line", "attestation": {"type": "symmetricKey"}, "capabilities": {"iotEdge": True}}
     key = service("PUT", "enrollmentGroups/line", body)["attestation"]["symmetricKey"]["primaryKey"]
@@ -88,6 +92,7 @@ def test_a_group_with_derived_keys(dev, service, options, registry):
 
 
 @TRANSPORTS
+@pytest.mark.feature("x509")
 def test_certificates(websockets, dev, service, options, tmp_path):
     plant = Authority(tmp_path, "Plant Root")
     line = Authority(tmp_path, "Line 4", above=plant)

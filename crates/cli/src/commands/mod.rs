@@ -1,8 +1,8 @@
 //! The command line: one file per command.
 
 pub mod blobs;
-pub mod certificate;
 pub mod c2d;
+pub mod certificate;
 pub mod config;
 pub mod connection;
 pub mod contexts;

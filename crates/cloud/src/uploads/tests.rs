@@ -25,6 +25,7 @@ async fn hub(file_upload: Option<Config>) -> Cloud {
         profile: Profile::Azure,
         partitions: 1,
         routes: Vec::new(),
+        throttles: assembly::Throttles::default(),
         fallback_route: true,
         storage_endpoints: Vec::new(),
         consumer_groups: Vec::new(),
