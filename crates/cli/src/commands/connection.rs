@@ -133,19 +133,6 @@ impl Where {
         )
     }
 
-    /// A client of the service side.
-    pub fn service_client(&self) -> anyhow::Result<ServiceClient> {
-        let target = self.service()?;
-        let mut builder = ServiceClient::builder(&target.connection_string)?;
-        if let Some(ca) = &target.ca {
-            builder = builder.ca_file(ca)?;
-        }
-        if let Some(address) = target.address {
-            builder = builder.address(address);
-        }
-        Ok(builder.build()?)
-    }
-
     /// The events endpoint.
     pub fn events(&self) -> anyhow::Result<Target> {
         let of_context = |named: &Named| {
