@@ -130,9 +130,10 @@ fn complete(numbers: &[u64], door: &str) {
 
 async fn fill_and_heal(free: u64) {
     let storage = Memory::new();
-    let node = Node::start_with_topics(Arc::new(storage.clone()), &["a", "https", "bridged", "reports"])
-        .await
-        .unwrap();
+    let node =
+        Node::start_with_topics(Arc::new(storage.clone()), &["a", "amqp", "https", "bridged", "reports"])
+            .await
+            .unwrap();
     let service = owner(&node).await;
     let sender = node.device("a").connect().await.unwrap();
     let reports = node.device("reports").connect().await.unwrap();
@@ -147,8 +148,14 @@ async fn fill_and_heal(free: u64) {
 
     storage.set_capacity(Some(storage.used() + free));
     // Doors with an acknowledgement push back: it stays away.
-    let sending =
-        [telemetry(sender), publish(to_line, "line/1"), publish(to_device, "plant/bridged/telemetry")];
+    let (address, token) = doors::place(&node, "amqp");
+    let bodies = (0..MESSAGES).map(body).collect();
+    let sending = [
+        telemetry(sender),
+        publish(to_line, "line/1"),
+        publish(to_device, "plant/bridged/telemetry"),
+        tokio::spawn(doors::by_amqp(address, "amqp".to_owned(), token, bodies)),
+    ];
     let pushing_back = async {
         while node.is_well() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -194,7 +201,7 @@ async fn fill_and_heal(free: u64) {
     }
 
     storage.set_capacity(None);
-    for (door, sending) in ["telemetry", "a topic", "a bridged topic"].iter().zip(sending) {
+    for (door, sending) in ["telemetry", "a topic", "a bridged topic", "AMQP"].iter().zip(sending) {
         within(door, sending).await.unwrap();
     }
     assert_eq!(within("an answer", doors::by_http(address, "https", &token, &body(1))).await, 204);
@@ -221,7 +228,7 @@ async fn fill_and_heal(free: u64) {
                 events.iter().filter(sent).map(|event| number(&event.message.body)).collect::<Vec<_>>()
             };
             let events = node.events().await;
-            let doors = ["a", "bridged"].map(|id| (id, of(&events, id)));
+            let doors = ["a", "amqp", "bridged"].map(|id| (id, of(&events, id)));
             if doors.iter().all(|(_, numbers)| numbers.len() >= MESSAGES) {
                 doors.iter().for_each(|(id, numbers)| complete(numbers, id));
                 return assert_eq!(of(&events, "https"), [1], "what was refused is not there");
