@@ -4,6 +4,7 @@
 //! and only the value `true` matches.
 
 use crate::eval::{Scope, eval};
+use crate::explain::{self, Explanation};
 use crate::expr::{Comparison, Expr, Path, Root, Step};
 use crate::parser::Parser;
 use crate::value::Value;
@@ -81,6 +82,31 @@ impl Condition {
     /// Whether it looks into twins.
     pub fn reads_twin(&self) -> bool {
         self.expr.any_path(&|path| path.root == Root::Twin)
+    }
+
+    /// The places in twins it looks at, each as the names that lead there, up to the first index; each once.
+    pub fn twin_paths(&self) -> Vec<Vec<String>> {
+        let paths = RefCell::new(Vec::new());
+        self.expr.any_path(&|path| {
+            if path.root == Root::Twin {
+                let names = path.steps.iter().map_while(|step| match step {
+                    Step::Name(name) => Some(name.clone()),
+                    Step::Index(_) => None,
+                });
+                let names: Vec<_> = names.collect();
+                let mut paths = paths.borrow_mut();
+                if !paths.contains(&names) {
+                    paths.push(names);
+                }
+            }
+            false
+        });
+        paths.into_inner()
+    }
+
+    /// Whether a message fulfils it, and why. For people: slower than [`matches`](Self::matches), and of the same opinion.
+    pub fn explain(&self, message: &dyn Operands) -> Explanation {
+        explain::explain(&self.expr, &MessageScope(message))
     }
 
     /// What most conditions say, `name = 'text'`, which takes no values to evaluate.

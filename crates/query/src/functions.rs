@@ -26,6 +26,11 @@ macro_rules! functions {
                 match self { $(Self::$name => ($least, $most),)* }
             }
 
+            /// Its name.
+            pub(crate) fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
             /// All names, for an error text.
             pub(crate) const NAMES: &[&str] = &[$($text,)*];
         }

@@ -15,11 +15,15 @@ mod value;
 
 mod eval;
 
+mod explain;
+mod show;
+
 mod condition;
 pub mod twin;
 
 pub use condition::{Condition, Operands};
 pub use error::Error;
+pub use explain::{Explanation, Part};
 
 /// Which of the languages a text is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -145,6 +145,115 @@ fn tells_what_it_reads() {
     assert!(Condition::parse(" TRUE ").unwrap().is_always());
 }
 
+#[test]
+fn each_function_of_the_documentation_does_what_it_says_rule_route_11() {
+    for text in [
+        "ABS(-2.5) = 2.5 AND EXP(1) > 2.71 AND EXP(1) < 2.72 AND POWER(2, 10) = 1024 AND SQUARE(-3) = 9",
+        "CEILING(-1.5) = -1 AND FLOOR(1.5) = 1 AND SIGN(0) = 0 AND SIGN(3) = 1 AND SQRT(2.25) = 1.5",
+        "AS_NUMBER('1e3') = 1000 AND AS_NUMBER($body.Weather.Temperature) = 50",
+        "NOT IS_DEFINED(AS_NUMBER('')) AND NOT IS_DEFINED(AS_NUMBER(true)) AND NOT IS_DEFINED(ABS(level))",
+        "IS_ARRAY($body.Weather.HistoricalData) AND NOT IS_ARRAY($body.Weather) AND NOT IS_ARRAY(nonsense)",
+        "IS_BOOL($body.Weather.IsEnabled) AND NOT IS_BOOL('true') AND NOT IS_BOOL(nonsense)",
+        "IS_DEFINED($body.Weather.HistoricalData[1]) AND NOT IS_DEFINED($body.Weather.HistoricalData[2])",
+        "IS_NULL(null) AND NOT IS_NULL(nonsense) AND NOT IS_NULL(level)",
+        "IS_NUMBER($body.Weather.Temperature) AND NOT IS_NUMBER(number) AND NOT IS_NUMBER(nonsense)",
+        "IS_OBJECT($body.Weather.Location) AND NOT IS_OBJECT($body.Weather.HistoricalData)",
+        "IS_PRIMITIVE(1) AND IS_PRIMITIVE(true) AND IS_PRIMITIVE(null) AND NOT IS_PRIMITIVE($body.Weather)",
+        "IS_STRING(level) AND IS_STRING($body.Weather.Location.State) AND NOT IS_STRING(1)",
+        "CONCAT('a', level, 'b', 'c') = 'ahotbc' AND NOT IS_DEFINED(CONCAT(level, 1))",
+        "LENGTH('') = 0 AND LENGTH('äß') = 2 AND NOT IS_DEFINED(LENGTH(1))",
+        "LOWER('HoT') = level AND UPPER(level) = 'HOT'",
+        "SUBSTRING('IoT Hub', 4) = 'Hub' AND SUBSTRING('IoT Hub', 0, 3) = 'IoT' AND SUBSTRING('a', 5) = ''",
+        "NOT IS_DEFINED(SUBSTRING(level, -1)) AND NOT IS_DEFINED(SUBSTRING(level, 0, -1))",
+        "INDEX_OF('hothot', 'ot') = 1 AND INDEX_OF(level, 'x') = -1 AND INDEX_OF(level, '') = 0",
+        "STARTS_WITH(level, 'ho') AND NOT STARTS_WITH(level, 'HO') AND ENDS_WITH(level, 'ot')",
+        "CONTAINS(level, 'o') AND NOT CONTAINS(level, 'x') AND NOT IS_DEFINED(CONTAINS(level, 1))",
+    ] {
+        assert!(matches(text), "{text}");
+    }
+}
+
+#[test]
+fn words_are_of_any_case_and_values_and_members_are_not_rule_route_12() {
+    for text in [
+        "LEVEL = 'hot'",
+        "{Level} = 'hot' aNd nOt fAlSe oR TRUE",
+        "$CONNECTIONDEVICEID = 'd1' AND $Body.Weather.Temperature = 50 AND $TWIN.tags.site = 'north'",
+        "Starts_With(level, 'h') AND is_DEFINED(level)",
+    ] {
+        assert!(matches(text), "{text}");
+    }
+    for text in ["level = 'HOT'", "$body.weather.Temperature = 50", "$twin.Tags.site = 'north'"] {
+        assert!(!matches(text), "{text}");
+    }
+}
+
+#[test]
+fn braces_make_a_property_of_any_name_rule_route_13() {
+    let message = Message {
+        properties: vec![("and", "1"), ("$body.x", "2"), ("a-b", "3"), ("abs", "4"), ("über", "5")],
+        ..message()
+    };
+    for text in [
+        "{and} = '1'",
+        "{$body.x} = '2'",
+        "a-b = '3' AND {a-b} = '3'",
+        "{abs} = '4' AND abs = '4' AND abs(-1) = 1",
+        "über = '5'",
+    ] {
+        assert!(Condition::parse(text).unwrap().matches(&message), "{text}");
+    }
+    assert!(Condition::parse("{} = 1").is_err() && Condition::parse("{a = 1").is_err());
+}
+
+#[test]
+fn texts_are_escaped_in_both_quotes_rule_route_14() {
+    for text in [
+        r#"'it\'s' = "it's" AND "say \"x\"" = 'say "x"' AND '\\' = "\u005c""#,
+        r#"'\u0041\ud83d\ude00' = 'A😀' AND '\t' = "\u0009""#,
+    ] {
+        assert!(matches(text), "{text}");
+    }
+}
+
+#[test]
+fn what_is_told_of_a_condition_is_what_it_does() {
+    let explain = |text: &str| Condition::parse(text).unwrap().explain(&message());
+    let told = explain("level = 'cold' OR number > 41 AND NOT $body.Weather.Nothing = 1");
+    assert_eq!(told.result_name(), "undefined");
+    let parts: Vec<_> = told.parts.iter().map(|p| (p.text.as_str(), p.result, p.reason.as_str())).collect();
+    assert_eq!(
+        parts,
+        [
+            ("level = 'cold'", Some(false), "level is \"hot\""),
+            (
+                "number > 41",
+                None,
+                "number is \"42\"; a text and a number do not compare; as_number() makes a number of a text"
+            ),
+            (
+                "$body.Weather.Nothing = 1",
+                None,
+                "$body.Weather.Nothing is null; nothing compares with what is missing or null"
+            ),
+        ]
+    );
+    let told = explain("is_defined(nonsense)");
+    assert_eq!((told.result, told.parts[0].reason.as_str()), (Some(false), "nonsense is not there"));
+    assert_eq!(explain("level").parts[0].reason, "level is \"hot\"; that is a text, not true or false");
+    assert_eq!(explain("true").result, Some(true));
+    let long = format!("level = '{}'", "x".repeat(1000));
+    assert!(explain(&long).parts[0].reason.len() < 200);
+}
+
+#[test]
+fn the_places_in_twins_are_told_up_to_an_index() {
+    let condition = "$twin.tags.a.b = 1 OR abs($twin.properties.reported.list[0].x) = $twin.tags.a.b";
+    let paths = Condition::parse(condition).unwrap().twin_paths();
+    assert_eq!(paths, [vec!["tags", "a", "b"], vec!["properties", "reported", "list"]]);
+    assert!(Condition::parse("a = 1").unwrap().twin_paths().is_empty());
+}
+
 /// Pieces that, put together at random, reach deep into parser and evaluator.
 const PIECES: &[&str] = &[
     "$body.Weather",
@@ -153,6 +262,8 @@ const PIECES: &[&str] = &[
     "[[a]]",
     "level",
     "{x}",
+    "{and}",
+    "{$body}",
     "'t'",
     "1",
     "0x1",
@@ -203,7 +314,11 @@ proptest! {
     #[test]
     fn any_pieces_are_an_error_or_evaluate(pieces in proptest::collection::vec(proptest::sample::select(PIECES), 0..14)) {
         if let Ok(condition) = Condition::parse(&pieces.join(" ")) {
-            condition.matches(&message());
+            let matches = condition.matches(&message());
+            prop_assert_eq!(condition.explain(&message()).result == Some(true), matches);
+            // What is shown is read again, and means the same.
+            let again = Condition::parse(&condition.expr.to_string());
+            prop_assert!(again.is_ok_and(|again| again.matches(&message()) == matches), "{}", condition.expr);
         }
     }
 
