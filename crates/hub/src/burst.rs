@@ -74,8 +74,11 @@ impl<'a> Burst<'a> {
     }
 
     fn append(&self, envelope: &mut Envelope, body: &[u8]) -> Result<Option<Ticket>, Refusal> {
+        // Before the check, which counts what the message takes of the throttles.
+        let twin = self.core.router.twin(MessageSource::DeviceMessages, self.session.identity())?;
         telemetry::check(self.core, self.session, envelope.metered_len + body.len(), self.now)?;
         let facts = Facts { body, ..telemetry::facts(self.session, &envelope.message, self.now) };
+        let facts = facts.with_twin(twin.as_deref());
         let choice = self.routes.choose_by(&mut envelope.outlook, &facts);
         telemetry::put(self.core, self.session.partition(), &facts, &choice, &envelope.header)
     }

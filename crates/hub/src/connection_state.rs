@@ -5,23 +5,44 @@
 use crate::hub::Core;
 use crate::telemetry;
 use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SystemProperty};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Orders events of one millisecond.
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
+const SOURCE: MessageSource = MessageSource::DeviceConnectionStateEvents;
+
 /// Publishes that an identity connected or disconnected, where a route wants to know.
-pub(crate) fn publish(core: &Core, identity: &Identity, connected: bool) {
-    if !core.router.wants(MessageSource::DeviceConnectionStateEvents) {
+pub(crate) fn publish(core: &Arc<Core>, identity: &Identity, connected: bool) {
+    if !core.router.wants(SOURCE) {
         return;
     }
     let message = event(core, identity, connected);
-    // Nobody waits for these events; where the log is full they are the first to go.
-    if let Err(refusal) =
-        telemetry::publish(core, MessageSource::DeviceConnectionStateEvents, identity, &message)
-    {
-        tracing::warn!(code = %refusal.code, %identity, "a connection event was lost");
+    if core.router.twin(SOURCE, identity).is_ok() {
+        append(core, identity, &message);
+        return;
     }
+    // A route looks at the twin, which has to be read first; the event's number orders it all the same.
+    let (for_task, identity) = (Arc::clone(core), identity.clone());
+    let late = async move {
+        match for_task.router.load_twin(SOURCE, &identity).await {
+            Ok(()) => append(&for_task, &identity, &message),
+            Err(refusal) => lost(&identity, &refusal),
+        }
+    };
+    core.tasks.spawn_on(late, &core.runtime);
+}
+
+fn append(core: &Core, identity: &Identity, message: &Message) {
+    // Nobody waits for these events; where the log is full they are the first to go.
+    if let Err(refusal) = telemetry::publish(core, SOURCE, identity, message) {
+        lost(identity, &refusal);
+    }
+}
+
+fn lost(identity: &Identity, refusal: &Refusal) {
+    tracing::warn!(code = %refusal.code, %identity, "a connection event was lost");
 }
 
 fn event(core: &Core, identity: &Identity, connected: bool) -> Message {

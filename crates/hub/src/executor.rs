@@ -11,10 +11,12 @@
 
 mod gather;
 mod handle;
+mod history;
 mod shared;
 mod task;
 
-pub use handle::{EndpointHealth, Handle};
+pub use handle::{EndpointHealth, EndpointStatus, Handle};
+pub use history::{BatchEnd, BatchOutcome, History};
 
 use crate::Metrics;
 use crate::router::DEFAULT_PRIORITY;
@@ -38,11 +40,13 @@ pub struct Config {
     pub time_to_live: Duration,
     /// How long what is gathered may take to be sent after a cancel.
     pub drain: Duration,
+    /// Of how many batches is remembered what became of them.
+    pub history: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { time_to_live: Duration::from_secs(24 * 3600), drain: Duration::from_secs(5) }
+        Self { time_to_live: Duration::from_secs(24 * 3600), drain: Duration::from_secs(5), history: 1000 }
     }
 }
 

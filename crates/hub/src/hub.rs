@@ -9,7 +9,7 @@ use crate::seams::{DesiredChange, Fabric, Routed, Seams};
 use crate::session::Session;
 use crate::throttle::Throttles;
 use crate::{Limits, Metrics, Router, connection_state, mailbox, method, perform, telemetry};
-use ironbrook_log::Ticket;
+use ironbrook_log::{PartitionId, Ticket};
 use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SasToken};
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -92,6 +92,7 @@ impl Hub {
     /// Puts a hub together. Must be called within a tokio runtime.
     pub fn new(config: Config, seams: Seams, router: Router, metrics: Metrics) -> Self {
         listen(&seams);
+        router.attach(&seams.twins);
         let auth =
             Auth::new(config.name, &config.hosts, Arc::clone(&seams.identities), Arc::clone(&seams.clock));
         let (tasks, runtime) = (TaskTracker::new(), Handle::current());
@@ -181,6 +182,7 @@ impl Hub {
 
     /// Waits until telemetry of the session may be accepted again.
     pub async fn room(&self, session: &Session) -> Result<(), Refusal> {
+        self.core.router.load_twin(MessageSource::DeviceMessages, session.identity()).await?;
         self.core.throttles.room(session.rate()).await;
         self.core.seams.log.room(session.partition()).await.map_err(telemetry::log_refusal)
     }
@@ -211,7 +213,9 @@ impl Hub {
         self.core.seams.fabric.inputs_ready(to).await;
     }
 
-    /// Publishes an event that is not telemetry (twin change, lifecycle, connection state) to the routes.
+    /// Publishes an event that is not telemetry (twin change, lifecycle, connection state, job) to the routes.
+    ///
+    /// 503005 is back-pressure: wait for [`event_room`](Self::event_room) and offer the same event again.
     pub fn publish(
         &self,
         source: MessageSource,
@@ -219,6 +223,18 @@ impl Hub {
         message: &Message,
     ) -> Result<Option<Ticket>, Refusal> {
         telemetry::publish(&self.core, source, about, message)
+    }
+
+    /// Waits until an event about an identity may be published.
+    pub async fn event_room(&self, source: MessageSource, about: &Identity) -> Result<(), Refusal> {
+        self.core.router.load_twin(source, about).await?;
+        let log = &self.core.seams.log;
+        log.room(telemetry::partition_of(about, log.partitions())).await.map_err(telemetry::log_refusal)
+    }
+
+    /// The partition of the log that a device and its modules write to.
+    pub fn partition_of(&self, identity: &Identity) -> PartitionId {
+        telemetry::partition_of(identity, self.core.seams.log.partitions())
     }
 
     /// Whether an identity has a lasting connection.

@@ -7,18 +7,25 @@ mod facts;
 mod members;
 mod path;
 mod table;
+mod trial;
+mod twins;
 
-pub(crate) use facts::Facts;
+pub use facts::Facts;
+pub use trial::Trial;
+pub use twins::{TwinCache, TwinPath};
+
 pub(crate) use table::{Choice, Outlook};
 
 use crate::Limits;
+use crate::seams::Twins;
 use arc_swap::ArcSwap;
 use ironbrook_log::QueueId;
-use ironbrook_model::MessageSource;
+use ironbrook_model::{Identity, MessageSource, Refusal};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use table::Table;
 
@@ -157,8 +164,8 @@ pub enum Error {
         /// Where and why.
         error: ironbrook_query::Error,
     },
-    /// A condition on the twin, which is not evaluated yet.
-    #[error("route {0}: conditions on $twin are not supported yet")]
+    /// A condition on the twin, where twins cannot be looked at.
+    #[error("route {0}: conditions on $twin are for routes of a hub, not of an edge device")]
     Twin(String),
     /// Two routes of one name.
     #[error("two routes are named {0}")]
@@ -177,11 +184,17 @@ pub struct Router {
     /// The number of the newest table.
     newest: AtomicU64,
     routes_max: usize,
+    /// Whether conditions may look at twins.
+    reads_twins: bool,
+    /// Bit n: some route of the source numbered n looks at twins.
+    twin_sources: AtomicU8,
+    /// Set when the hub is put together.
+    twins: OnceLock<Arc<TwinCache>>,
 }
 
 impl Router {
-    /// Compiles routes. `queues` tells the number of each queue by its [`queue_name`]; `events` need not be in it. With
-    /// `fallback`, telemetry that matches no route goes to `events`. [`Limits::routes`] holds now and at each
+    /// Compiles routes that look at messages alone. `queues` tells the number of each queue by its [`queue_name`]; `events` need
+    /// not be in it. With `fallback`, telemetry that matches no route goes to `events`. [`Limits::routes`] holds now and at each
     /// [`replace`](Self::replace), disabled routes counted.
     pub fn new(
         routes: &[Route],
@@ -189,9 +202,31 @@ impl Router {
         queues: &HashMap<String, QueueId>,
         limits: &Limits,
     ) -> Result<Self, Error> {
+        Self::compile(routes, fallback, queues, limits, false)
+    }
+
+    /// The same with conditions on the sender's `$twin`, for who tells every change of a twin by [`Twins::watch`].
+    pub fn with_twins(
+        routes: &[Route],
+        fallback: bool,
+        queues: &HashMap<String, QueueId>,
+        limits: &Limits,
+    ) -> Result<Self, Error> {
+        Self::compile(routes, fallback, queues, limits, true)
+    }
+
+    fn compile(
+        routes: &[Route],
+        fallback: bool,
+        queues: &HashMap<String, QueueId>,
+        limits: &Limits,
+        reads_twins: bool,
+    ) -> Result<Self, Error> {
         let routes_max = limits.routes;
-        let table = Table::compile(routes, fallback, queues, (1, routes_max))?;
-        Ok(Self { table: ArcSwap::from_pointee(table), newest: AtomicU64::new(1), routes_max })
+        let table = Table::compile(routes, fallback, queues, (1, routes_max), reads_twins)?;
+        let (twin_sources, twins) = (AtomicU8::new(table.twin_sources()), OnceLock::new());
+        let (newest, table) = (AtomicU64::new(1), ArcSwap::from_pointee(table));
+        Ok(Self { table, newest, routes_max, reads_twins, twin_sources, twins })
     }
 
     /// Replaces all routes; messages appended from now on go by the new ones. Nothing changes on an error. Endpoints that
@@ -203,13 +238,67 @@ impl Router {
         queues: &HashMap<String, QueueId>,
     ) -> Result<(), Error> {
         let number = self.newest.fetch_add(1, Ordering::Relaxed) + 1;
-        self.table.store(Arc::new(Table::compile(routes, fallback, queues, (number, self.routes_max))?));
+        let limits = (number, self.routes_max);
+        let table = Table::compile(routes, fallback, queues, limits, self.reads_twins)?;
+        if let Some(twins) = self.twins.get().filter(|_| self.reads_twins) {
+            // What the old routes name stays until they are gone.
+            let both = [&self.table.load().twin_paths[..], &table.twin_paths[..]].concat();
+            twins.set_paths(&both);
+        }
+        self.twin_sources.fetch_or(table.twin_sources(), Ordering::Release);
+        let sources = table.twin_sources();
+        self.table.store(Arc::new(table));
+        self.twin_sources.store(sources, Ordering::Release);
         Ok(())
     }
 
     /// Whether any route looks at a source, so that nobody makes events that nobody wants.
     pub fn wants(&self, source: MessageSource) -> bool {
         self.table.load().wants(source)
+    }
+
+    /// The routes as they were given.
+    pub fn configured(&self) -> Arc<[Route]> {
+        Arc::clone(&self.table.load().routes)
+    }
+
+    /// Whether telemetry that matches no route goes to `events`.
+    pub fn fallback(&self) -> bool {
+        self.table.load().fallback
+    }
+
+    /// Lets conditions look at twins; once, before the first message.
+    pub(crate) fn attach(&self, twins: &Arc<dyn Twins>) {
+        if self.reads_twins {
+            let paths = self.table.load().twin_paths.clone();
+            self.twins.get_or_init(|| TwinCache::new(Arc::clone(twins), &paths));
+        }
+    }
+
+    /// The twin of a sender, where a route of the source looks at it. 503005 where it has to be read first, by
+    /// [`load_twin`](Self::load_twin).
+    pub(crate) fn twin(
+        &self,
+        source: MessageSource,
+        sender: &Identity,
+    ) -> Result<Option<Arc<Value>>, Refusal> {
+        match self.twins_for(source) {
+            None => Ok(None),
+            Some(twins) => twins.get(sender).map(Some).ok_or_else(twins::busy),
+        }
+    }
+
+    /// Reads the twin of a sender, where a route of the source looks at it.
+    pub(crate) async fn load_twin(&self, source: MessageSource, sender: &Identity) -> Result<(), Refusal> {
+        match self.twins_for(source) {
+            None => Ok(()),
+            Some(twins) => twins.load(sender).await.map(drop),
+        }
+    }
+
+    fn twins_for(&self, source: MessageSource) -> Option<&Arc<TwinCache>> {
+        let reads = self.twin_sources.load(Ordering::Acquire) & (1 << source.number()) != 0;
+        if reads { self.twins.get() } else { None }
     }
 
     pub(crate) fn choose(&self, facts: &Facts<'_>) -> Choice {

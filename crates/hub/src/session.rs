@@ -11,7 +11,7 @@ use crate::seams::{Activity, Epoch, Kept, Mailbox};
 use crate::throttle::Bucket;
 use crate::{connection_state, telemetry};
 use ironbrook_log::{PartitionId, Ticket, Wait};
-use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal, SystemProperty, Timestamp};
+use ironbrook_model::{DeviceId, ErrorCode, Identity, MessageSource, Refusal, SystemProperty, Timestamp};
 use pull::Pull;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +79,8 @@ impl Session {
         if let Some(model) = &request.model_id {
             session.core.seams.twins.announce_model(&session.identity, model).await?;
         }
+        // So that the first message need not wait for it.
+        session.core.router.load_twin(MessageSource::DeviceMessages, &session.identity).await?;
         if request.lasting {
             session.claim(request.clean_session).await?;
         }

@@ -46,8 +46,13 @@ fn take(
     now: Timestamp,
 ) -> Result<Option<Ticket>, Refusal> {
     core.metrics.telemetry_received.inc();
-    let result = check(core, session, message.metered_len(), now)
-        .and_then(|()| append(core, session.partition(), session.stamps(), &facts(session, message, now)));
+    // Before the check, which counts what the message takes of the throttles.
+    let twin = core.router.twin(MessageSource::DeviceMessages, session.identity());
+    let result = twin.and_then(|twin| {
+        check(core, session, message.metered_len(), now)?;
+        let facts = facts(session, message, now).with_twin(twin.as_deref());
+        append(core, session.partition(), session.stamps(), &facts)
+    });
     if let Ok(Some(_)) = result {
         core.metrics.telemetry_accepted.inc();
     }
@@ -90,7 +95,8 @@ pub(crate) fn publish(
 ) -> Result<Option<Ticket>, Refusal> {
     let mut stamps = Stamps::default();
     stamp_identity(&mut stamps, about);
-    let facts = Facts::new(about, "", source, message, core.now());
+    let twin = core.router.twin(source, about)?;
+    let facts = Facts::new(about, "", source, message, core.now()).with_twin(twin.as_deref());
     let ticket = append(core, partition_of(about, core.seams.log.partitions()), &stamps, &facts)?;
     if ticket.is_some() {
         core.metrics.events_published.inc();

@@ -102,6 +102,24 @@ impl Bench {
         Self::with(limits, Arc::new(log))
     }
 
+    /// A hub whose only route, of every source, leads to `cold`.
+    pub(crate) fn with_twin_route(condition: &str) -> Self {
+        let bench = Self::new();
+        let routes = MessageSource::ALL.map(|source| Route {
+            name: source.route_name().to_owned(),
+            source,
+            condition: condition.to_owned(),
+            endpoints: vec!["cold".to_owned()],
+            ..Route::default()
+        });
+        let queues = HashMap::from([("cold".to_owned(), COLD)]);
+        let router = Router::with_twins(&routes, false, &queues, &Limits::azure()).unwrap();
+        let config =
+            Config { name: "hub".to_owned(), hosts: vec!["Hub.Test".to_owned()], limits: Limits::azure() };
+        let hub = Hub::new(config, bench.hub.seams().clone(), router, bench.metrics.clone());
+        Self { hub, ..bench }
+    }
+
     pub(crate) fn with_log(log: Arc<SegmentLog>) -> Self {
         Self::with(Limits::azure(), log)
     }

@@ -18,15 +18,21 @@ pub enum MessageSource {
     DeviceLifecycleEvents = 2,
     /// A device connected or disconnected.
     DeviceConnectionStateEvents = 3,
+    /// A job went on at a device.
+    DeviceJobLifecycleEvents = 4,
+    /// The properties of a device with a plug-and-play model changed.
+    DigitalTwinChangeEvents = 5,
 }
 
 impl MessageSource {
     /// All sources, in the order of their stored numbers.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::DeviceMessages,
         Self::TwinChangeEvents,
         Self::DeviceLifecycleEvents,
         Self::DeviceConnectionStateEvents,
+        Self::DeviceJobLifecycleEvents,
+        Self::DigitalTwinChangeEvents,
     ];
 
     /// The value of `iothub-message-source`.
@@ -36,7 +42,26 @@ impl MessageSource {
             Self::TwinChangeEvents => "twinChangeEvents",
             Self::DeviceLifecycleEvents => "deviceLifecycleEvents",
             Self::DeviceConnectionStateEvents => "deviceConnectionStateEvents",
+            Self::DeviceJobLifecycleEvents => "deviceJobLifecycleEvents",
+            Self::DigitalTwinChangeEvents => "digitalTwinChangeEvents",
         }
+    }
+
+    /// The name in routes: `DeviceMessages` and its kin.
+    pub fn route_name(self) -> &'static str {
+        match self {
+            Self::DeviceMessages => "DeviceMessages",
+            Self::TwinChangeEvents => "TwinChangeEvents",
+            Self::DeviceLifecycleEvents => "DeviceLifecycleEvents",
+            Self::DeviceConnectionStateEvents => "DeviceConnectionStateEvents",
+            Self::DeviceJobLifecycleEvents => "DeviceJobLifecycleEvents",
+            Self::DigitalTwinChangeEvents => "DigitalTwinChangeEvents",
+        }
+    }
+
+    /// The source of a name in routes, in any case.
+    pub fn from_route_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|source| source.route_name().eq_ignore_ascii_case(name))
     }
 
     /// The stable number in stored records.

@@ -156,6 +156,8 @@ struct Inner {
     certificates: certificates::State,
     identity_listeners: RwLock<Vec<IdentityListener>>,
     desired_listeners: RwLock<Vec<DesiredListener>>,
+    /// Who hears of every change of a twin.
+    twin_watchers: RwLock<Vec<Arc<IdentityListener>>>,
     inbox: inbox::State,
     /// Bit n: some route wants events of the source numbered n.
     wanted_sources: AtomicU8,
@@ -189,6 +191,7 @@ impl Registry {
                 certificates,
                 identity_listeners: RwLock::default(),
                 desired_listeners: RwLock::default(),
+                twin_watchers: RwLock::default(),
                 inbox,
                 wanted_sources: AtomicU8::new(0),
                 outbox_filled: Notify::new(),

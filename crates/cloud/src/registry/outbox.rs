@@ -7,7 +7,7 @@ use bytes::Bytes;
 use ironbrook_hub::Hub;
 use ironbrook_log::Ticket;
 use ironbrook_model::twin::Twin;
-use ironbrook_model::{Identity, Message, MessageSource, Refusal, SystemProperty, Timestamp};
+use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SystemProperty, Timestamp};
 use redb::{ReadableTable, ReadableTableMetadata};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 const GROUP_MAX: usize = 256;
 /// How long to wait where the log has no room.
 const RETRY: Duration = Duration::from_millis(100);
+/// The longest wait for room of one event, so that a stop need not wait longer.
+const ROOM: Duration = Duration::from_secs(1);
 
 /// What happened to an identity.
 #[derive(Debug, Clone, Copy)]
@@ -185,13 +187,20 @@ impl Registry {
         if events.is_empty() {
             return Ok(false);
         }
-        let (mut newest, mut last, mut failed) = (BTreeMap::<_, Ticket>::new(), 0, None);
+        let (mut newest, mut last, mut failed) = (BTreeMap::<_, Ticket>::new(), 0, Ok(true));
         for (number, event) in &events {
             match hub.publish(event.source, &event.about, &event.message(&self.inner.config.hub_name)) {
                 Ok(ticket) => newest.extend(ticket.map(|t| (t.partition, t))),
                 // What was taken is removed all the same, so that a full log is not filled with repetitions.
+                Err(refusal) if refusal.code == ErrorCode::ServerBusy => {
+                    tokio::select! {
+                        room = hub.event_room(event.source, &event.about) => room?,
+                        () = self.inner.clock.sleep(ROOM) => failed = Err(refusal),
+                    }
+                    break;
+                }
                 Err(refusal) => {
-                    failed = Some(refusal);
+                    failed = Err(refusal);
                     break;
                 }
             }
@@ -205,6 +214,6 @@ impl Registry {
             Ok(())
         };
         self.inner.store.write(remove).await?;
-        failed.map_or(Ok(true), Err)
+        failed
     }
 }

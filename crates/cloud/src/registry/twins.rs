@@ -6,14 +6,14 @@ use super::identities::{get, not_found, read_both, stored};
 use super::index::Entries;
 use super::outbox::{self, TwinOperation};
 use super::store::Changes;
-use super::{IfMatch, Inner, Registry, tables, view};
+use super::{IdentityListener, IfMatch, Inner, Registry, tables, view};
 use async_trait::async_trait;
 use bytes::Bytes;
-use ironbrook_hub::seams::{DesiredChange, Twins};
+use ironbrook_hub::seams::{DesiredChange, Identities, Twins};
 use ironbrook_model::twin::{Object, SectionKind, Twin, change_view, device_patch, replacement_patch};
 use ironbrook_model::{Identity, Refusal, Timestamp};
 use serde_json::{Map, Value, json};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 /// Longest model id in bytes (DTDL: 2048 characters, ASCII).
 const MODEL_ID_LEN_MAX: usize = 2048;
@@ -74,14 +74,22 @@ pub(super) fn load(changes: &Changes<'_>, identity: &Identity) -> Result<Twin, E
 
 /// Writes a twin whose tags and configurations are as they were.
 pub(super) fn save(
-    _inner: &Arc<Inner>,
+    inner: &Arc<Inner>,
     changes: &Changes<'_>,
     identity: &Identity,
     twin: &Twin,
 ) -> Result<(), Error> {
     let mut table = changes.tx.open_table(tables::TWINS)?;
     table.insert(tables::key(identity).as_str(), tables::encode("twin", twin)?.as_slice())?;
+    if !watchers(inner).is_empty() {
+        let (inner, identity) = (inner.clone(), identity.clone());
+        changes.after(move || watchers(&inner).iter().for_each(|watcher| watcher(&identity)));
+    }
     Ok(())
+}
+
+fn watchers(inner: &Inner) -> RwLockReadGuard<'_, Vec<Arc<IdentityListener>>> {
+    inner.twin_watchers.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes a twin and what the index says of it.
@@ -244,6 +252,13 @@ impl Twins for Registry {
 
     async fn service_view(&self, identity: &Identity) -> Result<Arc<Value>, Refusal> {
         self.twin_view(identity.clone()).await.map(Arc::new)
+    }
+
+    fn watch(&self, changed: Box<dyn Fn(&Identity) + Send + Sync>) {
+        let changed = Arc::new(changed);
+        self.inner.twin_watchers.write().unwrap_or_else(PoisonError::into_inner).push(changed.clone());
+        // Twins come and go with their identities.
+        Identities::listen(self, Box::new(move |identity| changed(identity)));
     }
 
     fn listen(&self, changed: Box<dyn Fn(&DesiredChange) + Send + Sync>) {

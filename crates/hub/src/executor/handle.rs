@@ -1,6 +1,7 @@
 //! Where executors stand, for retention and for people; and how endpoints come and go.
 
 use super::EndpointQueue;
+use super::history::History;
 use super::shared::Shared;
 use crate::seams::Endpoint;
 use ironbrook_log::{Error as LogError, Offset, PartitionId};
@@ -14,12 +15,55 @@ pub struct EndpointHealth {
     pub name: String,
     /// The reason of its last failure, `None` once a later batch was taken.
     pub failing: Option<String>,
+    /// The last failure, also where later batches were taken.
+    pub last_failure: Option<(Timestamp, String)>,
+    /// When it was last given a batch that it took or failed to take.
+    pub last_attempt: Option<Timestamp>,
+    /// Messages dead-lettered since it takes none.
+    pub lost: u64,
     /// When it last took a batch.
     pub last_sent: Option<Timestamp>,
     /// Messages it took since the start.
     pub sent: u64,
     /// Messages dead-lettered since the start.
     pub dead_letters: u64,
+}
+
+/// How an endpoint does, in one word of the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointStatus {
+    /// It takes what it is given.
+    Healthy,
+    /// It takes nothing now; messages wait for it.
+    Unhealthy,
+    /// Nothing was given to it yet.
+    Unknown,
+    /// It takes nothing, and messages that waited for it were dead-lettered.
+    Dead,
+}
+
+impl EndpointStatus {
+    /// As `healthStatus` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Unknown => "unknown",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl EndpointHealth {
+    /// In one word. rule ROUTE-15
+    pub fn status(&self) -> EndpointStatus {
+        match (&self.failing, self.lost, self.last_attempt) {
+            (Some(_), 0, _) => EndpointStatus::Unhealthy,
+            (Some(_), _, _) => EndpointStatus::Dead,
+            (None, _, None) => EndpointStatus::Unknown,
+            (None, _, Some(_)) => EndpointStatus::Healthy,
+        }
+    }
 }
 
 /// Tells where the executors stand, and changes which there are.
@@ -66,6 +110,21 @@ impl Handle {
     /// Those of other queues among them count too, until they are skipped.
     pub fn backlog(&self) -> Vec<(String, u32, u64)> {
         self.shared.backlog()
+    }
+
+    /// What became of the last batches.
+    pub fn history(&self) -> History {
+        self.shared.history.clone()
+    }
+
+    /// Where an endpoint's queue of a priority is read on in a partition; `None` where there is no such queue.
+    pub fn position(&self, endpoint: &str, priority: u32, partition: PartitionId) -> Option<Offset> {
+        self.shared.position(endpoint, priority, partition)
+    }
+
+    /// The queues of each endpoint, by name.
+    pub fn queues(&self) -> Vec<(String, Vec<EndpointQueue>)> {
+        self.shared.queues()
     }
 
     /// How each endpoint does.

@@ -1,6 +1,7 @@
 //! What all executors write and handles read.
 
 use super::handle::EndpointHealth;
+use super::history::History;
 use super::{Config, EndpointQueue, Task};
 use crate::Metrics;
 use crate::router::queue_name;
@@ -111,6 +112,7 @@ pub(super) struct Shared {
     seams: Seams,
     config: Config,
     metrics: Metrics,
+    pub(super) history: History,
     entries: Mutex<Entries>,
     fresh: Notify,
     /// One change at a time.
@@ -123,6 +125,7 @@ impl Shared {
             seams: seams.clone(),
             config,
             metrics: metrics.clone(),
+            history: History::new(config.history),
             entries: Mutex::default(),
             fresh: Notify::new(),
             changing: tokio::sync::Mutex::default(),
@@ -162,7 +165,14 @@ impl Shared {
         let mut entries = self.entries();
         for entry in std::mem::take(&mut entries.fresh) {
             for partition in (0..entry.partitions).map(PartitionId) {
-                let task = Task::new(&self.seams, Arc::clone(&entry), partition, self.config, &self.metrics);
+                let task = Task::new(
+                    &self.seams,
+                    Arc::clone(&entry),
+                    partition,
+                    self.config,
+                    &self.metrics,
+                    &self.history,
+                );
                 start(task, &entry);
             }
         }
@@ -254,6 +264,16 @@ impl Shared {
             }
         }
         backlog
+    }
+
+    pub(super) fn position(&self, name: &str, priority: u32, partition: PartitionId) -> Option<Offset> {
+        let entry = self.find(name)?;
+        let index = entry.queues.iter().position(|queue| queue.priority == priority)?;
+        (partition.0 < entry.partitions).then(|| entry.position(index, partition))
+    }
+
+    pub(super) fn queues(&self) -> Vec<(String, Vec<EndpointQueue>)> {
+        self.entries().all.iter().map(|entry| (entry.name().to_owned(), entry.queues.clone())).collect()
     }
 
     pub(super) fn health(&self) -> Vec<EndpointHealth> {

@@ -1,12 +1,16 @@
 //! The executor of one endpoint and partition.
 
+mod outcome;
+
 use super::gather::{Gathering, Taken};
+use super::history::History;
 use super::shared::Entry;
 use super::{Config, EndpointQueue};
 use crate::metrics::{Labels, Metrics};
 use crate::record;
 use crate::seams::{Checkpoints, Clock, Log, Routed, Seams, Sent};
 use ironbrook_log::{Error as LogError, Offset, PartitionId, QueueId};
+use outcome::{Span, Tries};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +26,7 @@ const SKIPPED_MAX: u64 = 50_000;
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 /// Why messages are dead-lettered that are not too old.
+const EXPIRED: &str = "it is older than the time to live";
 const NO_ROOM: &str = "the log has no room for what the endpoint does not take";
 /// Dead letters of a batch that get a log line each.
 const DEAD_LETTER_LINES_MAX: usize = 5;
@@ -32,6 +37,7 @@ pub(super) struct Task {
     checkpoints: Arc<dyn Checkpoints>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    history: History,
     labels: Labels,
     entry: Arc<Entry>,
     partition: PartitionId,
@@ -76,12 +82,14 @@ impl Task {
         partition: PartitionId,
         config: Config,
         metrics: &Metrics,
+        history: &History,
     ) -> Self {
         Self {
             log: Arc::clone(&seams.log),
             checkpoints: Arc::clone(&seams.checkpoints),
             clock: Arc::clone(&seams.clock),
             metrics: metrics.clone(),
+            history: history.clone(),
             labels: vec![("endpoint", entry.name().to_owned())],
             entry,
             partition,
@@ -206,13 +214,20 @@ impl Task {
         if cursor.next >= before {
             return Ok(());
         }
+        let (from, mut all_lost) = (cursor.next, 0);
         while cursor.next < before {
             let (partition, queue) = (self.partition, cursor.queue.id);
             let read = self.log.read(partition, queue, cursor.next, READ_RECORDS_MAX, READ_BYTES_MAX).await?;
             let lost = read.records.iter().filter(|record| record.offset < before).count();
             self.dead_letter(std::iter::repeat_n(NO_ROOM, lost));
+            all_lost += lost;
             // The log gives something or moves on, up to its end; and what is given up is before that.
             cursor.next = read.next.max(Offset(cursor.next.0 + 1)).min(before);
+        }
+        if all_lost > 0 {
+            let span =
+                Span { first: from, last: Offset(cursor.next.0.saturating_sub(1)), messages: all_lost };
+            self.note(Tries::new(self.clock.now()), span, NO_ROOM);
         }
         self.store(cursor).await?;
         self.entry.set_position(cursor.index, self.partition, cursor.next);
@@ -305,12 +320,14 @@ impl Task {
         time_to_live: Option<Duration>,
         cancel: &CancellationToken,
     ) -> Fate {
+        let mut tries = Tries::new(self.clock.now());
         loop {
             if let Some(time_to_live) = time_to_live {
-                self.drop_expired(&mut batch, time_to_live);
+                self.drop_expired(&mut batch, time_to_live, &tries);
             }
-            self.drop_given_up(&mut batch);
+            self.drop_given_up(&mut batch, &tries);
             let Some(last) = batch.last().map(|message| message.offset) else { return Fate::Settled };
+            tries.attempts = tries.attempts.saturating_add(1);
             let sent = tokio::select! {
                 biased;
                 sent = self.entry.endpoint.send(self.partition, &batch) => sent,
@@ -322,16 +339,23 @@ impl Task {
             match sent {
                 Sent::Done => {
                     self.took(batch.len());
+                    self.note_taken(tries, &batch, Vec::new());
                     return Fate::Settled;
                 }
                 Sent::Reject(rejected) => {
-                    self.took(batch.len().saturating_sub(rejected.len()));
+                    match rejected.first() {
+                        Some((_, why)) if rejected.len() >= batch.len() => self.refused_all(why),
+                        _ => self.took(batch.len().saturating_sub(rejected.len())),
+                    }
                     self.dead_letter(rejected.iter().map(|(_, why)| why.as_str()));
+                    self.note_taken(tries, &batch, rejected);
                     return Fate::Settled;
                 }
                 Sent::RetryAfter(pause, why) => {
                     self.failing(&why, batch.len());
-                    self.drop_expired(&mut batch, time_to_live.unwrap_or(self.config.time_to_live));
+                    tries.why = Some(why);
+                    let time_to_live = time_to_live.unwrap_or(self.config.time_to_live);
+                    self.drop_expired(&mut batch, time_to_live, &tries);
                     if batch.is_empty() {
                         return Fate::Settled;
                     }
@@ -368,14 +392,29 @@ impl Task {
         self.metrics.endpoint_batches.get_or_create(&self.labels).inc();
         let now = self.clock.now();
         let mut health = self.entry.health();
-        health.failing = None;
-        health.last_sent = Some(now);
+        (health.failing, health.lost) = (None, 0);
+        (health.last_sent, health.last_attempt) = (Some(now), Some(now));
         health.sent += count;
+    }
+
+    /// Remembers a failure and gives the one before, where no batch was taken since.
+    fn failed(&self, why: &str) -> Option<String> {
+        let now = self.clock.now();
+        let mut health = self.entry.health();
+        health.last_attempt = Some(now);
+        health.last_failure = Some((now, why.to_owned()));
+        health.failing.replace(why.to_owned())
+    }
+
+    /// An endpoint that refuses whatever it is given is in no good health, although it answers.
+    fn refused_all(&self, why: &str) {
+        self.metrics.endpoint_batches.get_or_create(&self.labels).inc();
+        self.failed(why);
     }
 
     fn failing(&self, why: &str, messages: usize) {
         self.metrics.endpoint_retries.get_or_create(&self.labels).inc();
-        let before = self.entry.health().failing.replace(why.to_owned());
+        let before = self.failed(why);
         // One line per reason, not one per attempt.
         if before.as_deref() != Some(why) {
             tracing::warn!(
@@ -388,19 +427,21 @@ impl Task {
         }
     }
 
-    fn drop_expired(&self, batch: &mut Vec<Routed>, time_to_live: Duration) {
+    fn drop_expired(&self, batch: &mut Vec<Routed>, time_to_live: Duration, tries: &Tries) {
         let now = self.clock.now();
         let expired = batch.iter().take_while(|m| now.since(m.enqueued) > time_to_live).count();
+        self.note_lost(tries, &batch[..expired], EXPIRED);
         batch.drain(..expired);
         if expired > 0 {
             self.metrics.endpoint_expired.get_or_create(&self.labels).inc_by(expired as u64);
         }
-        self.dead_letter(std::iter::repeat_n("it is older than the time to live", expired));
+        self.dead_letter(std::iter::repeat_n(EXPIRED, expired));
     }
 
-    fn drop_given_up(&self, batch: &mut Vec<Routed>) {
+    fn drop_given_up(&self, batch: &mut Vec<Routed>, tries: &Tries) {
         let before = self.entry.given_up(self.partition);
         let given_up = batch.iter().take_while(|message| message.offset < before).count();
+        self.note_lost(tries, &batch[..given_up], NO_ROOM);
         batch.drain(..given_up);
         self.dead_letter(std::iter::repeat_n(NO_ROOM, given_up));
     }
@@ -411,7 +452,11 @@ impl Task {
             return;
         }
         self.metrics.endpoint_dropped.get_or_create(&self.labels).inc_by(count);
-        self.entry.health().dead_letters += count;
+        {
+            let mut health = self.entry.health();
+            health.dead_letters += count;
+            health.lost += if health.failing.is_some() { count } else { 0 };
+        }
         for why in reasons.take(DEAD_LETTER_LINES_MAX) {
             tracing::warn!(
                 endpoint = self.name(),

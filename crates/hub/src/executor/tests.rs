@@ -283,3 +283,62 @@ async fn a_checkpoint_beyond_the_log_loses_nothing_new() {
     assert_eq!(endpoint.offered(1).await, [["new"]]);
     stop(running).await;
 }
+
+#[tokio::test]
+async fn what_became_of_each_batch_is_remembered_and_health_follows_rule_route_15() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let reject = Sent::Reject(vec![(0, "too large".to_owned())]);
+    let endpoint = FakeEndpoint::new(2, Duration::ZERO, &[retry("down"), Sent::Done, reject]);
+    let running = start(&bench, &endpoint);
+    let handle = running.handle.clone();
+    let status = || handle.health()[0].status();
+    assert_eq!(status(), EndpointStatus::Unknown);
+
+    send(&bench, &session, "a", true).await;
+    endpoint.offered(1).await;
+    eventually("the failure", || status() == EndpointStatus::Unhealthy).await;
+    bench.clock.drive(endpoint.offered(2)).await;
+    eventually("the recovery", || status() == EndpointStatus::Healthy).await;
+    let health = &handle.health()[0];
+    assert_eq!(health.last_failure, Some((START, "down".to_owned())));
+    assert_eq!(health.failing, None);
+
+    send(&bench, &session, "b", true).await;
+    eventually("the refusal of all", || status() == EndpointStatus::Dead).await;
+    send(&bench, &session, "c", true).await;
+    eventually("the next batch", || status() == EndpointStatus::Healthy).await;
+    let history = handle.history();
+    let (all, _) = history.since(0);
+    let told: Vec<_> =
+        all.iter().map(|o| (o.first, o.attempts, o.reason.as_deref(), o.dead_letters.len())).collect();
+    assert_eq!(told, [(0, 2, Some("down"), 0), (1, 1, None, 1), (2, 1, None, 0)]);
+    assert_eq!((all[0].started, all[0].ended), (START, after(RETRY)));
+    assert_eq!(all[1].dead_letters, [(1, "too large".to_owned())]);
+
+    let partition = session.partition();
+    assert_eq!(history.of("cold", partition, Offset(1)).len(), 1);
+    let position = || handle.position("cold", DEFAULT_PRIORITY, partition);
+    eventually("the checkpoint", || position() == Some(Offset(3))).await;
+    assert_eq!(handle.position("other", DEFAULT_PRIORITY, partition), None);
+    stop(running).await;
+}
+
+#[tokio::test]
+async fn what_grew_too_old_is_remembered_with_the_failure() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(2, Duration::ZERO, &[retry("down"), retry("still down")]);
+    let running = start(&bench, &endpoint);
+    send(&bench, &session, "a", true).await;
+    bench.clock.sleeper(after(RETRY)).await;
+    bench.clock.advance(Config::default().time_to_live + Duration::from_secs(1));
+    let history = running.handle.history();
+    eventually("its end", || !history.since(0).0.is_empty()).await;
+    let outcome = &history.since(0).0[0];
+    assert_eq!((outcome.end, outcome.attempts, outcome.started), (BatchEnd::DeadLettered, 2, START));
+    let reason = outcome.reason.as_deref();
+    assert_eq!(reason, Some("it is older than the time to live; last failure: still down"));
+    assert_eq!(running.handle.health()[0].status(), EndpointStatus::Dead);
+    stop(running).await;
+}

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
 
 /// A message on its way into the log, with what the hub knows about it.
-pub(crate) struct Facts<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
     pub(crate) identity: &'a Identity,
     pub(crate) auth_method: &'a str,
     pub(crate) source: MessageSource,
@@ -16,17 +17,24 @@ pub(crate) struct Facts<'a> {
     pub(crate) message: &'a Message,
     pub(crate) body: &'a [u8],
     pub(crate) enqueued: Timestamp,
+    pub(crate) twin: Option<&'a Value>,
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn new(
+    /// A message of a sender, without its twin.
+    pub fn new(
         identity: &'a Identity,
         auth_method: &'a str,
         source: MessageSource,
         message: &'a Message,
         enqueued: Timestamp,
     ) -> Self {
-        Self { identity, auth_method, source, message, body: &message.body, enqueued }
+        Self { identity, auth_method, source, message, body: &message.body, enqueued, twin: None }
+    }
+
+    /// With the sender's twin: `{"tags": …, "properties": {"desired": …, "reported": …}}`.
+    pub fn with_twin(self, twin: Option<&'a Value>) -> Self {
+        Self { twin, ..self }
     }
 }
 
@@ -91,6 +99,13 @@ impl Operands for Sight<'_> {
     fn body(&self) -> Option<&Value> {
         self.asked_body_or_time.set(true);
         self.body.get_or_init(|| read(self.facts, |text| serde_json::from_str(text).ok())).as_ref()
+    }
+
+    // rule ROUTE-09: the twin of the sender itself, a module's own where it is a module.
+    fn twin(&self) -> Option<&Value> {
+        // It may change between messages, as a body does.
+        self.asked_body_or_time.set(true);
+        self.facts.twin
     }
 
     fn body_member(&self, name: &str) -> Option<&Value> {

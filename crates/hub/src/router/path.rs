@@ -35,9 +35,10 @@ fn pieces<'a>(facts: &'a Facts<'_>) -> [&'a str; 5] {
     match facts.source {
         MessageSource::DeviceMessages => telemetry(facts.identity, facts.output()),
         MessageSource::TwinChangeEvents => ["/twinChangeNotifications/", "", "", "", ""],
-        MessageSource::DeviceLifecycleEvents | MessageSource::DeviceConnectionStateEvents => {
-            ["/", "", "", "", ""]
-        }
+        MessageSource::DeviceLifecycleEvents
+        | MessageSource::DeviceConnectionStateEvents
+        | MessageSource::DeviceJobLifecycleEvents
+        | MessageSource::DigitalTwinChangeEvents => ["/", "", "", "", ""],
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::facts::Sight;
 use super::path::Path;
-use super::{EVENTS, Error, Facts, Route, queue_name};
+use super::{EVENTS, Error, Facts, Route, TwinPath, queue_name};
 use ironbrook_log::QueueId;
 use ironbrook_model::MessageSource;
 use ironbrook_query::Condition;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Queues a message goes to.
 pub(super) type Queues = SmallVec<[QueueId; 4]>;
@@ -70,10 +71,13 @@ struct Source {
     members: Vec<String>,
     /// Some condition looks at bodies as a whole.
     reads_whole: bool,
+    /// Some condition looks at the sender's twin.
+    reads_twin: bool,
 }
 
 impl Source {
     fn note_members(&mut self, condition: &Condition) {
+        self.reads_twin |= condition.reads_twin();
         match condition.body_members() {
             None => self.reads_whole = true,
             Some(members) => {
@@ -90,7 +94,11 @@ pub(super) struct Table {
     /// From 1, never that of another table of the hub.
     number: u64,
     sources: [Source; MessageSource::ALL.len()],
-    fallback: bool,
+    /// As they were given, for people.
+    pub(super) routes: Arc<[Route]>,
+    pub(super) fallback: bool,
+    /// The places in twins that conditions name.
+    pub(super) twin_paths: Vec<TwinPath>,
 }
 
 impl Table {
@@ -99,11 +107,12 @@ impl Table {
         fallback: bool,
         queues: &HashMap<String, QueueId>,
         (number, most): (u64, usize),
+        twins: bool,
     ) -> Result<Self, Error> {
         if routes.len() > most {
             return Err(Error::TooMany(routes.len(), most));
         }
-        let mut table = Self { number, fallback, ..Self::default() };
+        let mut table = Self { number, fallback, routes: routes.into(), ..Self::default() };
         let mut endpoints = Vec::new();
         for (index, route) in routes.iter().enumerate() {
             if routes[..index].iter().any(|other| other.name == route.name) {
@@ -111,7 +120,7 @@ impl Table {
             }
             let condition = Condition::parse(&route.condition)
                 .map_err(|error| Error::Condition { route: route.name.clone(), error })?;
-            if condition.reads_twin() {
+            if condition.reads_twin() && !twins {
                 return Err(Error::Twin(route.name.clone()));
             }
             let targets = targets(route, queues, &mut endpoints)?;
@@ -120,6 +129,7 @@ impl Table {
             }
             let source = &mut table.sources[usize::from(route.source.number())];
             let path = route.path.as_deref().map(Path::parse);
+            table.twin_paths.extend(condition.twin_paths());
             let condition = (!condition.is_always()).then_some(condition);
             if path.is_none() && condition.is_none() {
                 merge(&mut source.outlook.targets, &targets);
@@ -140,6 +150,12 @@ impl Table {
 
     fn source(&self, facts: &Facts<'_>) -> &Source {
         &self.sources[usize::from(facts.source.number())]
+    }
+
+    /// The sources whose conditions look at twins, one bit each by number.
+    pub(super) fn twin_sources(&self) -> u8 {
+        let bits = self.sources.iter().enumerate().filter(|(_, source)| source.reads_twin);
+        bits.fold(0, |bits, (number, _)| bits | 1 << number)
     }
 
     pub(super) fn choose(&self, facts: &Facts<'_>) -> Choice {

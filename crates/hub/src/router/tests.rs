@@ -276,3 +276,38 @@ fn an_outlook_chooses_as_a_look_at_each_message_does() {
         }
     }
 }
+
+#[test]
+fn conditions_on_the_sender_s_twin_rule_route_09() {
+    let routes = [route("north", "$twin.tags.site = 'north' AND $twin.properties.reported.t > 1", &["hot"])];
+    let error = Router::new(&routes, false, &queues(), &Limits::azure()).unwrap_err();
+    assert_eq!(error, Error::Twin("north".to_owned()));
+    let router = Router::with_twins(&routes, false, &queues(), &Limits::azure()).unwrap();
+    let (sender, message) = (Identity::device(DeviceId::new("d1").unwrap()), Message::new("x"));
+    let facts = Facts::new(&sender, "", MessageSource::DeviceMessages, &message, Timestamp::from_secs(0));
+    let chosen = |twin: Option<&Value>| !router.choose(&facts.with_twin(twin)).queues.is_empty();
+    let twin =
+        |site: &str, t: u8| serde_json::json!({"tags": {"site": site}, "properties": {"reported": {"t": t}}});
+    assert!(chosen(Some(&twin("north", 2))));
+    assert!(!chosen(Some(&twin("south", 2))) && !chosen(Some(&twin("north", 1))) && !chosen(None));
+}
+
+#[test]
+fn a_trial_says_what_a_route_does_and_why() {
+    let sender = Identity::device(DeviceId::new("d1").unwrap());
+    let message = json(r#"{"t":2}"#);
+    let facts = Facts::new(&sender, "", MessageSource::DeviceMessages, &message, Timestamp::from_secs(0));
+    let of = |route: &Route| Trial::of(route, &facts, false);
+    let hot = route("a", "$body.t > 1", &["hot"]);
+    assert!(of(&hot).takes());
+    let cold = of(&route("a", "$body.t > 2", &["hot"]));
+    let Trial::Condition(explanation) = &cold else { panic!("{cold:?}") };
+    assert_eq!((cold.takes(), explanation.parts[0].reason.as_str()), (false, "$body.t is 2"));
+    let off = Route { enabled: false, ..hot.clone() };
+    assert_eq!((of(&off), Trial::of(&off, &facts, true).takes()), (Trial::Disabled, true));
+    let other = Route { source: MessageSource::TwinChangeEvents, ..hot.clone() };
+    assert_eq!(of(&other), Trial::OtherSource);
+    let module = Route { path: Some("/messages/modules/*".to_owned()), ..hot.clone() };
+    assert_eq!(of(&module), Trial::OtherPath);
+    assert!(matches!(of(&route("a", "$body.", &["hot"])), Trial::Unreadable(error) if error.column == 7));
+}

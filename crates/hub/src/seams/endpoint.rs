@@ -57,4 +57,10 @@ pub trait Endpoint: Send + Sync + 'static {
 
     /// Takes a batch, never empty.
     async fn send(&self, partition: PartitionId, batch: &[Routed]) -> Sent;
+
+    /// Where the last batch of a partition was put, for people who look for a message: the name of a blob. Asked when it was
+    /// taken, before the next one comes.
+    fn place(&self, _partition: PartitionId) -> Option<String> {
+        None
+    }
 }

@@ -49,6 +49,10 @@ pub trait Twins: Send + Sync + 'static {
     /// The whole twin as services see it, parsed, for routes that read `$twin`.
     async fn service_view(&self, identity: &Identity) -> Result<Arc<serde_json::Value>, Refusal>;
 
+    /// Registers a listener for changes of any part of a twin and for twins that come and go, called before the change is
+    /// acknowledged; it must not block. Only for routes that read `$twin`, so who has none of them needs not call it.
+    fn watch(&self, _changed: Box<dyn Fn(&Identity) + Send + Sync>) {}
+
     /// Registers a listener for changes of desired properties; it must not block.
     fn listen(&self, changed: Box<dyn Fn(&DesiredChange) + Send + Sync>);
 }

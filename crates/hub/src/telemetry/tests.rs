@@ -1,7 +1,7 @@
 use super::*;
-use crate::testing::{Bench, COLD, START, device, module, request};
+use crate::testing::{Bench, COLD, START, device, module, request, within};
 use crate::{Operation, Outcome};
-use ironbrook_log::QueueId;
+use ironbrook_log::{Offset, QueueId};
 use ironbrook_model::DeviceId;
 
 #[test]
@@ -106,4 +106,45 @@ async fn connection_events_are_published_where_a_route_wants_them_rule_hub_07() 
     };
     assert!(number(0) < number(1) && number(0).len() == 62);
     assert_eq!(stored[0].source, MessageSource::DeviceConnectionStateEvents);
+}
+
+#[tokio::test]
+async fn telemetry_waits_for_the_twin_that_a_route_names_rule_route_09() {
+    let bench = Bench::with_twin_route("$twin.tags.site = 'north'");
+    let d1 = device("d1");
+    bench.twins.put(&d1, serde_json::json!({"tags": {"site": "north"}}));
+    let session = bench.connect("d1").await;
+    let send = |body: &'static str| bench.hub.telemetry(&session, &Message::new(body));
+    // It was read with the connect.
+    let first = send("1").unwrap().unwrap();
+    bench.twins.put(&d1, serde_json::json!({"tags": {"site": "south"}}));
+    let refused = send("2").unwrap_err();
+    assert_eq!(refused.code, ErrorCode::ServerBusy);
+    bench.hub.room(&session).await.unwrap();
+    assert!(send("2").unwrap().is_none(), "no route takes it now");
+    bench.twins.put(&d1, serde_json::json!({"tags": {"site": "north"}}));
+    bench.hub.room(&session).await.unwrap();
+    let last = send("3").unwrap().unwrap();
+    assert_eq!(last.offset.0, first.offset.0 + 1);
+    assert_eq!(bench.metrics.telemetry_refused.get(), 0, "back-pressure is no refusal");
+}
+
+#[tokio::test]
+async fn an_event_waits_for_the_twin_that_a_route_names() {
+    let bench = Bench::with_twin_route("$twin.tags.site = 'north'");
+    let d1 = device("d1");
+    bench.twins.put(&d1, serde_json::json!({"tags": {"site": "north"}}));
+    let source = MessageSource::DeviceJobLifecycleEvents;
+    let publish = || bench.hub.publish(source, &d1, &Message::new("{}"));
+    assert_eq!(publish().unwrap_err().code, ErrorCode::ServerBusy);
+    bench.hub.event_room(source, &d1).await.unwrap();
+    assert!(publish().unwrap().is_some());
+    // A connection event waits by itself.
+    let session = bench.connect("d1").await;
+    let seams = bench.hub.seams();
+    let partition = partition_of(&d1, seams.log.partitions());
+    within("the event of the connection", seams.log.tail(partition, Offset(1))).await.unwrap();
+    let stored = bench.stored(COLD).await;
+    assert_eq!(stored[1].source, MessageSource::DeviceConnectionStateEvents);
+    drop(session);
 }

@@ -170,10 +170,18 @@ impl Identities for FakeIdentities {
 #[derive(Default)]
 pub(crate) struct FakeTwins {
     listeners: Mutex<Vec<Listener<DesiredChange>>>,
+    watchers: Mutex<Vec<Listener<Identity>>>,
+    whole: Mutex<HashMap<Identity, Arc<serde_json::Value>>>,
     pub(crate) models: Mutex<Vec<String>>,
 }
 
 impl FakeTwins {
+    /// Puts a whole twin in the place of the old one, and tells.
+    pub(crate) fn put(&self, identity: &Identity, twin: serde_json::Value) {
+        self.whole.lock().unwrap().insert(identity.clone(), Arc::new(twin));
+        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher(identity));
+    }
+
     pub(crate) fn change(&self, identity: &Identity, version: u64) {
         let patch = Bytes::from(format!(r#"{{"$version":{version}}}"#));
         let change = DesiredChange { identity: identity.clone(), version, patch };
@@ -199,8 +207,13 @@ impl Twins for FakeTwins {
         Ok(())
     }
 
-    async fn service_view(&self, _: &Identity) -> Result<Arc<serde_json::Value>, Refusal> {
-        Ok(Arc::default())
+    async fn service_view(&self, identity: &Identity) -> Result<Arc<serde_json::Value>, Refusal> {
+        let found = self.whole.lock().unwrap().get(identity).cloned();
+        found.ok_or_else(|| Refusal::new(ErrorCode::DeviceNotFound, "no twin"))
+    }
+
+    fn watch(&self, changed: Listener<Identity>) {
+        self.watchers.lock().unwrap().push(changed);
     }
 
     fn listen(&self, changed: Listener<DesiredChange>) {
