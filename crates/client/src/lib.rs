@@ -4,6 +4,7 @@
 //!   and renews its tokens and reconnects by itself. Start here when you write a device.
 //! - [`topics::Client`]: ordinary topics of any server of MQTT 3.1.1 or 5.0, ours or another.
 //! - [`EventsClient`]: reads telemetry from the Event-Hubs-compatible endpoint.
+//! - [`EventsSender`]: sends events to an event hub, or as a device to another hub; [`Poster`]: posts to a URL.
 //! - [`ServiceClient`]: identities, twins, methods, queries and deployments over HTTPS.
 //! - [`DeviceInbox`]: messages that wait for a device, over HTTPS.
 //! - [`DeviceRegistryClient`]: what a device may ask of the registry with its own credential.
@@ -39,6 +40,7 @@ mod events;
 mod https;
 mod inbox;
 mod outbox;
+mod post;
 mod registry;
 mod service;
 #[cfg(test)]
@@ -54,11 +56,15 @@ pub use device::{
     MethodCalls, Receipt, ReceivedMessage, RetryPolicy, Twin,
 };
 pub use error::{Error, Result};
-pub use events::{Event, EventStream, EventsBuilder, EventsClient, PartitionInfo, Position};
+pub use events::{
+    Event, EventStream, EventsBuilder, EventsClient, EventsSender, Outcome, OutgoingEvent, PartitionInfo,
+    Position, SenderBuilder,
+};
 pub use inbox::{DeviceInbox, DeviceInboxBuilder, Settle, WaitingMessage};
 pub use ironbrook_model::{
     ConnectionString, DeviceId, Identity, Message, ModuleId, SharedAccessKey, SystemProperty,
 };
+pub use post::{Posted, Poster};
 pub use registry::{DeviceRegistryBuilder, DeviceRegistryClient, ModuleRecord, ScopeDevice, ScopePage};
 pub use service::{ServiceBuilder, ServiceClient};
 pub use transport::{Authorities, Transport, Trust};

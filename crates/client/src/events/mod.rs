@@ -3,12 +3,14 @@
 mod event;
 mod position;
 mod reader;
+mod sender;
 #[cfg(test)]
 mod tests;
 
 pub use event::Event;
 pub use position::Position;
 pub use reader::EventStream;
+pub use sender::{EventsSender, Outcome, OutgoingEvent, SenderBuilder};
 
 use crate::amqp::{Pair, Port};
 use crate::credentials::Credentials;
