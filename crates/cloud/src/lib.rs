@@ -6,6 +6,7 @@
 //! *not* here: sockets (the gateway), the way of a message (the hub), and anything of an edge device's runtime.
 
 pub mod assembly;
+pub mod endpoints;
 pub mod events;
 pub mod provisioning;
 pub mod registry;

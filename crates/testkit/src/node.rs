@@ -320,6 +320,7 @@ fn config() -> assembly::Config {
         routes: vec![route("events", "events"), route("stored", CONTAINER)],
         throttles: assembly::Throttles::default(),
         fallback_route: true,
+        routing: Default::default(),
         storage_endpoints: vec![StorageEndpointConfig {
             name: CONTAINER.to_owned(),
             container: CONTAINER.to_owned(),

@@ -77,6 +77,7 @@ pub fn settings(config: &Config, hosts: Vec<String>, ports: &Ports) -> anyhow::R
             endpoint("telemetry-json", Encoding::Json),
             endpoint("telemetry-avro", Encoding::Avro),
         ],
+        routing: assembly::Routing::default(),
         consumer_groups: Vec::new(),
         log: LogConfig {
             segment_bytes: config.log.segment_bytes,

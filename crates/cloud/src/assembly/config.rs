@@ -1,6 +1,7 @@
 //! What a hub is made of.
 
-pub use crate::storage::endpoint::Encoding;
+pub use super::routing::{EndpointConfig, EndpointKind, Routing};
+pub use crate::storage::endpoint::{Encoding, S3};
 
 use crate::storage::endpoint;
 use crate::uploads;
@@ -75,6 +76,8 @@ pub struct Config {
     pub fallback_route: bool,
     /// Storage endpoints.
     pub storage_endpoints: Vec<StorageEndpointConfig>,
+    /// Endpoints elsewhere, and enrichments.
+    pub routing: Routing,
     /// Consumer groups besides `$Default`.
     pub consumer_groups: Vec<String>,
     /// The message log.
@@ -136,6 +139,10 @@ pub enum StorageTarget {
     BuiltIn,
     /// Any other Azure Blob account.
     ConnectionString(String),
+    /// S3, or what speaks like it; the container is the bucket.
+    S3(S3),
+    /// A folder of this machine; the container is a folder in it.
+    Folder(std::path::PathBuf),
 }
 
 impl std::fmt::Debug for StorageTarget {
@@ -143,6 +150,8 @@ impl std::fmt::Debug for StorageTarget {
         f.write_str(match self {
             Self::BuiltIn => "BuiltIn",
             Self::ConnectionString(_) => "ConnectionString(<hidden>)",
+            Self::S3(_) => "S3(<hidden>)",
+            Self::Folder(_) => "Folder",
         })
     }
 }

@@ -4,30 +4,41 @@
 
 mod birth;
 mod config;
+mod history;
+mod metrics;
 mod retention;
+mod routing;
 
-pub use config::{Config, Encoding, LogConfig, Profile, StorageEndpointConfig, StorageTarget, Throttles};
+pub use config::{
+    Config, Encoding, EndpointConfig, EndpointKind, LogConfig, Profile, Routing, S3, StorageEndpointConfig,
+    StorageTarget, Throttles,
+};
+pub use routing::AzureRouting;
 
 use crate::events::{self, ServiceLinks};
 use crate::provisioning::ProvisioningService;
-use crate::registry::{self, Registry, SeedFile, SeedRoute};
+use crate::registry::{self, Registry, SeedFile};
 use crate::service_api;
 use crate::storage::account::{self, Account};
-use crate::storage::endpoint::{self, StorageEndpoint, Target};
+use crate::storage::endpoint;
 use crate::uploads::{self, Uploads};
+use axum::Extension;
 use ironbrook_gateway::{AmqpService, Provisioning};
 use ironbrook_hub::executor::{self, Executors};
 use ironbrook_hub::fabric::InProcess;
-use ironbrook_hub::router::{self, Route, Router};
-use ironbrook_hub::seams::{Checkpoints, Clock, Endpoint, Log, Seams};
+use ironbrook_hub::router::{self, Router};
+use ironbrook_hub::seams::{Checkpoints, Clock, Log, Seams};
 use ironbrook_hub::{Hub, Metrics};
 use ironbrook_log::{Error as LogError, FileCheckpoints, QueueId, SegmentLog, Storage};
-use ironbrook_model::{MessageSource, Refusal, SharedAccessPolicy, Timestamp};
+use ironbrook_model::{Refusal, SharedAccessPolicy, Timestamp};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Of how many batches is remembered what became of them.
+const HISTORY_BATCHES: usize = 20_000;
 
 /// Why a hub cannot be put together or go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +69,17 @@ pub enum Error {
     /// File upload.
     #[error(transparent)]
     Uploads(#[from] uploads::Error),
+    /// An endpoint elsewhere.
+    #[error("endpoint {name}: {error}")]
+    Elsewhere {
+        /// Which.
+        name: String,
+        /// Why.
+        error: crate::endpoints::Error,
+    },
+    /// Enrichments, or routing as Azure's templates have it.
+    #[error("routing: {0}")]
+    Routing(String),
     /// A route.
     #[error(transparent)]
     Route(#[from] router::Error),
@@ -100,6 +122,8 @@ pub struct Cloud {
     uploads: Uploads,
     log: Arc<SegmentLog>,
     executors: Executors,
+    routing: service_api::Routing,
+    history: history::Keeper,
 }
 
 /// What was opened on threads that may block.
@@ -127,18 +151,22 @@ impl Cloud {
                 .await
                 .map_err(interrupted)??
         };
-        let routes = all_routes(&config, seed)?;
-        let endpoints = open_endpoints(&config, &registry, &account).await?;
+        let mut config = config;
+        routing::take_seed(&mut config, seed)?;
+        let routes = routing::all_routes(&config, seed)?;
+        routing::check(&config)?;
+        let twins = routing::twins(&config, &registry)?;
+        let endpoints = routing::open(&config, &registry, &account, &twins, &clock).await?;
         let queues: HashMap<String, QueueId> =
             endpoints.iter().map(|(id, e)| (e.name().to_owned(), *id)).collect();
         let limits = config.throttles.on(config.profile.limits());
-        let router = Router::new(&routes, config.fallback_route, &queues, &limits)?;
+        let router = Router::with_twins(&routes, config.fallback_route, &queues, &limits)?;
         // Only now: a seed file with a wrong route makes no identity.
         if let Some(seed) = seed {
             let summary = registry.seed(seed).await?;
             tracing::info!(created = summary.created, kept = summary.kept, "seed file applied");
         }
-        registry.set_wanted_sources(&wanted_sources(&routes));
+        registry.set_wanted_sources(&routing::wanted_sources(&routes));
 
         let seams = Seams {
             identities: Arc::new(registry.clone()),
@@ -149,17 +177,23 @@ impl Cloud {
             fabric: Arc::new(InProcess::new(clock.clone(), limits.methods_in_flight)),
             clock: clock.clone(),
         };
-        let metrics = Metrics::new(metrics);
-        let executors = Executors::new(&seams, &endpoints, executor::Config::default(), &metrics);
+        let core_metrics = Metrics::new(metrics);
+        let executing = executor::Config { history: HISTORY_BATCHES, ..executor::Config::default() };
+        let executors = Executors::new(&seams, &endpoints, executing, &core_metrics);
+        metrics::register(metrics, &executors.handle());
+        let history = history::Keeper::open(storage, executors.handle().history(), clock).await;
+        let enricher = routing::enricher(router::EVENTS, &config, &twins)?;
         let core = ironbrook_hub::Config { name: config.hub_name, hosts: config.hosts.clone(), limits };
-        let hub = Hub::new(core, seams, router, metrics);
+        let hub = Hub::new(core, seams, router, core_metrics);
         registry.set_fabric(hub.seams().fabric.clone());
         let provisioning = ProvisioningService::new(registry.clone(), hub.clone(), id_scope);
-        let links = events::Config { consumer_groups: config.consumer_groups, created_at };
+        let links = events::Config { consumer_groups: config.consumer_groups, created_at, enricher };
         let uploads =
             Uploads::open(hub.clone(), registry.clone(), &account, &config.hosts, config.file_upload).await?;
         let links = ServiceLinks::new(hub.clone(), registry.clone(), links);
-        Ok(Self { links, provisioning, uploads, hub, registry, account, log, executors })
+        let queues = endpoints.iter().map(|(id, e)| (*id, e.name().to_owned())).collect();
+        let routing = service_api::Routing::new(hub.clone(), executors.handle(), queues);
+        Ok(Self { links, provisioning, uploads, hub, registry, account, log, executors, routing, history })
     }
 
     /// The core.
@@ -186,6 +220,7 @@ impl Cloud {
     pub fn http(&self) -> axum::Router {
         service_api::router(self.registry.clone(), self.hub.clone(), self.provisioning.clone())
             .merge(self.uploads.router())
+            .layer(Extension(self.routing.clone()))
     }
 
     /// The provisioning service, for the doors.
@@ -211,7 +246,7 @@ impl Cloud {
     /// Works until cancelled, then brings what is gathered to its endpoints, and closes log and registry. The doors must have let go of
     /// their connections before. An error means that the log is poisoned: only a restart helps.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
-        let Self { hub, registry, account, log, executors, .. } = self;
+        let Self { hub, registry, account, log, executors, history, .. } = self;
         // Executors outlive the others: their drain needs log and account.
         let (stop, others) = (CancellationToken::new(), TaskTracker::new());
         {
@@ -231,6 +266,7 @@ impl Cloud {
             others.spawn(async move { registry.run_transfers(stop).await });
         }
         others.spawn(account.run(stop.clone()));
+        others.spawn(history.run(stop.clone()));
         others.spawn(retention::run(log.clone(), executors.handle(), hub.clone(), stop.clone()));
         let result = executors.run(cancel).await;
         stop.cancel();
@@ -279,68 +315,6 @@ fn open_stores(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: &Config
     registry.ensure_policy(owner, rights)?;
     let id_scope = registry.id_scope()?;
     Ok(Opened { id_scope, registry, account, log, checkpoints, created_at: birth.created_at })
-}
-
-async fn open_endpoints(
-    config: &Config,
-    registry: &Registry,
-    account: &Account,
-) -> Result<Vec<(QueueId, Arc<dyn Endpoint>)>, Error> {
-    let (count, most) = (config.storage_endpoints.len(), config.profile.limits().endpoints);
-    if count > most {
-        return Err(Error::TooManyEndpoints(count, most));
-    }
-    let mut endpoints: Vec<(QueueId, Arc<dyn Endpoint>)> = Vec::new();
-    for settings in &config.storage_endpoints {
-        let name = settings.name.clone();
-        if name == router::EVENTS || endpoints.iter().any(|(_, e)| e.name() == name) {
-            return Err(Error::EndpointName(name));
-        }
-        let with_name = |error| Error::Endpoint { name: name.clone(), error };
-        let made = settings.to_endpoint(&config.hub_name);
-        if config.profile == Profile::Azure {
-            made.check_azure_limits().map_err(with_name)?;
-        }
-        let target = match &settings.target {
-            StorageTarget::BuiltIn => Target::BuiltIn(account.clone()),
-            StorageTarget::ConnectionString(text) => Target::ConnectionString(text.clone()),
-        };
-        let endpoint = StorageEndpoint::open(made, target).await.map_err(with_name)?;
-        let queue = {
-            let (registry, name) = (registry.clone(), name.clone());
-            tokio::task::spawn_blocking(move || registry.queue_id(&name)).await.map_err(interrupted)??
-        };
-        endpoints.push((queue, Arc::new(endpoint)));
-    }
-    Ok(endpoints)
-}
-
-/// The routes of the configuration and of the seed file; the latter replace those of the same name.
-fn all_routes(config: &Config, seed: Option<&SeedFile>) -> Result<Vec<Route>, Error> {
-    let mut routes = config.routes.clone();
-    for route in seed.map_or(&[][..], |s| &s.routes) {
-        let route = to_route(route)?;
-        routes.retain(|r| r.name != route.name);
-        routes.push(route);
-    }
-    Ok(routes)
-}
-
-fn to_route(route: &SeedRoute) -> Result<Route, Error> {
-    let convert = || serde_json::from_value(serde_json::to_value(route)?);
-    convert().map_err(|error: serde_json::Error| Error::SeedRoute {
-        name: route.name.clone(),
-        error: error.to_string(),
-    })
-}
-
-fn wanted_sources(routes: &[Route]) -> Vec<MessageSource> {
-    routes
-        .iter()
-        .filter(|r| r.enabled)
-        .map(|r| r.source)
-        .filter(|s| *s != MessageSource::DeviceMessages)
-        .collect()
 }
 
 #[cfg(test)]

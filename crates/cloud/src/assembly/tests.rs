@@ -14,6 +14,7 @@ fn config(profile: Profile) -> Config {
         throttles: Throttles::default(),
         fallback_route: true,
         storage_endpoints: Vec::new(),
+        routing: Routing::default(),
         consumer_groups: Vec::new(),
         log: LogConfig {
             segment_bytes: 1 << 20,

@@ -15,6 +15,7 @@ mod owners;
 mod receiver;
 mod selector;
 
+use crate::endpoints::enrich::Enricher;
 use crate::registry::Registry;
 use address::Address;
 use async_trait::async_trait;
@@ -29,12 +30,14 @@ use std::sync::Arc;
 const MANAGEMENT: &str = "$management";
 
 /// Settings of the service links.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Config {
     /// Consumer groups besides `$Default`.
     pub consumer_groups: Vec<String>,
     /// When the hub was made, for `$management`.
     pub created_at: Timestamp,
+    /// What is added to events when they are read.
+    pub enricher: Option<Enricher>,
 }
 
 /// Links that are not a device's own. Cheap to clone.

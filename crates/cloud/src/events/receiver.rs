@@ -75,22 +75,28 @@ impl Receiver {
                 .read(self.partition, QueueId::EVENTS, self.next, max, READ_BYTES)
                 .await
                 .map_err(refusal)?;
-            let mut out = Vec::with_capacity(batch.records.len());
+            let mut events = Vec::with_capacity(batch.records.len());
             for record in &batch.records {
                 match record::decode(record) {
-                    Ok(routed) => {
-                        let mut message = event(&routed);
-                        if self.with_runtime_metric {
-                            self.annotate_end(&mut message);
-                        }
-                        self.deliveries += 1;
-                        out.push((Bytes::copy_from_slice(&self.deliveries.to_be_bytes()), message));
-                    }
+                    Ok(routed) => events.push(routed),
                     // One record we cannot read must not hide the others for ever.
                     Err(error) => {
                         tracing::error!(partition = self.partition.0, offset = record.offset.0, %error, "event left out")
                     }
                 }
+            }
+            if let Some(enricher) = &self.shared.config.enricher {
+                enricher.apply(&mut events).await?;
+            }
+            // No await from here on.
+            let mut out = Vec::with_capacity(events.len());
+            for routed in &events {
+                let mut message = event(routed);
+                if self.with_runtime_metric {
+                    self.annotate_end(&mut message);
+                }
+                self.deliveries += 1;
+                out.push((Bytes::copy_from_slice(&self.deliveries.to_be_bytes()), message));
             }
             let progressed = batch.next > self.next;
             self.next = batch.next;

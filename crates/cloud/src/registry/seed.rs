@@ -48,6 +48,9 @@ pub struct SeedFile {
     /// Routes to add to those of the configuration.
     #[serde(default)]
     pub routes: Vec<SeedRoute>,
+    /// Routing as an Azure hub has it under `properties.routing`.
+    #[serde(default)]
+    pub routing: Option<crate::assembly::AzureRouting>,
 }
 
 /// A device.

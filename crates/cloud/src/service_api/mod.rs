@@ -25,6 +25,7 @@
 //! | `…/enrollments…`, `…/enrollmentGroups…` | EnrollmentRead, EnrollmentWrite | enrolments of the provisioning service |
 //! | `…/registrations/{id}…` | RegistrationStatusRead, RegistrationStatusWrite | what became of devices that registered |
 //! | `/{scope}/registrations/{id}…` | a credential of the enrolment | registers, and tells how it goes |
+//! | `/routing`, `/routingEndpointsHealth`, `/routing/…` | ServiceConnect | see [`Routing`] |
 //! | `…/devices/{device}/modules/$edgeHub/devicesAndModulesInDeviceScope` and its kin | `$edgeHub`'s own credential | identities in scope, with keys |
 //!
 //! Any `api-version` is taken. Routes are added through [`route::Routes`], which asks for the right a caller needs and puts the
@@ -59,6 +60,7 @@ mod refusals;
 #[cfg(test)]
 mod refusals_tests;
 mod route;
+mod routing;
 mod scope;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -66,6 +68,8 @@ mod transfers;
 #[cfg(test)]
 mod transfers_tests;
 mod twins;
+
+pub use routing::Routing;
 
 use crate::provisioning::ProvisioningService;
 use crate::registry::Registry;
@@ -162,6 +166,11 @@ fn routes(routes: Routes) -> Routes {
         .delete("/certificates/{name}", write, certificates::delete)
         .post("/certificates/{name}/generateVerificationCode", write, certificates::generate_code)
         .post("/certificates/{name}/verify", write, certificates::verify)
+        .get("/routing", service, routing::show)
+        .get("/routingEndpointsHealth", service, routing::health)
+        .post("/routing/routes/$testall", service, routing::test::all)
+        .post("/routing/routes/$testnew", service, routing::test::new)
+        .get("/routing/messages/{id}", service, routing::why::why)
         .get(&scoped("devicesAndModulesInDeviceScope"), gateway, scope::list)
         .get(&scoped("deviceAndModuleInDeviceScope"), gateway, scope::one)
         .post(&scoped("devicesAndModulesInTargetDeviceScope"), gateway, scope::list_target)

@@ -57,6 +57,7 @@ async fn hub_with(
         routes,
         throttles,
         fallback_route: true,
+        routing: Default::default(),
         storage_endpoints: Vec::new(),
         consumer_groups: Vec::new(),
         log: LogConfig {

@@ -1,4 +1,7 @@
-//! Any other Azure Blob account as the target, through `object_store`.
+//! Any other Azure Blob account, an S3 bucket or a folder as the target, through `object_store`.
+
+mod folder;
+mod s3;
 
 use super::super::account::Mark;
 use super::Error;
@@ -19,9 +22,22 @@ const FIRST_ENQUEUED: &str = "firstenqueued";
 const LAST_OFFSET: &str = "lastoffset";
 const LAST_ENQUEUED: &str = "lastenqueued";
 
-/// A container of another account.
+pub use s3::S3;
+
+/// A container of another account, a bucket or a folder.
 pub struct External {
     store: Box<dyn ObjectStore>,
+    /// How a batch that comes again is recognised.
+    recognises: Recognises,
+}
+
+enum Recognises {
+    /// By metadata of the blob, which tells which messages it holds; names are the format's own.
+    Metadata,
+    /// By the name, which has the first message's offset and time: it is written again. Where nothing keeps metadata.
+    Name,
+    /// The same; and what is written is synced to the disk.
+    NameOnDisk(folder::Folder),
 }
 
 impl External {
@@ -30,23 +46,39 @@ impl External {
         let builder = builder(connection_string)?;
         let retry = RetryConfig { max_retries: 2, retry_timeout: ATTEMPT_MAX, ..RetryConfig::default() };
         let store = builder.with_container_name(container).with_retry(retry).build()?;
-        Ok(Self { store: Box::new(store) })
+        Ok(Self { store: Box::new(store), recognises: Recognises::Metadata })
+    }
+
+    /// A bucket of S3, or of what speaks like it; nothing is sent yet.
+    pub fn s3(settings: &S3, bucket: &str) -> Result<Self, Error> {
+        let retry = RetryConfig { max_retries: 2, retry_timeout: ATTEMPT_MAX, ..RetryConfig::default() };
+        let store = settings.builder(bucket).with_retry(retry).build()?;
+        Ok(Self { store: Box::new(store), recognises: Recognises::Name })
+    }
+
+    /// A folder, made if absent.
+    pub fn folder(path: &std::path::Path) -> Result<Self, Error> {
+        let (store, folder) = folder::open(path)?;
+        Ok(Self { store: Box::new(store), recognises: Recognises::NameOnDisk(folder) })
     }
 
     #[cfg(test)]
     fn over(store: impl ObjectStore) -> Self {
-        Self { store: Box::new(store) }
+        Self { store: Box::new(store), recognises: Recognises::Metadata }
     }
 
-    /// Stores messages `first` to `last` under the first of the names that is free, and says up to where messages are stored now:
-    /// `last`, or later where the batch was longer when it came before.
+    /// Stores messages `first` to `last` under the first of the names that is free, and says up to where messages are stored now
+    /// (`last`, or later where the batch was longer when it came before) and under which name.
     pub async fn store(
         &self,
         names: &[String],
         bytes: Bytes,
         first: Mark,
         last: Mark,
-    ) -> Result<Mark, Error> {
+    ) -> Result<(Mark, String), Error> {
+        if !matches!(self.recognises, Recognises::Metadata) {
+            return self.replace(names.last().map_or("", String::as_str), bytes, last).await;
+        }
         for name in names {
             let path = Path::parse(name).map_err(StoreError::from)?;
             let put = |mode| {
@@ -55,7 +87,7 @@ impl External {
                 self.store.put_opts(&path, bytes.clone().into(), options)
             };
             match put(PutMode::Create).await {
-                Ok(_) => return Ok(last),
+                Ok(_) => return Ok((last, name.clone())),
                 Err(StoreError::AlreadyExists { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -65,7 +97,7 @@ impl External {
                     if held_last < last {
                         put(PutMode::Overwrite).await?;
                     }
-                    return Ok(held_last.max(last));
+                    return Ok((held_last.max(last), name.clone()));
                 }
                 // Other messages: take the next name.
                 _ => {}
@@ -73,6 +105,16 @@ impl External {
         }
         let path = names.last().cloned().unwrap_or_default();
         Err(StoreError::AlreadyExists { path, source: "all names for this batch are taken".into() }.into())
+    }
+
+    /// Writes what may be there already. Where the batch is shorter than when it came before, the rest follows in the next one.
+    async fn replace(&self, name: &str, bytes: Bytes, last: Mark) -> Result<(Mark, String), Error> {
+        let path = Path::parse(name).map_err(StoreError::from)?;
+        self.store.put(&path, bytes.into()).await?;
+        if let Recognises::NameOnDisk(folder) = &self.recognises {
+            folder.sync(name).await?;
+        }
+        Ok((last, name.to_owned()))
     }
 
     /// Which messages a blob holds, by its metadata.
@@ -168,16 +210,40 @@ mod tests {
             external.store(&NAMES, Bytes::from(text), mark(first), mark(last))
         };
         static NAMES: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(names);
-        assert_eq!(store("0..5", 0, 5).await.unwrap(), mark(5));
+        let (at, name) = store("0..5", 0, 5).await.unwrap();
+        assert_eq!((at, name.as_str()), (mark(5), "hub/00/a"));
         // Longer: the blob grows. Shorter: it stays, and what it holds is known.
-        assert_eq!(store("0..7", 0, 7).await.unwrap(), mark(7));
-        assert_eq!(store("0..3", 0, 3).await.unwrap(), mark(7));
+        assert_eq!(store("0..7", 0, 7).await.unwrap().0, mark(7));
+        assert_eq!(store("0..3", 0, 3).await.unwrap().0, mark(7));
         assert_eq!(text(&external, "hub/00/a").await.as_deref(), Some("0..7"));
         // Other messages of the same minute never replace it.
-        assert_eq!(store("8..9", 8, 9).await.unwrap(), mark(9));
+        assert_eq!(store("8..9", 8, 9).await.unwrap(), (mark(9), "hub/00/a-1".to_owned()));
         assert_eq!(text(&external, "hub/00/a").await.as_deref(), Some("0..7"));
         assert_eq!(text(&external, "hub/00/a-1").await.as_deref(), Some("8..9"));
         assert!(store("10..", 10, 11).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_folder_gets_each_batch_once_and_is_made_where_it_is_missing() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a").join("b");
+        let external = External::folder(&path).unwrap();
+        let store = |text: &'static str, first, last, name: &str| {
+            let names = [format!("hub/{first}"), name.to_owned()];
+            let bytes = Bytes::from(text);
+            let external = &external;
+            async move { external.store(&names, bytes, mark(first), mark(last)).await.unwrap() }
+        };
+        assert_eq!(store("0..5", 0, 5, "hub/00/x-0.json").await, (mark(5), "hub/00/x-0.json".to_owned()));
+        store("0..7", 0, 7, "hub/00/x-0.json").await;
+        store("8..9", 8, 9, "hub/00/x-8.json").await;
+        let read = |name: &str| std::fs::read_to_string(path.join(name)).unwrap();
+        assert_eq!(
+            (read("hub/00/x-0.json"), read("hub/00/x-8.json")),
+            ("0..7".to_owned(), "8..9".to_owned())
+        );
+        let files = std::fs::read_dir(path.join("hub/00")).unwrap().count();
+        assert_eq!(files, 2, "nothing is left beside them");
     }
 
     #[test]

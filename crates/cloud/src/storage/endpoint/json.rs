@@ -15,6 +15,21 @@ pub fn encode(batch: &[Routed]) -> Vec<u8> {
     out
 }
 
+/// The same objects as one array.
+pub fn array(batch: &[Routed]) -> Vec<u8> {
+    let mut out = encode(batch);
+    // The line feeds are between the objects: one inside would end the line.
+    for byte in &mut out {
+        if *byte == b'\n' {
+            *byte = b',';
+        }
+    }
+    _ = out.pop();
+    out.insert(0, b'[');
+    out.push(b']');
+    out
+}
+
 fn push_message(out: &mut Vec<u8>, routed: &Routed) {
     let time = routed.enqueued.to_string();
     out.extend_from_slice(b"{\"EnqueuedTimeUtc\":");
@@ -161,6 +176,17 @@ mod tests {
         assert_eq!(body_of(&routed("{\"a\":", json)), "eyJhIjo=");
         assert_eq!(body_of(&routed("", json)), "");
         assert_eq!(body_of(&routed("{\n \"a\":\r\n 1 }", json)), serde_json::json!({"a": 1}));
+    }
+
+    #[test]
+    fn an_array_has_the_same_objects() {
+        let messages = [routed("{\n \"a\": 1}", Some(("application/json", "utf-8"))), routed("x", None)];
+        let array: Vec<serde_json::Value> = serde_json::from_slice(&array(&messages)).unwrap();
+        let lines = encode(&messages);
+        let lines: Vec<serde_json::Value> =
+            serde_json::Deserializer::from_slice(&lines).into_iter().collect::<Result<_, _>>().unwrap();
+        assert_eq!(array, lines);
+        assert_eq!(super::array(&[]), b"[]");
     }
 
     #[test]

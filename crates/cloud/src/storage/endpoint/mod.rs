@@ -6,11 +6,12 @@
 
 mod avro;
 mod external;
-mod json;
+pub(crate) mod json;
 mod name;
 #[cfg(test)]
 mod tests;
 
+pub use external::S3;
 pub(crate) use external::builder;
 pub use name::{NameError, NameFormat};
 
@@ -105,6 +106,10 @@ pub enum Target {
     /// Any Azure Blob account: `UseDevelopmentStorage=true`, or `AccountName` with `AccountKey` or `SharedAccessSignature`, and
     /// `BlobEndpoint` where it is not Azure's.
     ConnectionString(String),
+    /// A bucket, named by the container.
+    S3(S3),
+    /// A folder; the container is a folder in it.
+    Folder(std::path::PathBuf),
 }
 
 /// Why an endpoint cannot be made or a batch not be stored.
@@ -128,6 +133,14 @@ pub enum Error {
     /// The other account failed.
     #[error("the storage account: {0}")]
     External(#[from] object_store::Error),
+    /// The folder failed.
+    #[error("the folder {}: {error}", path.display())]
+    Folder {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// Messages could not be encoded.
     #[error("the Avro encoder: {0}")]
     Avro(#[from] Box<apache_avro::Error>),
@@ -151,8 +164,10 @@ enum Place {
 }
 
 /// What is remembered of a partition.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Progress {
+    /// The name of the last blob.
+    name: Option<String>,
     /// The last message known to be stored; `None` if that is not known yet or there is none.
     mark: Option<Mark>,
     /// Whether the mark was looked up.
@@ -170,6 +185,8 @@ impl StorageEndpoint {
                 Place::BuiltIn(account)
             }
             Target::ConnectionString(text) => Place::External(External::open(&text, &config.container)?),
+            Target::S3(settings) => Place::External(External::s3(&settings, &config.container)?),
+            Target::Folder(path) => Place::External(External::folder(&path.join(&config.container))?),
         };
         let ending = match config.encoding {
             Encoding::Avro => ".avro",
@@ -203,7 +220,7 @@ impl StorageEndpoint {
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = partitions.entry(partition).or_default();
         change(progress);
-        *progress
+        progress.clone()
     }
 
     async fn store(&self, partition: PartitionId, batch: &[Routed]) -> Result<(), Error> {
@@ -218,6 +235,8 @@ impl StorageEndpoint {
         let fresh: Vec<Routed> =
             batch.iter().filter(|m| !is_stored(progress.mark, mark_of(m))).cloned().collect();
         let (Some(first), Some(last)) = (fresh.first().map(mark_of), fresh.last().map(mark_of)) else {
+            // It was stored before, under a name that is not known here.
+            self.progress(partition, |p| p.name = None);
             return Ok(());
         };
         let encoding = self.config.encoding;
@@ -227,11 +246,11 @@ impl StorageEndpoint {
         };
         let bytes = Bytes::from(tokio::task::spawn_blocking(encode).await.map_err(|_| Error::Stopping)??);
         let names = self.names(partition, first);
-        let stored = match &self.target {
+        let (stored, name) = match &self.target {
             Place::BuiltIn(account) => self.store_here(account, partition, names, bytes, last).await?,
             Place::External(external) => external.store(&names, bytes, first, last).await?,
         };
-        self.progress(partition, |p| p.mark = Some(stored));
+        self.progress(partition, |p| (p.mark, p.name) = (Some(stored), Some(name)));
         Ok(())
     }
 
@@ -242,7 +261,7 @@ impl StorageEndpoint {
         mut names: Vec<String>,
         bytes: Bytes,
         last: Mark,
-    ) -> Result<Mark, Error> {
+    ) -> Result<(Mark, String), Error> {
         let container = &self.config.container;
         // What was stored by us is behind the mark, so a name that is taken belongs to other messages: never replace it.
         names.extend(names.last().map(|name| format!("{name}-{}", uuid::Uuid::new_v4())));
@@ -257,7 +276,7 @@ impl StorageEndpoint {
                 ..NewBlob::default()
             };
             match account.put_new(container, name, bytes.clone(), new).await {
-                Ok(_) => return Ok(last),
+                Ok(_) => return Ok((last, name.clone())),
                 Err(account::Error::Refused(Code::BlobAlreadyExists)) => {}
                 Err(account::Error::Refused(Code::ContainerNotFound)) => {
                     // Somebody deleted it; make it again, and the retry will find it.
@@ -299,6 +318,10 @@ impl Endpoint for StorageEndpoint {
             max_bytes: chunk.min(BATCH_BYTES_MAX),
             max_delay: self.config.batch_frequency,
         }
+    }
+
+    fn place(&self, partition: PartitionId) -> Option<String> {
+        Some(format!("{}/{}", self.config.container, self.progress(partition, |_| {}).name?))
     }
 
     async fn send(&self, partition: PartitionId, batch: &[Routed]) -> Sent {

@@ -45,6 +45,7 @@ fn config() -> Config {
         throttles: Throttles::default(),
         fallback_route: true,
         storage_endpoints: Vec::new(),
+        routing: Default::default(),
         consumer_groups: Vec::new(),
         log: LogConfig {
             segment_bytes: 1 << 20,
