@@ -245,7 +245,7 @@ fn topics(context: &Context) -> Result<()> {
 
 fn cli(context: &Context) -> Result<()> {
     tools::system_packages(tools::MOSQUITTO)?;
-    pytest(context, &[PYTHON_CLIENTS], &["cli"])
+    pytest(context, &[PYTHON_CLIENTS, "tests/cli/requirements.txt"], &["cli"])
 }
 
 fn crash(context: &Context) -> Result<()> {

@@ -3,11 +3,13 @@
 mod bridges;
 mod file_upload;
 mod log;
+mod routing;
 mod throttles;
 mod topics;
 
 pub use file_upload::FileUpload;
 pub use log::Log;
+pub use routing::Routing;
 pub use throttles::Throttles;
 pub use topics::Topics;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub storage: Storage,
     /// Files that devices upload.
     pub file_upload: FileUpload,
+    /// Where messages go besides.
+    pub routing: Routing,
     /// The edge device.
     pub edge: Edge,
     /// Ordinary MQTT topics.

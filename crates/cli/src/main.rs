@@ -69,6 +69,8 @@ fn main() -> ExitCode {
             Command::Blobs(args) => commands::blobs::run(args, &cli.global).await,
             Command::Mqtt(args) => commands::mqtt::run(args, &cli.global).await,
             Command::Log(args) => commands::log::run(args, &cli.global).await,
+            Command::Route(args) => commands::route::run(args, &cli.global).await,
+            Command::Why(args) => commands::why::run(args, &cli.global).await,
             Command::Plot(args) => commands::plot::run(args, &cli.global).await,
             Command::Config(args) => commands::config::run(args, &cli.global),
         }

@@ -42,6 +42,7 @@ mod inbox;
 mod outbox;
 mod post;
 mod registry;
+mod routing;
 mod service;
 #[cfg(test)]
 mod testing;

@@ -263,7 +263,7 @@ impl ServiceClient {
     }
 
     /// `path` ends where its query goes on: with `?` or `&`.
-    async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
+    pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
         self.0.api.call(Call { body, ..Call::new(method, versioned(path)) }).await
     }
 }

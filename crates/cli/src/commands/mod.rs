@@ -16,8 +16,10 @@ pub mod mqtt;
 pub mod plot;
 pub mod refusals;
 pub mod registry;
+pub mod route;
 pub mod sas_token;
 pub mod sql;
+pub mod why;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -133,6 +135,10 @@ pub enum Command {
     Blobs(blobs::Args),
     /// Publish, subscribe and measure on ordinary topics of any MQTT server.
     Mqtt(mqtt::Args),
+    /// Which routes a message takes and why, the routes of a hub, and how their endpoints do.
+    Route(route::Args),
+    /// What became of a message: routes, endpoints, attempts, and where it is.
+    Why(why::Args),
     /// Look at the files of a message log: what is in it, and whether all of it is sound.
     Log(log::Args),
     /// Draw temperatures over time as PNG or SVG.

@@ -58,7 +58,18 @@ pub fn settings(config: &Config, hosts: Vec<String>, ports: &Ports) -> anyhow::R
         endpoints: vec![endpoint.to_owned()],
         ..Route::default()
     };
-    Ok(assembly::Config {
+    let mut routes = vec![
+        route("telemetry-to-events", "events"),
+        route("telemetry-to-json", "telemetry-json"),
+        route("telemetry-to-avro", "telemetry-avro"),
+    ];
+    let mut storage_endpoints =
+        vec![endpoint("telemetry-json", Encoding::Json), endpoint("telemetry-avro", Encoding::Avro)];
+    if !config.routing.dev_routes {
+        routes.clear();
+        storage_endpoints.clear();
+    }
+    let mut settings = assembly::Config {
         hub_name: config.hub.name.clone(),
         hosts,
         profile: match config.hub.profile {
@@ -66,17 +77,10 @@ pub fn settings(config: &Config, hosts: Vec<String>, ports: &Ports) -> anyhow::R
             config::Profile::Native => Profile::Native,
         },
         partitions: config.hub.partitions,
-        routes: vec![
-            route("telemetry-to-events", "events"),
-            route("telemetry-to-json", "telemetry-json"),
-            route("telemetry-to-avro", "telemetry-avro"),
-        ],
+        routes,
         throttles: config.throttles.settings(config.hub.profile == config::Profile::Azure),
         fallback_route: true,
-        storage_endpoints: vec![
-            endpoint("telemetry-json", Encoding::Json),
-            endpoint("telemetry-avro", Encoding::Avro),
-        ],
+        storage_endpoints,
         routing: assembly::Routing::default(),
         consumer_groups: Vec::new(),
         log: LogConfig {
@@ -88,7 +92,12 @@ pub fn settings(config: &Config, hosts: Vec<String>, ports: &Ports) -> anyhow::R
         },
         account_name: config.storage.account.clone(),
         file_upload: config.file_upload.settings(ports.https.port()),
-    })
+    };
+    config.routing.apply(&mut settings).map_err(|error| config::Error::Text {
+        origin: "routing".to_owned(),
+        message: format!("{error:#}"),
+    })?;
+    Ok(settings)
 }
 
 /// What is announced, but for the listeners.

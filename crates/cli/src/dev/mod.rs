@@ -5,7 +5,7 @@ pub(crate) mod data_dir;
 pub(crate) mod descriptors;
 mod edge;
 pub(crate) mod health;
-mod hub;
+pub(crate) mod hub;
 pub(crate) mod listen;
 mod ready;
 mod rules;
