@@ -165,7 +165,7 @@ pub enum Error {
         error: ironbrook_query::Error,
     },
     /// A condition on the twin, where twins cannot be looked at.
-    #[error("route {0}: conditions on $twin are for routes of a hub, not of an edge device")]
+    #[error("route {0}: conditions on $twin need a hub that keeps the twins; route by the message instead")]
     Twin(String),
     /// Two routes of one name.
     #[error("two routes are named {0}")]

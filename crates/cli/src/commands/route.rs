@@ -83,7 +83,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<()> {
             let (client, input) = (client(&test.at)?, test.input()?);
             match &test.condition {
                 None => print(&client.test_all_routes(&input).await?, global, trials_text),
-                Some(_) => print(&client.test_route(&input).await?, global, |told| trial_text(told)),
+                Some(_) => print(&client.test_route(&input).await?, global, trial_text),
             }
         }
     }
