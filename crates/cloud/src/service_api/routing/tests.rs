@@ -51,6 +51,7 @@ fn config() -> Config {
         fallback_route: true,
         storage_endpoints: vec![box_("box")],
         routing: Default::default(),
+        throttles: Default::default(),
         consumer_groups: Vec::new(),
         log: LogConfig::default(),
         account_name: "account".to_owned(),
