@@ -3,7 +3,12 @@ use crate::config::Config;
 
 fn settings(text: &str) -> anyhow::Result<assembly::Config> {
     let config: Config = toml::from_str(text)?;
-    crate::dev::hub::settings(&config, vec!["localhost".to_owned()])
+    of(&config)
+}
+
+fn of(config: &Config) -> anyhow::Result<assembly::Config> {
+    let ports = crate::dev::listen::Ports::choose(&config.listen);
+    crate::dev::hub::settings(config, vec!["localhost".to_owned()], &ports)
 }
 
 #[test]
@@ -78,7 +83,7 @@ endpoints = ["hook"]
     let config: Config = toml::from_str(&text).unwrap();
     assert!(!format!("{config:?}").contains("canary"), "{config:?}");
     assert_eq!(toml::from_str::<Config>(&config.to_toml().unwrap()).unwrap(), config);
-    let settings = crate::dev::hub::settings(&config, vec!["localhost".to_owned()]).unwrap();
+    let settings = of(&config).unwrap();
     assert!(!format!("{settings:?}").contains("canary"), "{settings:?}");
     let stores: Vec<_> = settings.storage_endpoints.iter().map(|e| e.name.as_str()).collect();
     assert_eq!(stores, ["local", "bucket", "cold"]);

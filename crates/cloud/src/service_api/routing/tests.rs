@@ -55,6 +55,7 @@ fn config() -> Config {
         consumer_groups: Vec::new(),
         log: LogConfig::default(),
         account_name: "account".to_owned(),
+        file_upload: None,
     }
 }
 
