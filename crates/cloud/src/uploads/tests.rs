@@ -28,6 +28,7 @@ async fn hub(file_upload: Option<Config>) -> Cloud {
         throttles: assembly::Throttles::default(),
         fallback_route: true,
         storage_endpoints: Vec::new(),
+        routing: Default::default(),
         consumer_groups: Vec::new(),
         log: LogConfig { segment_bytes: 1 << 20, retention_bytes: 1 << 20, ..LogConfig::default() },
         account_name: "account".to_owned(),
