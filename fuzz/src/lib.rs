@@ -5,8 +5,10 @@
 //! became tests in the crates.
 
 pub mod amqp;
+pub mod hub;
 pub mod mqtt;
 pub mod queries;
 pub mod recovery;
 pub mod texts;
 pub mod topics;
+pub mod twins;
