@@ -19,7 +19,8 @@ pub struct Log {
     /// operating system has it, so that a power cut, not the end of the process, loses what was acknowledged.
     pub sync: Sync,
     /// `group`: how many milliseconds the first message of a group waits for others, 0 to 1000. With 0, what comes in while the
-    /// disk is busy is one group, as with `always`. More saves syncs and answers later.
+    /// disk is busy is one group, as with `always`; only while many more keep coming it waits for them, up to 8 ms. More saves syncs
+    /// and answers later.
     pub group_max_ms: u64,
     /// `group`: at how many gathered bytes, over all partitions, a group waits no longer.
     pub group_max_bytes: u64,
