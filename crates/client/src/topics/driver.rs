@@ -66,8 +66,7 @@ impl Driver {
         flow: Arc<Flow>,
         ports: Ports,
     ) -> Self {
-        let Config { codec, in_flight, receive_maximum, alias_maximum, .. } = config;
-        let session = Session::new(codec, in_flight, receive_maximum, alias_maximum, flow.clone());
+        let session = Session::new(&config, flow.clone());
         Self { config: Arc::new(config), dial, session, messages, flow, ports, closing: Vec::new() }
     }
 

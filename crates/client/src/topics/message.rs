@@ -138,7 +138,8 @@ impl Received {
 ///
 /// Take them as they come: while many wait, nothing more is read from the connection, neither messages nor the answers to
 /// what the client publishes. A task that waits for receipts should therefore not be the one that takes messages. Dropping
-/// this discards what comes.
+/// this discards what comes; where messages are acknowledged by hand, the server keeps those of QoS 1 and 2, and a client that
+/// stays connected is sent no more of them when it holds as many as it may.
 #[derive(Debug)]
 pub struct Messages {
     pub(super) feed: mpsc::Receiver<Received>,

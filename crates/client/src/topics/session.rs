@@ -4,6 +4,7 @@
 
 use super::alias::Aliases;
 use super::codec::Codec;
+use super::driver::Config;
 use super::flow::{Flow, Token};
 use super::ids::Ids;
 use super::inbound::{Arrival, Inbound};
@@ -26,6 +27,8 @@ struct Limits {
 pub(super) struct Session {
     pub codec: Codec,
     alias_maximum: u16,
+    /// Whether only the program says that it is done with a message.
+    by_hand: bool,
     ids: Ids,
     pub outbound: Outbound,
     inbound: Inbound,
@@ -38,16 +41,12 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        codec: Codec,
-        in_flight: usize,
-        receive_maximum: u16,
-        alias_maximum: u16,
-        flow: Arc<Flow>,
-    ) -> Self {
+    pub(super) fn new(config: &Config, flow: Arc<Flow>) -> Self {
+        let Config { codec, in_flight, receive_maximum, alias_maximum, by_hand, .. } = *config;
         Self {
             codec,
             alias_maximum,
+            by_hand,
             ids: Ids::default(),
             outbound: Outbound::new(in_flight),
             inbound: Inbound::new(receive_maximum),
@@ -192,7 +191,12 @@ impl Session {
             _ => return Ok(()),
         };
         let Some(place) = place else {
-            // Nobody takes it. Left unacknowledged it would come again and again.
+            // Nobody takes it.
+            if self.by_hand {
+                // So nobody is done with it: the server keeps it for whoever comes next.
+                return Ok(());
+            }
+            // Left unacknowledged it would come again and again.
             let codec = self.codec;
             token.into_iter().for_each(|token| self.inbound.done(token, |packet| put(codec, &packet, out)));
             return Ok(());

@@ -280,6 +280,21 @@ async fn messages_that_nobody_takes_are_acknowledged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_after_the_last_that_is_taken_by_hand_stays_with_the_server() {
+    let (client, mut messages, mut dials) = start(|builder| builder.acknowledge_by_hand(true));
+    let mut server = Server::welcome(&mut dials, false).await;
+    server.say("a", QoS::AtLeastOnce, 1).await;
+    within("a message", messages.next()).await.unwrap().acknowledge();
+    drop(messages);
+    server.say("b", QoS::AtLeastOnce, 2).await;
+    server.say("c", QoS::ExactlyOnce, 3).await;
+    assert_eq!(server.receive().await, Packet::PubAck(Ack::success(id(1))));
+    let closing = tokio::spawn(async move { client.close().await });
+    assert_eq!(server.receive().await, Packet::Disconnect(Disconnect::new(ReasonCode::NORMAL_DISCONNECTION)));
+    within("the end", closing).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn mqtt_3_1_1_is_spoken_without_what_it_lacks() {
     let (client, mut messages, mut dials) = start(|builder| keeps(old(builder)).password("p"));
     let (mut server, connect) = OldServer::welcome(&mut dials).await;
