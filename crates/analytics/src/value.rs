@@ -191,11 +191,9 @@ impl Record {
         self.fields.is_empty()
     }
 
-    /// Takes all fields out, and gives the memory they stood in.
+    /// Takes all fields out.
     pub(crate) fn take_fields(&mut self) -> Vec<(Arc<str>, Value)> {
-        let mut fields = std::mem::take(&mut self.fields);
-        fields.clear();
-        fields
+        std::mem::take(&mut self.fields)
     }
 
     /// A record of fields whose names the caller knows to be distinct.

@@ -183,15 +183,16 @@ impl Engine {
         let known = plan.inputs.get(input).filter(|known| !known.reference);
         let name = &known.ok_or(EngineError::NoSuchInput(input))?.name;
         let arrival = arrival.clamp(DateTime::MIN, DateTime::MAX);
-        for (number, reader) in plan.readers.iter().enumerate().filter(|(_, reader)| reader.input == input) {
-            let mut arrived = Arrived::new(event.clone(), metadata.as_ref(), arrival, name);
+        let mut readers =
+            plan.readers.iter().enumerate().filter(|(_, reader)| reader.input == input).peekable();
+        let mut event = Some(event);
+        while let Some((number, reader)) = readers.next() {
+            let own = if readers.peek().is_some() { event.clone() } else { event.take() };
+            let mut arrived = Arrived::new(own.unwrap_or_default(), metadata.as_ref(), arrival, name);
             if !arrived.convert(reader, &mut self.errors) {
                 continue;
             }
-            let shard = match self.shard(reader, &arrived) {
-                Some(shard) => shard,
-                None => continue,
-            };
+            let Some(shard) = self.shard(reader, &arrived) else { continue };
             let result = self.work(shard, |shard, work| shard.push(work, number, arrived));
             self.keep_going(result)?;
         }

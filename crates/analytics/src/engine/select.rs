@@ -112,6 +112,9 @@ impl SelectState {
     ) -> Result<(), Failed> {
         self.former.forget(&select.former, watermark);
         let Some(group) = &select.group else { return Ok(()) };
+        if !self.windows.iter().any(|window| window.is_due(watermark)) {
+            return Ok(());
+        }
         let mut first_error = None;
         let mut keep = |result: Result<(), Failed>| {
             if let Err(failed) = result {

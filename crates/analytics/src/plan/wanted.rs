@@ -70,7 +70,12 @@ impl Plan {
 impl Reader {
     /// What it needs itself: time, keys of timelines, declared columns.
     fn head(&self, wanted: &mut Wanted) {
-        for located in self.timestamp.iter().chain(&self.over) {
+        match self.timestamp.as_ref().map(|located| &located.expr) {
+            Some(Expr::Path(_, path)) => wanted.add_time(path),
+            Some(other) => fields(other, wanted),
+            None => {}
+        }
+        for located in &self.over {
             fields(&located.expr, wanted);
         }
         for (name, _) in self.columns.iter().flat_map(|columns| columns.iter()) {

@@ -9,6 +9,7 @@ use crate::plan::AggregateSpec;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
 use crate::value::{DateTime, EvalError};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Windows whose ends lie on a grid.
 #[derive(Debug)]
@@ -21,11 +22,24 @@ pub(crate) struct Grid {
     panes: BTreeMap<i64, Groups>,
     /// The last end that was closed; windows are not closed twice.
     closed: Option<i64>,
+    /// The first end that is open; kept, as it is asked for with each event.
+    next: i64,
+    /// The end of the pane that the last event fell into: the next mostly falls into it too.
+    last: i64,
 }
 
 impl Grid {
     pub(super) fn new(size: i64, hop: i64, offset: i64) -> Self {
-        Self { size, hop, offset, pane: gcd(size, hop), panes: BTreeMap::new(), closed: None }
+        Self {
+            size,
+            hop,
+            offset,
+            pane: gcd(size, hop),
+            panes: BTreeMap::new(),
+            closed: None,
+            next: i64::MAX,
+            last: i64::MIN,
+        }
     }
 
     pub(super) fn add(
@@ -34,12 +48,35 @@ impl Grid {
         event: &Contribution,
         aggregates: &[AggregateSpec],
     ) -> Result<(), EvalError> {
-        let end = self.first_end(time.0, self.pane);
+        let end = match self.last {
+            last if time.0 <= last && last - time.0 < self.pane => last,
+            _ => self.first_end(time.0, self.pane),
+        };
         // A hop longer than the window leaves gaps that belong to no window.
         if self.hop > self.size && self.first_end(time.0, self.hop) - time.0 >= self.size {
             return Ok(());
         }
-        self.panes.entry(end).or_default().add(event, aggregates)
+        self.last = end;
+        match self.panes.entry(end) {
+            Entry::Occupied(pane) => pane.into_mut().add(event, aggregates),
+            Entry::Vacant(place) => {
+                let added = place.insert(Groups::default()).add(event, aggregates);
+                self.find_next();
+                added
+            }
+        }
+    }
+
+    /// Whether a window ends before the watermark.
+    pub(super) fn is_due(&self, watermark: DateTime) -> bool {
+        self.next < watermark.0
+    }
+
+    fn find_next(&mut self) {
+        self.next = self.panes.first_key_value().map_or(i64::MAX, |(&first, _)| {
+            let end = self.first_end(first, self.hop);
+            self.closed.map_or(end, |last| end.max(last + self.hop))
+        });
     }
 
     /// The first end on a grid that is not before a time.
@@ -49,15 +86,13 @@ impl Grid {
     }
 
     pub(super) fn close(&mut self, watermark: DateTime, closed: &mut Vec<Closed>) -> Result<(), EvalError> {
-        while let Some((&first, _)) = self.panes.first_key_value() {
-            let end = self.first_end(first, self.hop);
-            let end = self.closed.map_or(end, |last| end.max(last + self.hop));
-            // rule SQL-01: an event at exactly the end may still come.
-            if end >= watermark.0 {
-                break;
-            }
-            let groups = self.take(end)?;
+        // rule SQL-01: an event at exactly the end may still come.
+        while self.is_due(watermark) {
+            let end = self.next;
+            let groups = self.take(end);
             self.closed = Some(end);
+            self.find_next();
+            let groups = groups?;
             if !groups.is_empty() {
                 closed.push(Closed { end: DateTime(end), start: DateTime(end - self.size), groups });
             }
@@ -114,6 +149,7 @@ impl Grid {
             }
             self.panes.insert(end, Groups::read(from, aggregates)?);
         }
+        self.find_next();
         Ok(())
     }
 }

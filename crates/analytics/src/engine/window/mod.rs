@@ -82,6 +82,14 @@ impl Windows {
         }
     }
 
+    /// Whether [`close`](Self::close) may have something to do: a cheap look before it.
+    pub(crate) fn is_due(&self, watermark: DateTime) -> bool {
+        match self {
+            Self::Grid(grid) => grid.is_due(watermark),
+            Self::Sliding(_) | Self::Sessions(_) => true,
+        }
+    }
+
     /// About how many bytes the open windows hold.
     pub(crate) fn weight(&self) -> usize {
         match self {

@@ -1,7 +1,7 @@
 //! From bytes to values.
 
 use super::scan::{Number, Scan, Text};
-use super::shape::{Met, Shape, Slot};
+use super::shape::{Fields, Met, Shape, Slot};
 use super::{JsonError, JsonOptions, MAX_BYTES, MAX_DEPTH, Wanted};
 use crate::value::{DateTime, Record, Value};
 use std::collections::HashMap;
@@ -59,11 +59,10 @@ impl<'a, 'n> Parser<'a, 'n> {
             self.pass_over()?;
             return Ok(Err(self.invalid.take().unwrap_or(JsonError::NotEvents { found })));
         }
-        let record = self.object(shape)?;
-        Ok(match self.invalid.take() {
-            Some(error) => Err(error),
-            None => Ok(record.unwrap_or_default()),
-        })
+        let before = shape.last.take();
+        let record = self.object(shape, before)?.unwrap_or_default();
+        shape.last = Some(record.clone());
+        Ok(self.invalid.take().map_or(Ok(record), Err))
     }
 
     /// Where it is, to come back to with [`go_back`](Self::go_back).
@@ -79,7 +78,7 @@ impl<'a, 'n> Parser<'a, 'n> {
     /// One value that takes up the whole payload.
     pub(super) fn only(&mut self, shape: &mut Option<Box<Shape>>) -> Result<Value, JsonError> {
         self.scan.white_space();
-        let value = self.value(shape, &Wanted::Whole)?;
+        let value = self.value(shape, &Wanted::Whole, None)?;
         self.scan.white_space();
         match self.scan.peek() {
             Some(_) => Err(self.scan.expected("the end")),
@@ -87,22 +86,28 @@ impl<'a, 'n> Parser<'a, 'n> {
         }
     }
 
-    /// Reads any value, with white space before it already gone. Objects in it have the shape.
-    fn value(&mut self, shape: &mut Option<Box<Shape>>, wanted: &Wanted) -> Result<Value, JsonError> {
+    /// Reads any value, with white space before it already gone. Objects in it have the shape; the memory of the one before
+    /// is used where nobody else holds it.
+    fn value(
+        &mut self,
+        shape: &mut Option<Box<Shape>>,
+        wanted: &Wanted,
+        before: Option<Arc<Record>>,
+    ) -> Result<Value, JsonError> {
         match self.scan.peek() {
             Some(b'{') => {
                 let shape = shape.get_or_insert_with(|| Box::new(Shape::new(wanted.clone())));
-                Ok(Value::Record(self.object(shape)?.unwrap_or_default()))
+                Ok(Value::Record(self.object(shape, before)?.unwrap_or_default()))
             }
             Some(b'[') => {
                 let mut items = Vec::new();
                 self.list(b']', "',' or ']'", &mut |parser| {
-                    items.push(parser.value(shape, wanted)?);
+                    items.push(parser.value(shape, wanted, None)?);
                     Ok(())
                 })?;
                 Ok(items.into())
             }
-            Some(b'"') => self.text_value(),
+            Some(b'"') => self.text_value(matches!(wanted, Wanted::Time)),
             Some(b'-' | b'0'..=b'9') => {
                 let offset = self.scan.at;
                 let number = self.scan.number()?;
@@ -133,7 +138,7 @@ impl<'a, 'n> Parser<'a, 'n> {
                 }
                 Ok(())
             }
-            _ => self.value(&mut None, &Wanted::Nothing).map(drop),
+            _ => self.value(&mut None, &Wanted::Nothing, None).map(drop),
         }
     }
 
@@ -141,11 +146,10 @@ impl<'a, 'n> Parser<'a, 'n> {
         if self.options.bits { Value::Bit(bit) } else { Value::BigInt(bit.into()) }
     }
 
-    fn text_value(&mut self) -> Result<Value, JsonError> {
+    fn text_value(&mut self, as_time: bool) -> Result<Value, JsonError> {
         let text = self.scan.string()?.value();
         // rule JSON-02: only texts with date and time were ever taken for one, not dates alone.
-        if self.options.dates
-            && text.as_bytes().get(10) == Some(&b'T')
+        if (as_time || self.options.dates && text.as_bytes().get(10) == Some(&b'T'))
             && let Some(time) = DateTime::parse(&text)
         {
             return Ok(Value::DateTime(time));
@@ -167,8 +171,22 @@ impl<'a, 'n> Parser<'a, 'n> {
     }
 
     /// Reads what is wanted of an object; nothing if nothing is.
-    fn object(&mut self, shape: &mut Shape) -> Result<Option<Arc<Record>>, JsonError> {
-        let mut fields = shape.fields();
+    fn object(
+        &mut self,
+        shape: &mut Shape,
+        before: Option<Arc<Record>>,
+    ) -> Result<Option<Arc<Record>>, JsonError> {
+        if !shape.is_wanted() {
+            return self.fields(shape, &mut Record::default()).map(|()| None);
+        }
+        let mut record = shape.memory(before);
+        self.fields(shape, Arc::make_mut(&mut record))?;
+        Ok(Some(record))
+    }
+
+    /// Reads what is wanted of an object over the fields of the one before.
+    fn fields(&mut self, shape: &mut Shape, record: &mut Record) -> Result<(), JsonError> {
+        let mut fields = Fields::over(record.take_fields());
         let mut met = Met::default();
         let (mut next, mut repeated, mut unknown) = (0, false, false);
         self.list(b'}', "',' or '}'", &mut |parser| {
@@ -182,11 +200,12 @@ impl<'a, 'n> Parser<'a, 'n> {
             let slot = shape.slot(place);
             let again = met.again(slot.first);
             repeated |= again;
-            if let Some(value) = parser.field(slot)? {
-                fields.push((slot.name.clone(), value));
+            if let Some(value) = parser.field(slot, &mut fields)? {
+                fields.push(&slot.name, value);
             }
             Ok(())
         })?;
+        let mut fields = fields.finish();
         if repeated || unknown {
             let before = fields.len();
             fields = distinct(fields);
@@ -195,17 +214,19 @@ impl<'a, 'n> Parser<'a, 'n> {
         if repeated && self.options.lower_case_names {
             self.invalid.get_or_insert(JsonError::SameName { offset: self.scan.at });
         }
-        Ok(shape.is_wanted().then(|| shape.record(fields)))
+        *record = Record::from_distinct(fields);
+        Ok(())
     }
 
     /// The value of a field, if it is wanted.
-    fn field(&mut self, slot: &mut Slot) -> Result<Option<Value>, JsonError> {
-        if slot.wanted != Wanted::Nothing {
-            return self.value(&mut slot.inner, &slot.wanted).map(Some);
+    fn field(&mut self, slot: &mut Slot, fields: &mut Fields) -> Result<Option<Value>, JsonError> {
+        if !matches!(slot.wanted, Wanted::Nothing) {
+            let before = if self.scan.peek() == Some(b'{') { fields.object_before() } else { None };
+            return self.value(&mut slot.inner, &slot.wanted, before).map(Some);
         }
         // Names that must not be equal have to be looked at.
         if self.options.lower_case_names && matches!(self.scan.peek(), Some(b'{' | b'[')) {
-            return self.value(&mut slot.inner, &slot.wanted).map(|_| None);
+            return self.value(&mut slot.inner, &slot.wanted, None).map(|_| None);
         }
         self.pass_over().map(|()| None)
     }
@@ -216,7 +237,7 @@ impl<'a, 'n> Parser<'a, 'n> {
             && self.scan.rest().starts_with(expected.as_bytes())
         {
             self.scan.at += expected.len();
-            self.colon()?;
+            self.scan.white_space();
             return Ok(Some(next));
         }
         let start = self.scan.at;
@@ -236,12 +257,7 @@ impl<'a, 'n> Parser<'a, 'n> {
     }
 
     /// A field whose name is not kept; whether its name was met before in another spelling.
-    fn stranger(
-        &mut self,
-        shape: &mut Shape,
-        met: &mut Met,
-        fields: &mut Vec<(Arc<str>, Value)>,
-    ) -> Result<bool, JsonError> {
+    fn stranger(&mut self, shape: &mut Shape, met: &mut Met, fields: &mut Fields) -> Result<bool, JsonError> {
         let name = self.name()?.value();
         let name = self.shared(&name);
         self.colon()?;
@@ -251,8 +267,8 @@ impl<'a, 'n> Parser<'a, 'n> {
             Wanted::Nothing if !strict => self.pass_over()?,
             // Where equal names are an error, all are kept until the end of the object.
             wanted => {
-                let value = self.value(&mut None, &wanted)?;
-                fields.push((name, value));
+                let value = self.value(&mut None, &wanted, None)?;
+                fields.push(&name, value);
             }
         }
         Ok(again)

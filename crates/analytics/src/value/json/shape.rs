@@ -21,15 +21,15 @@ pub(super) struct Shape {
     wanted: Wanted,
     slots: Vec<Slot>,
     places: HashMap<Box<str>, usize>,
-    /// The record given out last: when nobody holds it any more, its memory is used again.
-    last: Arc<Record>,
+    /// The record given out last, of events: when nobody holds it any more, its memory is used again.
+    pub(super) last: Option<Arc<Record>>,
 }
 
 /// A field of them.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The name as it stands in the text, from quote to quote.
-    pub(super) quoted: Box<str>,
+    /// The name as it mostly stands in the text, from quote to colon.
+    lead: Box<str>,
     pub(super) name: Arc<str>,
     /// The first slot with this name; names can be spelt in several ways.
     pub(super) first: usize,
@@ -44,7 +44,7 @@ pub(super) struct Met([u64; MAX_SLOTS / 64]);
 
 impl Shape {
     pub(super) fn new(wanted: Wanted) -> Self {
-        Self { wanted, slots: Vec::new(), places: HashMap::new(), last: Arc::default() }
+        Self { wanted, slots: Vec::new(), places: HashMap::new(), last: None }
     }
 
     pub(super) fn slot(&mut self, place: usize) -> &mut Slot {
@@ -60,9 +60,9 @@ impl Shape {
         self.wanted != Wanted::Nothing
     }
 
-    /// The name that is expected at a place.
+    /// The name that is expected at a place, with its colon.
     pub(super) fn expected(&self, place: usize) -> Option<&str> {
-        self.slots.get(place).map(|slot| &*slot.quoted)
+        self.slots.get(place).map(|slot| &*slot.lead)
     }
 
     /// The place of a name as it stands in the text.
@@ -85,26 +85,51 @@ impl Shape {
         let known = self.place_of_name(name);
         let name = known.map_or(name, |known| &self.slots[known].name).clone();
         let (first, wanted) = (known.unwrap_or(place), self.wanted.of(&name));
-        self.slots.push(Slot { quoted: quoted.into(), name, first, wanted, inner: None });
+        self.slots.push(Slot { lead: format!("{quoted}:").into(), name, first, wanted, inner: None });
         self.places.insert(quoted.into(), place);
         Some(place)
     }
 
-    /// A list for the fields of the next record.
-    pub(super) fn fields(&mut self) -> Vec<(Arc<str>, Value)> {
-        match Arc::get_mut(&mut self.last) {
-            Some(last) => last.take_fields(),
-            None => Vec::with_capacity(self.slots.len()),
+    /// A record for the next fields, which nobody else holds: the one before if that is so of it.
+    pub(super) fn memory(&self, before: Option<Arc<Record>>) -> Arc<Record> {
+        let fresh = || Arc::new(Record::from_distinct(Vec::with_capacity(self.slots.len())));
+        before.filter(|before| Arc::strong_count(before) == 1).unwrap_or_else(fresh)
+    }
+}
+
+/// The fields of a record that is being read, over those of the one before: a field with the name of its predecessor at
+/// that place costs no more than its value.
+pub(super) struct Fields {
+    list: Vec<(Arc<str>, Value)>,
+    filled: usize,
+}
+
+impl Fields {
+    pub(super) fn over(before: Vec<(Arc<str>, Value)>) -> Self {
+        Self { list: before, filled: 0 }
+    }
+
+    /// The object of the record before that stands where the next field comes, so that its memory can be used for this one.
+    pub(super) fn object_before(&mut self) -> Option<Arc<Record>> {
+        let (_, old) = self.list.get_mut(self.filled)?;
+        match std::mem::replace(old, Value::Null) {
+            Value::Record(record) => Some(record),
+            _ => None,
         }
     }
 
-    /// The record of these fields.
-    pub(super) fn record(&mut self, fields: Vec<(Arc<str>, Value)>) -> Arc<Record> {
-        match Arc::get_mut(&mut self.last) {
-            Some(last) => *last = Record::from_distinct(fields),
-            None => self.last = Arc::new(Record::from_distinct(fields)),
+    pub(super) fn push(&mut self, name: &Arc<str>, value: Value) {
+        match self.list.get_mut(self.filled) {
+            Some((known, old)) if Arc::ptr_eq(known, name) => *old = value,
+            Some(old) => *old = (name.clone(), value),
+            None => self.list.push((name.clone(), value)),
         }
-        self.last.clone()
+        self.filled += 1;
+    }
+
+    pub(super) fn finish(mut self) -> Vec<(Arc<str>, Value)> {
+        self.list.truncate(self.filled);
+        self.list
     }
 }
 

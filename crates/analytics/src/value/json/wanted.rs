@@ -10,6 +10,8 @@ pub enum Wanted {
     /// Everything.
     #[default]
     Whole,
+    /// Everything, and of a text only the time it stands for, if it stands for one.
+    Time,
     /// Of an object these fields, whatever else it has; another value is read as a whole.
     Fields(Vec<(Arc<str>, Wanted)>),
 }
@@ -19,7 +21,7 @@ impl Wanted {
     pub(super) fn of(&self, name: &str) -> Self {
         match self {
             Self::Nothing => Self::Nothing,
-            Self::Whole => Self::Whole,
+            Self::Whole | Self::Time => Self::Whole,
             Self::Fields(fields) => {
                 let known = fields.iter().find(|(field, _)| **field == *name);
                 known.map_or(Self::Nothing, |(_, wanted)| wanted.clone())
@@ -33,8 +35,10 @@ impl Wanted {
             *self = Self::Whole;
             return;
         };
-        if *self == Self::Nothing {
-            *self = Self::Fields(Vec::new());
+        match self {
+            Self::Nothing => *self = Self::Fields(Vec::new()),
+            Self::Time => *self = Self::Whole,
+            Self::Whole | Self::Fields(_) => {}
         }
         let Self::Fields(fields) = self else { return };
         let place = fields.iter().position(|(field, _)| field == name).unwrap_or_else(|| {
@@ -42,6 +46,25 @@ impl Wanted {
             fields.len() - 1
         });
         fields[place].1.add(rest);
+    }
+
+    /// Adds a field of a field … that is looked at as a time.
+    pub(crate) fn add_time(&mut self, path: &[Arc<str>]) {
+        let known = path.iter().fold(self.clone(), |wanted, name| wanted.of(name));
+        if known == Self::Time {
+            return;
+        }
+        self.add(path);
+        let fresh = known == Self::Nothing && !path.is_empty();
+        let place = path.iter().try_fold(self, |wanted, name| match wanted {
+            Self::Fields(fields) => {
+                fields.iter_mut().find(|(field, _)| field == name).map(|(_, inner)| inner)
+            }
+            _ => None,
+        });
+        if let Some(place) = place.filter(|_| fresh) {
+            *place = Self::Time;
+        }
     }
 }
 
@@ -62,5 +85,25 @@ mod tests {
         assert_eq!(wanted.of("x"), Wanted::Nothing);
         wanted.add(&[]);
         assert_eq!(wanted, Wanted::Whole);
+    }
+
+    #[test]
+    fn a_time_is_one_only_where_nobody_wants_its_text() {
+        let path = |text: &str| text.split('.').map(Arc::from).collect::<Vec<Arc<str>>>();
+        let mut wanted = Wanted::Nothing;
+        for _ in 0..2 {
+            wanted.add_time(&path("a.at"));
+            assert_eq!(wanted.of("a").of("at"), Wanted::Time);
+        }
+        wanted.add(&path("a.at"));
+        assert_eq!(wanted.of("a").of("at"), Wanted::Whole);
+        wanted.add_time(&path("a.at"));
+        assert_eq!(wanted.of("a").of("at"), Wanted::Whole);
+        wanted.add_time(&path("b"));
+        wanted.add(&path("b.c"));
+        assert_eq!(wanted.of("b"), Wanted::Whole);
+        wanted.add(&path("c.d"));
+        wanted.add_time(&path("c"));
+        assert_eq!(wanted.of("c"), Wanted::Whole);
     }
 }
