@@ -13,6 +13,7 @@ use ironbrook_model::{DeviceId, Identity};
 use ironbrook_testkit::{CONTAINER, Node};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Messages by each door, and their bytes: more than any disk here has room for.
 const MESSAGES: usize = 150;
 const BYTES: usize = 2_000;
+/// Topics that retain a message each.
+const RETAINED: usize = 10;
 /// Changes that a full disk may still have room for; past so many it is not full.
 const CHANGES_MAX: usize = 2_000;
 
@@ -261,6 +264,110 @@ async fn every_door_says_that_the_disk_is_full_and_heals_alone() {
     };
     for free in all {
         fill_and_heal(free).await;
+    }
+}
+
+/// Retained messages are on disk before they are acknowledged or shown: on a full disk they wait for room, as does one that clears
+/// another.
+async fn retain_and_heal(seed: u64, free: u64) {
+    let storage = Memory::new();
+    let node = Node::start_with_topics(Arc::new(storage.clone()), &["a"]).await.unwrap();
+    let clearing = node.topics("clearing").connect().await.unwrap().0;
+    within("there is room", clearing.publish(retained("old/1", "0"))).await.unwrap();
+    let filling = node.topics("filling").connect().await.unwrap().0;
+    storage.set_capacity(Some(storage.used() + free));
+    let acknowledged = Arc::new(AtomicUsize::new(0));
+    let count = acknowledged.clone();
+    let publishing = tokio::spawn(async move {
+        let mut receipts = Vec::new();
+        for n in 0..MESSAGES {
+            let topic = format!("kept/{}", n % RETAINED);
+            receipts.push(filling.enqueue(retained(&topic, &body(n))).await.unwrap());
+        }
+        for receipt in receipts {
+            receipt.await.unwrap();
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    within("the disk is full", async {
+        while node.is_well() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    let clears = tokio::spawn(async move {
+        clearing.publish(retained("quiet/1", "1").qos(QoS::AtMostOnce)).await.unwrap();
+        clearing.publish(retained("old/1", "")).await.unwrap();
+    });
+    let (early, mut seen) = node.topics("early").connect().await.unwrap();
+    within("an answer", early.subscribe("old/1", QoS::AtLeastOnce)).await.unwrap();
+    let old = within("what nobody could clear", seen.next()).await.unwrap();
+    assert_eq!(old.message.payload, "0");
+    within("an answer", early.subscribe("kept/#", QoS::AtLeastOnce)).await.unwrap();
+    let mut shown = Vec::new();
+    while let Ok(Some(received)) = tokio::time::timeout(Duration::from_millis(50), seen.next()).await {
+        shown.push(number(&received.message.payload));
+    }
+    within("what was shown is acknowledged", async {
+        // Messages are acknowledged in order.
+        while shown.iter().any(|n| acknowledged.load(Ordering::SeqCst) as u64 <= *n) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+    assert!(acknowledged.load(Ordering::SeqCst) < MESSAGES && !clears.is_finished() && !node.is_well());
+
+    storage.set_capacity(None);
+    within("all is acknowledged", publishing).await.unwrap();
+    within("it is cleared", clears).await.unwrap();
+    let last = (MESSAGES - RETAINED) as u64..MESSAGES as u64;
+    while !last.clone().all(|n| shown.contains(&n)) {
+        let received = within("the newest", seen.next()).await.unwrap();
+        if received.message.topic.starts_with("kept/") {
+            shown.push(number(&received.message.payload));
+        }
+    }
+    for topic in 0..RETAINED as u64 {
+        let of_topic: Vec<_> = shown.iter().filter(|n| *n % RETAINED as u64 == topic).collect();
+        assert!(of_topic.is_sorted_by(|a, b| a < b), "older behind newer, or twice: {of_topic:?}");
+    }
+    only_the_newest_is_retained(&node).await;
+    let found = storage.power_cut(seed);
+    node.stop().await;
+    let node = Node::start_with_topics(Arc::new(found), &["a"]).await.unwrap();
+    only_the_newest_is_retained(&node).await;
+    node.stop().await;
+}
+
+fn retained(topic: &str, payload: &str) -> Publish {
+    Publish::new(topic, payload.to_owned()).qos(QoS::AtLeastOnce).retain(true)
+}
+
+async fn only_the_newest_is_retained(node: &Node) {
+    let (client, mut messages) = node.topics("fresh").connect().await.unwrap();
+    for filter in ["old/#", "kept/#", "quiet/1", "end"] {
+        within("an answer", client.subscribe(filter, QoS::AtLeastOnce)).await.unwrap();
+    }
+    within("an answer", client.publish(Publish::new("end", "").qos(QoS::AtLeastOnce))).await.unwrap();
+    let mut found = Vec::new();
+    loop {
+        let Publish { topic, payload, retain, .. } =
+            within("the end", messages.next()).await.unwrap().message;
+        match &*topic {
+            "end" => break,
+            "quiet/1" => found.push((topic.to_string(), 1)),
+            _ => found.push((topic.to_string(), number(&payload))),
+        }
+        assert!(retain, "{topic}");
+    }
+    let kept = (0..RETAINED).map(|n| (format!("kept/{n}"), (MESSAGES - RETAINED + n) as u64));
+    assert_eq!(found, kept.chain([("quiet/1".to_owned(), 1)]).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retained_messages_wait_for_room_and_are_there_once_acknowledged() {
+    for (seed, free) in FREE.into_iter().enumerate() {
+        retain_and_heal(seed as u64, free).await;
     }
 }
 
