@@ -141,8 +141,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         if wrote { Poll::Ready(Ok(Event::Wrote)) } else { Poll::Pending }
     }
 
-    /// Whether something moved.
-    fn poll_output(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
+    /// Writes what there is; whether something moved.
+    pub(crate) fn poll_output(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
         let mut moved = false;
         while !self.output.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.output) {

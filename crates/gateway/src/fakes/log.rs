@@ -42,7 +42,8 @@ impl FakeLog {
     /// Makes the first `count` records durable.
     pub(crate) fn sync(&self, count: u64) {
         self.durable.send_replace(count);
-        self.waiting.lock().unwrap().drain(..).for_each(Waker::wake);
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap());
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Takes that many records more, then none.

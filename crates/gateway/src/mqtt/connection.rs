@@ -12,12 +12,12 @@ use super::io::{Event, Io};
 use super::login::{Login, Will};
 use super::operations::{Operations, Request};
 use super::outgoing::Outgoing;
+use super::served::{Served, Wakers};
 use crate::{Metrics, Protocol};
 use ironbrook_hub::{ConnectRequest, Hub, LockToken, Session, Settlement};
 use ironbrook_model::Identity;
 use ironbrook_wire::mqtt::v4::{Packet, QoS};
 use prometheus_client::metrics::counter::Counter;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -90,64 +90,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.identity()
     }
 
-    /// Serves until the connection has to end, and says why.
-    pub(super) async fn run(&mut self, cancel: &CancellationToken) -> End {
-        let session = self.session.clone();
-        // Boxed, because they are large and seldom looked at: so what each wake of the task touches lies close together.
-        let mut delivery = Box::pin(session.next());
-        let mut cancelled = Box::pin(cancel.cancelled());
-        let mut timer = Box::pin(tokio::time::sleep_until(self.heard + self.silence));
-        let bell = self.bell.clone();
-        let waker = Waker::from(bell.clone());
-        let mut task = None;
-        let end = poll_fn(|cx| {
-            // Always the same as long as the connection is a task of its own.
-            if task.as_ref().is_none_or(|known: &Waker| !known.will_wake(cx.waker())) {
-                bell.set_task(cx.waker());
-                task = Some(cx.waker().clone());
-            }
-            loop {
-                if let Poll::Ready(end) = self.poll_traffic(cx) {
-                    return Poll::Ready(Some(end));
-                }
-                self.watch_output(timer.as_mut());
-                self.watch_room();
-                if !bell.take() {
-                    return Poll::Pending;
-                }
-                // Who rang used it up. Whoever rings from now on is noticed at the next look above.
-                bell.set_task(cx.waker());
-                let aside = &mut Context::from_waker(&waker);
-                if cancelled.as_mut().poll(aside).is_ready() {
-                    return Poll::Ready(None);
-                }
-                let mut step = self.poll_aside(aside);
-                if step.is_pending() && !self.held_back {
-                    step = delivery.as_mut().poll(aside).map(|next| {
-                        delivery.set(session.next());
-                        self.deliver(next)
-                    });
-                }
-                if step.is_pending() {
-                    step = timer.as_mut().poll(aside).map(|()| self.on_timer(timer.as_mut()));
-                }
-                match step {
-                    Poll::Ready(Ok(())) => bell.ring(),
-                    Poll::Ready(Err(end)) => return Poll::Ready(Some(end)),
-                    Poll::Pending => {}
-                }
-            }
-        });
-        match end.await {
-            Some(end) => end,
-            None => self.drain().await,
+    /// Acknowledges what is on disk by now, in place of the task, and waits on with `disk`. False where the task has to look: there
+    /// is more to do, or not all could be written.
+    pub(super) fn acknowledge_at_once(&mut self, task: &mut Context<'_>, disk: &Waker) -> bool {
+        if self.is_blocked() || !self.io.is_flushed() {
+            return false;
         }
+        let disk = &mut Context::from_waker(disk);
+        while let Poll::Ready(result) = self.intake.poll_durable(disk) {
+            // What failed once fails again when the task does it, and ends the connection there.
+            if result.is_err() || self.acknowledge().is_err() {
+                return false;
+            }
+        }
+        self.io.poll_output(task).is_ok() && self.io.is_flushed()
     }
 
     /// Does all that the socket and the disk allow.
-    fn poll_traffic(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll_traffic(&mut self, wakers: &mut Wakers<'_, '_>) -> Poll<End> {
         loop {
-            match self.poll_traffic_once(cx) {
+            match self.poll_traffic_once(wakers) {
                 Ok(Poll::Ready(())) => {}
                 Ok(Poll::Pending) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end),
@@ -156,12 +118,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Ready where there may be more to do at once.
-    fn poll_traffic_once(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, End> {
+    fn poll_traffic_once(&mut self, wakers: &mut Wakers<'_, '_>) -> Result<Poll<()>, End> {
         self.advance()?;
-        self.take_durable(cx)?;
+        self.take_durable(&mut Context::from_waker(wakers.disk))?;
         let may_read = !self.is_blocked();
         let (intake, mut taken) = (&mut self.intake, Ok(()));
-        let polled = self.io.poll_drive_past(cx, may_read, |bytes, packet_max| {
+        let polled = self.io.poll_drive_past(wakers.task, may_read, |bytes, packet_max| {
             let (len, result) = intake.take_row(bytes, packet_max);
             taken = result;
             len
@@ -275,5 +237,58 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn request(&mut self, request: Request) {
         self.operations.push(request);
         self.bell.ring();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Served<S> {
+    /// Serves until the connection has to end, and says why; until it is cancelled, and says nothing.
+    pub(super) async fn run(&self, cancel: &CancellationToken) -> Option<End> {
+        let begin = |connection: &Connection<S>| {
+            let Connection { session, bell, heard, silence, .. } = connection;
+            (session.clone(), bell.clone(), *heard + *silence)
+        };
+        let (session, bell, silent_at) = self.look(begin)?;
+        // Boxed, because they are large and seldom looked at: so what each wake of the task touches lies close together.
+        let mut delivery = Box::pin(session.next());
+        let mut cancelled = Box::pin(cancel.cancelled());
+        let mut timer = Box::pin(tokio::time::sleep_until(silent_at));
+        let waker = Waker::from(bell.clone());
+        let end = self.poll(|connection, wakers| {
+            if wakers.is_new {
+                bell.set_task(wakers.task.waker());
+            }
+            loop {
+                if let Poll::Ready(end) = connection.poll_traffic(wakers) {
+                    return Poll::Ready(Some(end));
+                }
+                connection.watch_output(timer.as_mut());
+                connection.watch_room();
+                if !bell.take() {
+                    return Poll::Pending;
+                }
+                // Who rang used it up. Whoever rings from now on is noticed at the next look above.
+                bell.set_task(wakers.task.waker());
+                let aside = &mut Context::from_waker(&waker);
+                if cancelled.as_mut().poll(aside).is_ready() {
+                    return Poll::Ready(None);
+                }
+                let mut step = connection.poll_aside(aside);
+                if step.is_pending() && !connection.held_back {
+                    step = delivery.as_mut().poll(aside).map(|next| {
+                        delivery.set(session.next());
+                        connection.deliver(next)
+                    });
+                }
+                if step.is_pending() {
+                    step = timer.as_mut().poll(aside).map(|()| connection.on_timer(timer.as_mut()));
+                }
+                match step {
+                    Poll::Ready(Ok(())) => bell.ring(),
+                    Poll::Ready(Err(end)) => return Poll::Ready(Some(end)),
+                    Poll::Pending => {}
+                }
+            }
+        });
+        end.await.flatten()
     }
 }

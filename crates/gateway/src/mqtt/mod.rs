@@ -13,6 +13,7 @@ mod operations;
 mod outgoing;
 mod provisioning;
 mod recent;
+mod served;
 #[cfg(test)]
 mod tests;
 mod unacknowledged;
@@ -26,6 +27,7 @@ use ironbrook_model::{ErrorCode, Identity, MqttAction, Refusal};
 use ironbrook_wire::mqtt::v4::{ConnAck, Connect, ConnectReturnCode, Packet, Unencodable, Violation};
 use login::Login;
 pub(crate) use login::{credential, identity};
+use served::Served;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -89,7 +91,7 @@ pub(crate) async fn serve<S>(
     deadline: Instant,
     cancel: CancellationToken,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let _counted = services.metrics.connection(Protocol::mqtt);
     // Boxed, because letting a client in takes far more memory than serving it.
@@ -106,7 +108,7 @@ pub(crate) async fn serve_connect<S>(
     peer: &Peer,
     cancel: &CancellationToken,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let _counted = services.metrics.connection(Protocol::mqtt);
     if provisioning::is_for(&connect) {
@@ -186,13 +188,21 @@ async fn admit<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Serves a client that was let in.
-async fn attend<S: AsyncRead + AsyncWrite + Unpin>(
-    mut connection: Box<Connection<S>>,
+async fn attend<S>(
+    connection: Box<Connection<S>>,
     services: &Services,
     peer: &Peer,
     cancel: &CancellationToken,
-) {
-    let end = connection.run(cancel).await;
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let served = Served::new(*connection);
+    let end = served.run(cancel).await;
+    let Some(mut connection) = served.take() else { return };
+    let end = match end {
+        Some(end) => end,
+        None => Box::pin(connection.drain()).await,
+    };
     note_end(&end, connection.identity(), services, peer);
     // rule MQTT-28: the will is for ungraceful ends; a session that the hub ended, or another took over, leaves none.
     let is_graceful = matches!(end, End::Disconnected | End::Shutdown | End::Closed(_));

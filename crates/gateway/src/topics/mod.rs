@@ -138,7 +138,7 @@ async fn serve_either<S>(
     deadline: Instant,
     cancel: CancellationToken,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut io = Io::new(stream, CONNECT_LEN_MAX);
     let first = tokio::select! {

@@ -1,7 +1,8 @@
-//! Who waits for records to become durable, and how they are told: all of a round by one hand-over to their runtime.
+//! Who waits for records to become durable, and how they are told: many of a round by one hand-over to their runtime.
 //!
-//! Waking a task from the writer's thread takes the runtime's global queue and may take a system call. So the writer hands all
-//! that it would wake to one short task of the runtime, which wakes them from a worker, into that worker's own queue.
+//! Waking a task from the writer's thread takes the runtime's global queue and may take a system call; and a waker may do more than
+//! that, as writing an answer. So the writer hands what it would wake to short tasks of the runtime, which wake them from its workers.
+//! One alone is woken from the writer's thread: it is answered soonest so.
 
 use super::partition::Status;
 use crate::api::Place;
@@ -10,6 +11,10 @@ use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::runtime::Handle;
+
+/// How many are told by one task of the runtime: no more, so that a worker that tells them looks at something else in between, and
+/// workers share in it.
+const TOLD_TOGETHER: usize = 64;
 
 /// Tasks waiting for records of one partition.
 pub(super) struct Waiters(Mutex<State>);
@@ -147,10 +152,11 @@ impl Runtime {
 
     /// Wakes tasks, many of them from within the runtime. A runtime that is shut down drops what it is given, and so they
     /// are woken even then.
-    pub(super) fn wake(&self, told: Told) {
-        match self.0.get() {
-            Some(runtime) if told.0.len() > 1 => drop(runtime.spawn(async move { drop(told) })),
-            _ => drop(told),
+    pub(super) fn wake(&self, mut told: Told) {
+        let Some(runtime) = self.0.get().filter(|_| told.0.len() > 1) else { return };
+        while !told.0.is_empty() {
+            let some = Told(told.0.drain(..told.0.len().min(TOLD_TOGETHER)).collect());
+            runtime.spawn(async move { drop(some) });
         }
     }
 }

@@ -14,7 +14,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes nothing more, but acknowledges what was taken.
-    pub(super) async fn drain(&mut self) -> End {
+    pub(in crate::mqtt) async fn drain(&mut self) -> End {
         let deadline = Instant::now() + DRAIN_TIME;
         while !self.intake.unacknowledged.is_empty() || !self.io.is_flushed() {
             let step = tokio::select! {

@@ -6,6 +6,7 @@ mod errors;
 mod gateways;
 mod inputs;
 mod provisioning;
+mod served;
 mod telemetry;
 mod twin;
 
