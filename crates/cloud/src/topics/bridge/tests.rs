@@ -236,7 +236,13 @@ async fn what_came_while_the_bridge_was_away_is_not_lost() {
     .await;
     world.publish(&mut publisher, message("plant/pump/telemetry", "2"));
     world.bridge(with(plant()));
-    let bodies: Vec<_> = world.telemetry(2).await.iter().map(|routed| routed.message.body.clone()).collect();
+    let mut bodies = Vec::new();
+    while bodies.last().is_none_or(|last| last != "2") {
+        let telemetry = world.telemetry(bodies.len().max(1) + 1).await;
+        bodies = telemetry.into_iter().map(|routed| routed.message.body).collect();
+    }
+    // The first comes again where the bridge ended before it had acknowledged it.
+    bodies.dedup();
     assert_eq!(bodies, ["1", "2"]);
 }
 
