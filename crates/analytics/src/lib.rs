@@ -2,7 +2,8 @@
 //!
 //! In the order a query goes: text → `syntax` (lexer, parser, tree) → `plan` (steps as operators) → [`engine`] (windows,
 //! watermarks, state) → rows. [`value`] is what flows, [`ops`] and [`functions`] what expressions can do with it, [`runner`]
-//! drives an engine between a source and a sink, [`cases`] tests queries. Start with [`Query::compile`], then [`Engine`](engine::Engine).
+//! drives an engine between a source and a sink, [`format`] reads and writes payloads, [`cases`] tests
+//! queries. Start with [`Query::compile`], then [`Engine`](engine::Engine).
 //!
 //! ```
 //! use ironbrook_analytics::engine::{Decoder, Engine, Policies};
@@ -57,6 +58,7 @@ mod query;
 
 pub mod value;
 
+pub mod format;
 pub mod functions;
 pub mod ops;
 

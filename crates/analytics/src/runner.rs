@@ -12,7 +12,8 @@
 //! Nothing here knows a runtime: the traits are futures, and waiting is up to the source.
 
 use crate::engine::{Decoder, Engine, EngineError, OutputRow, Policies, SnapshotError};
-use crate::query::Query;
+use crate::format::InputFormat;
+use crate::query::{Input, Query};
 use crate::value::DateTime;
 use std::future::Future;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub struct Message<B> {
     pub input: Arc<str>,
     /// When it came in. A repeated message has the arrival it had before.
     pub arrival: DateTime,
-    /// JSON: one object, an array of objects, or objects one after the other.
+    /// In the format of the input: JSON, unless [`Runner::with_formats`] says otherwise.
     pub body: B,
 }
 
@@ -115,6 +116,7 @@ pub enum RunError {
 #[derive(Debug)]
 pub struct Runner<S, K, C> {
     engine: Engine,
+    formats: InputFormats,
     /// Of each input.
     decoders: Vec<Decoder>,
     source: S,
@@ -136,14 +138,23 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
         sink: K,
         mut checkpoint: C,
     ) -> Result<Self, RunError> {
-        let decoders = decoders(&query, &policies);
+        let formats = InputFormats::default();
+        let decoders = formats.decoders(&query, &policies);
         let saved = checkpoint.load().await.map_err(RunError::Checkpoint)?;
         let (engine, position) = match saved {
             Some(saved) => (Engine::restore(query, policies, &saved.snapshot)?, saved.position),
             None => (Engine::new(query, policies), None),
         };
         source.seek(position.as_ref()).await.map_err(RunError::Source)?;
-        Ok(Self { engine, decoders, source, sink, checkpoint, position })
+        Ok(Self { engine, formats, decoders, source, sink, checkpoint, position })
+    }
+
+    /// Reads inputs in these formats.
+    #[must_use]
+    pub fn with_formats(mut self, formats: InputFormats) -> Self {
+        self.decoders = formats.decoders(self.engine.query(), self.engine.policies());
+        self.formats = formats;
+        self
     }
 
     /// The engine, for its counters.
@@ -203,7 +214,7 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
     /// [`RunError`].
     pub async fn replace(&mut self, query: Arc<Query>) -> Result<(), RunError> {
         self.write().await?;
-        self.decoders = decoders(&query, self.engine.policies());
+        self.decoders = self.formats.decoders(&query, self.engine.policies());
         self.engine.replace(query);
         self.save().await
     }
@@ -215,7 +226,7 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
         self.decoders[input].read(message.body.as_ref(), &mut |event| match event {
             Ok(event) if result.is_ok() => result = engine.push(input, arrival, event),
             Ok(_) => {}
-            Err(error) => engine.reject(input, arrival, &error.to_string()),
+            Err(error) => engine.refuse(input, arrival, &error),
         });
         result
     }
@@ -240,8 +251,27 @@ impl<S: Source, K: Sink, C: Checkpoint> Runner<S, K, C> {
     }
 }
 
-fn decoders(query: &Arc<Query>, policies: &Policies) -> Vec<Decoder> {
-    (0..query.inputs().len()).map(|input| Decoder::new(query, input, policies)).collect()
+/// The formats of inputs by name; those that are not named are JSON.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InputFormats(Vec<(Arc<str>, InputFormat)>);
+
+impl InputFormats {
+    /// The format of an input, by name in any case.
+    pub fn of(&self, input: &str) -> InputFormat {
+        let own = self.0.iter().find(|(name, _)| name.eq_ignore_ascii_case(input));
+        own.map(|(_, format)| *format).unwrap_or_default()
+    }
+
+    fn decoders(&self, query: &Arc<Query>, policies: &Policies) -> Vec<Decoder> {
+        let of = |(place, input): (usize, &Input)| Decoder::of(query, place, policies, self.of(&input.name));
+        query.inputs().iter().enumerate().map(of).collect()
+    }
+}
+
+impl FromIterator<(Arc<str>, InputFormat)> for InputFormats {
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, InputFormat)>>(formats: I) -> Self {
+        Self(formats.into_iter().collect())
+    }
 }
 
 #[cfg(test)]

@@ -40,6 +40,7 @@ pub use policy::{DataError, DataErrorKind, DataErrors, OnError, OnViolation, Pol
 
 pub(crate) use reader::event_time;
 
+use crate::format::ReadError;
 use crate::query::Query;
 use crate::value::{DateTime, EvalError, Record};
 use lookup::Versions;
@@ -232,6 +233,13 @@ impl Engine {
     pub fn reject(&mut self, input: usize, arrival: DateTime, message: &str) {
         if let Some(input) = self.query.inputs().get(input) {
             self.errors.add(DataErrorKind::InvalidData, &input.name, arrival, || message.to_owned());
+        }
+    }
+
+    /// [`reject`](Self::reject) under the name that the service has for the error.
+    pub fn refuse(&mut self, input: usize, arrival: DateTime, error: &ReadError) {
+        if let Some(input) = self.query.inputs().get(input) {
+            self.errors.add(error.kind(), &input.name, arrival, || error.to_string());
         }
     }
 

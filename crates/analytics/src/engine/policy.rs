@@ -67,6 +67,8 @@ pub(crate) fn ticks(duration: Duration) -> i64 {
 #[allow(missing_docs, reason = "the names are the service's and say it")]
 pub enum DataErrorKind {
     InvalidData,
+    InvalidCompressionType,
+    InvalidHeader,
     MissingColumns,
     TypeConversionError,
     InvalidInputTimeStamp,
@@ -78,8 +80,10 @@ pub enum DataErrorKind {
 }
 
 impl DataErrorKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::InvalidData,
+        Self::InvalidCompressionType,
+        Self::InvalidHeader,
         Self::MissingColumns,
         Self::TypeConversionError,
         Self::InvalidInputTimeStamp,
@@ -94,6 +98,8 @@ impl DataErrorKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::InvalidData => "InputDeserializerError.InvalidData",
+            Self::InvalidCompressionType => "InputDeserializerError.InvalidCompressionType",
+            Self::InvalidHeader => "InputDeserializerError.InvalidHeader",
             Self::MissingColumns => "InputDeserializerError.MissingColumns",
             Self::TypeConversionError => "InputDeserializerError.TypeConversionError",
             Self::InvalidInputTimeStamp => "InvalidInputTimeStamp",
