@@ -61,6 +61,7 @@ pub mod value;
 pub mod format;
 pub mod functions;
 pub mod ops;
+pub mod script;
 
 pub mod engine;
 

@@ -2,6 +2,7 @@
 
 use crate::error::{Diagnostic, Problem, QueryErrors};
 use crate::plan::{self, Plan};
+use crate::script::Functions;
 use crate::syntax;
 use crate::value::{DateTime, JsonOptions, Record};
 use std::sync::Arc;
@@ -59,6 +60,8 @@ pub struct Options {
     pub compatibility: Compatibility,
     /// Names of inputs that hold reference data instead of a stream, in any case.
     pub reference: Vec<String>,
+    /// Functions that the user wrote. The limited level offers none.
+    pub functions: Functions,
 }
 
 impl Options {

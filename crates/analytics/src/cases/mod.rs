@@ -6,6 +6,7 @@
 //! | `inputs` | `{name: [{"event": {…}, "arrival": time}]}` in the order of arrival; without `arrival` the event arrives at its own time, but not before those ahead of it |
 //! | `expected` | `{output: [rows]}`; outputs that are not named give no rows |
 //! | `reference` | `{name: [rows]}`: inputs of reference data |
+//! | `functions` | `{name: script}`: functions that the query calls as `udf.name` or, where they accumulate, `uda.name` |
 //! | `compat` | `"1.0"`, `"1.1"`, `"1.2"` (the default) |
 //! | `hosting` | `"cloud"` (the default): the whole language; `"limited"`, also called `"edge"`: what jobs beside machines have |
 //! | `policies` | `late_arrival_s` (5), `out_of_order_s` (0), `early_arrival_s` (300), `on_violation` (`"adjust"` or `"drop"`); without it nothing is late |
@@ -21,6 +22,7 @@ mod compare;
 mod run;
 
 use crate::engine::{OnViolation, Policies};
+use crate::script::{FunctionError, Functions};
 use crate::{Compatibility, Level, Options};
 use compare::Compare;
 use serde_json::value::RawValue;
@@ -62,6 +64,9 @@ pub enum CaseError {
     /// A member that there must be.
     #[error("the case has no {0}")]
     Missing(&'static str),
+    /// A script that is no function.
+    #[error(transparent)]
+    Function(FunctionError),
     /// A value that a member does not take.
     #[error("{part} is {found}; it is one of {allowed}")]
     Unknown {
@@ -118,7 +123,14 @@ impl Case {
         Ok(Self {
             name: text_of("name")?.unwrap_or_default(),
             query: read("query", member("query")?)?,
-            options: Options { level, compatibility, reference: reference.keys().cloned().collect() },
+            options: Options {
+                level,
+                compatibility,
+                reference: reference.keys().cloned().collect(),
+                functions: members
+                    .get("functions")
+                    .map_or_else(|| Ok(Functions::default()), |text| functions(text))?,
+            },
             policies: members.get("policies").map_or_else(|| Ok(never_late()), |text| policies(text))?,
             inputs: inputs(member("inputs")?)?,
             reference: reference.into_iter().collect(),
@@ -129,6 +141,15 @@ impl Case {
             )?,
         })
     }
+}
+
+fn functions(text: &RawValue) -> Result<Functions, CaseError> {
+    let scripts: BTreeMap<String, String> = read("functions", text)?;
+    let mut functions = Functions::default();
+    for (name, script) in &scripts {
+        functions.add_script(name, script).map_err(CaseError::Function)?;
+    }
+    Ok(functions)
 }
 
 fn unknown(part: &'static str, found: &str, allowed: &'static str) -> CaseError {

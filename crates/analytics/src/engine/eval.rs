@@ -144,6 +144,11 @@ impl Expr {
                     arguments.iter().map(|argument| argument.value(at)).collect::<Result<Vec<_>, _>>()?;
                 function.call_with(*part, &arguments).map(Cow::Owned)
             }
+            Self::UserCall(function, arguments) => {
+                let arguments =
+                    arguments.iter().map(|argument| argument.value(at)).collect::<Result<Vec<_>, _>>()?;
+                function.call(&arguments).map(Cow::Owned)
+            }
             Self::Compare(..)
             | Self::Not(_)
             | Self::And(_)

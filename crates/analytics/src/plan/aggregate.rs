@@ -89,6 +89,7 @@ impl Compiler<'_> {
                 (Aggregate::TopOne { descending }, vec![self.value_or_row(call, &call.arguments)?])
             }
             AggregateKind::StringAgg => self.string_agg(call)?,
+            AggregateKind::User => self.user_aggregate(call)?,
         };
         arguments.extend(order.into_iter().map(|(key, _)| key));
         Ok(AggregateSpec { aggregate, arguments, span })

@@ -193,7 +193,7 @@ impl Builder<'_> {
         let mut fingerprint = Fingerprint::new("select").with_number(before).with(&[self.edition()]);
         // INTO may change without any change to the rows.
         for part in without(select.span, select.into_clause) {
-            fingerprint = fingerprint.with_text(self.text, part);
+            fingerprint = fingerprint.with_text(self.text, part, &self.options.functions);
         }
         let operator = Operator::Select(Box::new(planned.select));
         let ways = self.ways(origin);

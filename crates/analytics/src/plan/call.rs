@@ -3,6 +3,7 @@
 use super::compile::{Compiled, Compiler, argument_span};
 use super::expr::Expr;
 use super::scope::is_system;
+use super::user::user_kind;
 use super::{former, window};
 use crate::error::Problem;
 use crate::functions::{self, ScalarFunction, aggregates};
@@ -21,7 +22,7 @@ impl Compiler<'_> {
         if is_system(&call.name, "window") {
             return Err(Problem::new(call.span, "System.Window() is used as System.Window().Id"));
         }
-        let [name] = call.name.as_slice() else { return Err(self.prefixed(call)) };
+        let [name] = call.name.as_slice() else { return self.prefixed(call) };
         if window::is_window(call) {
             return Err(Problem::new(call.span, "a window stands alone as an item of GROUP BY"));
         }
@@ -52,20 +53,19 @@ impl Compiler<'_> {
         }
     }
 
-    fn prefixed(&self, call: &Call) -> Problem {
-        let full: Vec<_> = call.name.iter().map(|name| &*name.text).collect();
-        let user = ["udf", "uda"].iter().any(|prefix| prefix.eq_ignore_ascii_case(full[0]));
-        let message = match (user, self.options.level.is_limited()) {
-            (true, true) => {
-                format!("{}: functions of users are not offered to jobs of this kind", full.join("."))
+    /// A function of the user, or none.
+    fn prefixed(&mut self, call: &Call) -> Compiled {
+        match user_kind(call) {
+            Some(kind) => self.user(kind, call),
+            None => {
+                let full: Vec<_> = call.name.iter().map(|name| &*name.text).collect();
+                let message = format!(
+                    "there is no function {}; functions of the language are called without a prefix",
+                    full.join(".")
+                );
+                Err(Problem::new(call.span, message))
             }
-            (true, false) => format!("{}: functions of users are not built yet", full.join(".")),
-            _ => format!(
-                "there is no function {}; functions of the language are called without a prefix",
-                full.join(".")
-            ),
-        };
-        Problem::new(call.span, message)
+        }
     }
 
     fn refused(&self, name: &str, call: &Call) -> Option<Problem> {

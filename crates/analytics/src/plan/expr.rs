@@ -2,6 +2,7 @@
 
 use crate::functions::ScalarFunction;
 use crate::ops::{Comparison, LikePattern};
+use crate::script::Function;
 use crate::syntax::Span;
 use crate::syntax::tree::BinaryOp;
 use crate::value::{DataType, DatePart, Value};
@@ -77,6 +78,8 @@ pub(crate) enum Expr {
     },
     /// The datepart is for those functions that take one.
     Call(&'static ScalarFunction, Option<DatePart>, Box<[Expr]>),
+    /// A function of the user.
+    UserCall(Arc<Function>, Box<[Expr]>),
 }
 
 impl Expr {
@@ -135,7 +138,9 @@ impl Expr {
             | Self::Like(operand, ..)
             | Self::IsNull(operand, _) => vec![operand],
             Self::Operate(_, a, b) | Self::Compare(_, a, b) => vec![a, b],
-            Self::And(terms) | Self::Or(terms) | Self::Call(_, _, terms) => terms.iter().collect(),
+            Self::And(terms) | Self::Or(terms) | Self::Call(_, _, terms) | Self::UserCall(_, terms) => {
+                terms.iter().collect()
+            }
             Self::Between(a, b, c, _) => vec![a, b, c],
             Self::In(operand, list, _) => std::iter::once(&**operand).chain(list).collect(),
             Self::LikeDynamic(operand, pattern, escape, _) => {

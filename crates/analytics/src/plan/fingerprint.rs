@@ -1,5 +1,6 @@
 //! Says whether two pieces of query text mean the same, so that kept state can be given back to them.
 
+use crate::script::Functions;
 use crate::syntax::{Span, TokenKind, tokens};
 
 /// FNV-1a, 64 bits: the same in every build, which hashers of the standard library are not.
@@ -26,9 +27,22 @@ impl Fingerprint {
     /// Adds a piece of text, whatever its white space, comments, and case of bare words outside quotes.
     ///
     /// The case of a bare word may matter (field names do); such a change then costs the state, which is safe.
-    pub(crate) fn with_text(mut self, text: &str, span: Span) -> Self {
+    /// The scripts of functions that it calls are part of it.
+    pub(crate) fn with_text(mut self, text: &str, span: Span, functions: &Functions) -> Self {
         let piece = text.get(span.start..span.end).unwrap_or_default();
-        for token in tokens(piece).unwrap_or_default() {
+        let tokens = tokens(piece).unwrap_or_default();
+        for called in tokens.windows(3) {
+            if let [TokenKind::Word(prefix) | TokenKind::Quoted(prefix), dot, name] =
+                [0, 1, 2].map(|at| &called[at].kind)
+                && ["udf", "uda"].iter().any(|known| known.eq_ignore_ascii_case(prefix))
+                && matches!(dot, TokenKind::Sign("."))
+                && let TokenKind::Word(name) | TokenKind::Quoted(name) = name
+                && let Some(function) = functions.get(name)
+            {
+                self = self.with(function.script().as_bytes());
+            }
+        }
+        for token in tokens {
             self = match token.kind {
                 TokenKind::Word(word) => self.with(b"w").with(word.as_bytes()),
                 TokenKind::Quoted(word) => self.with(b"w").with(word.as_bytes()),
@@ -52,7 +66,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> u64 {
-        Fingerprint::new("select").with_text(text, Span::new(0, text.len())).value()
+        Fingerprint::new("select").with_text(text, Span::new(0, text.len()), &Functions::default()).value()
     }
 
     #[test]

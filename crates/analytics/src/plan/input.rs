@@ -73,10 +73,10 @@ impl Builder<'_> {
         let mut fingerprint =
             Fingerprint::new("reader").with(name.text.to_lowercase().as_bytes()).with(&[self.edition()]);
         if let Some(timestamp) = &timestamp {
-            fingerprint = fingerprint.with_text(self.text, timestamp.span);
+            fingerprint = fingerprint.with_text(self.text, timestamp.span, &self.options.functions);
         }
         for key in &over {
-            fingerprint = fingerprint.with(b"over").with_text(self.text, key.span);
+            fingerprint = fingerprint.with(b"over").with_text(self.text, key.span, &self.options.functions);
         }
         if let Some(table) = table {
             fingerprint = fingerprint.with_number(table.fingerprint);

@@ -23,6 +23,7 @@ mod join;
 mod metadata;
 mod recognize;
 mod select;
+mod user;
 mod window;
 
 mod explain;

@@ -4,6 +4,7 @@ use super::compile::{Compiled, Compiler, Grouped};
 use super::expr::{Expr, Located};
 use super::former::Formers;
 use super::scope::{Scope, is_system_timestamp};
+use super::user::tell_merged;
 use super::window::{self, WindowSpec};
 use super::{Column, Group, Projection, Select};
 use crate::error::Problem;
@@ -106,7 +107,8 @@ impl SelectPlanner<'_, '_> {
 
     fn group(&mut self, select: &tree::Select, windows: Vec<WindowSpec>, keys: Vec<Located>) -> Group {
         let grouped = self.compiler.grouped.take().unwrap_or_default();
-        let aggregates: Vec<_> = grouped.aggregates.into_iter().map(|(_, spec)| spec).collect();
+        let mut aggregates: Vec<_> = grouped.aggregates.into_iter().map(|(_, spec)| spec).collect();
+        tell_merged(&mut aggregates, &windows);
         if self.compiler.options.level.is_limited() && aggregates.len() > MAX_AGGREGATES {
             let message =
                 format!("a step has at most {MAX_AGGREGATES} aggregates, this one has {}", aggregates.len());

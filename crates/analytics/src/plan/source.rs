@@ -211,7 +211,9 @@ impl Builder<'_> {
             return origin;
         }
         let start = Fingerprint::new("former").with_number(self.fingerprint(origin)).with(&[self.edition()]);
-        let fingerprint = specs.iter().fold(start, |all, spec| all.with_text(self.text, spec.span));
+        let fingerprint = specs
+            .iter()
+            .fold(start, |all, spec| all.with_text(self.text, spec.span, &self.options.functions));
         let ways = self.ways(origin);
         let node = self.node(name, Operator::Former(specs), fingerprint.value(), ways);
         self.connect(origin, Target::Node { node, port: 0 });
@@ -226,7 +228,11 @@ impl Builder<'_> {
         operator: Operator,
         name: &str,
     ) -> Origin {
-        let start = Fingerprint::new(kind).with(&[self.edition()]).with_text(self.text, text);
+        let start = Fingerprint::new(kind).with(&[self.edition()]).with_text(
+            self.text,
+            text,
+            &self.options.functions,
+        );
         let fingerprint = before.iter().fold(start, |all, origin| all.with_number(self.fingerprint(*origin)));
         let ways = before.iter().map(|origin| self.ways(*origin)).sum();
         let node = self.node(name, operator, fingerprint.value(), ways);

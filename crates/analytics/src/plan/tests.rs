@@ -47,7 +47,7 @@ fn mistakes_are_told_with_place_and_cure() {
         ("SELECT LEFT(a) FROM i", (1, 8), "takes 2 arguments, not 1"),
         ("SELECT DATEDIFF(day, a) FROM i", (1, 8), "takes 3 arguments, not 2"),
         ("SELECT CAST(a AS integer) FROM i", (1, 18), "no type integer"),
-        ("SELECT UDF.f(a) FROM i", (1, 8), "not built yet"),
+        ("SELECT UDF.f(a) FROM i", (1, 12), "there is no function udf.f; it comes with the job"),
         ("SELECT my.ABS(a) FROM i", (1, 8), "without a prefix"),
         ("SELECT a FROM i TIMESTAMP BY System.Timestamp()", (1, 30), "computed from the event"),
         ("WITH s AS (SELECT a INTO b FROM i) SELECT a FROM s", (1, 26), "a step has no INTO"),

@@ -53,6 +53,16 @@ pub enum EvalError {
     /// Division or remainder by zero.
     #[error("division by zero; guard it with NULLIF(divisor, 0)")]
     DivideByZero,
+    /// A function of the user failed. The text is what its script says of itself.
+    #[error("{function}{}: {message}", line.map(|line| format!(", line {line} of the script")).unwrap_or_default())]
+    Script {
+        /// The function, with its prefix.
+        function: Arc<str>,
+        /// Where in the script, from 1, if that is known.
+        line: Option<u32>,
+        /// What was thrown, or which limit it met.
+        message: Arc<str>,
+    },
     /// A value that the function's definition forbids.
     #[error("function {}: {problem}", .function.to_lowercase())]
     Domain {

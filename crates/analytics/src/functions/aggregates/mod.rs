@@ -4,14 +4,16 @@
 //! [merge](Accumulator::merge) into that of their union, which is how overlapping windows share work: nothing is ever taken
 //! out again, so no float drifts. All skip `NULL` except `COUNT(*)`, `Collect`, `CollectTop` and `TopOne`.
 //!
-//! Not here: windows, `OVER`, `DISTINCT` as a word; user-defined aggregates.
+//! Not here: windows, `OVER`, `DISTINCT` as a word.
 
 mod extreme;
 mod numeric;
 mod ordered;
 #[cfg(test)]
 mod tests;
+mod user;
 
+use crate::script::Function;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
 use crate::value::{EvalError, GroupKey, Value};
 use extreme::Extreme;
@@ -19,6 +21,7 @@ use numeric::{Moments, Sum};
 use ordered::{Percentile, Top};
 use std::collections::HashSet;
 use std::sync::Arc;
+use user::User;
 
 /// An aggregate function of the language, without its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +56,8 @@ pub enum AggregateKind {
     TopOne,
     /// `STRING_AGG`.
     StringAgg,
+    /// One that the user wrote.
+    User,
 }
 
 /// Every aggregate by its documented name.
@@ -144,6 +149,13 @@ pub enum Aggregate {
         /// What stands between.
         separator: Arc<str>,
     },
+    /// `uda.name(e)`: the value, which may be an event as a record, then the event's time.
+    User {
+        /// The function.
+        function: Arc<Function>,
+        /// Whether states are to be [merged](Accumulator::merge), for which the events must be kept.
+        merged: bool,
+    },
 }
 
 /// The state of an aggregate for one group of one window, of which there can be millions: the common ones are small, the
@@ -166,6 +178,7 @@ enum State {
     Collect(Box<Collected>),
     Top(Box<Top>),
     Joined(Box<Joined>),
+    User(Box<User>),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -226,6 +239,7 @@ impl Accumulator {
             Aggregate::StringAgg { separator } => {
                 State::Joined(Box::new(Joined { separator: separator.clone(), text: None }))
             }
+            Aggregate::User { function, merged } => State::User(Box::new(User::new(function, *merged))),
         };
         Self { state }
     }
@@ -243,6 +257,7 @@ impl Accumulator {
                 all.values.push(value.clone());
             }
             State::Top(top) => top.add(value, args.get(1..).unwrap_or_default())?,
+            State::User(user) => user.add(value, args.get(1))?,
             _ if value.is_null() => {}
             State::Count(count) => *count = count.saturating_add(1),
             State::Distinct(all) => all.insert(&GroupKey(value.clone())),
@@ -280,6 +295,7 @@ impl Accumulator {
                     a.add(&Value::text(text))?;
                 }
             }
+            (State::User(a), State::User(b)) => a.merge(b),
             _ => debug_assert!(false, "states of different aggregates"),
         }
         Ok(())
@@ -301,6 +317,7 @@ impl Accumulator {
             State::Collect(all) => Ok(Value::Array(all.values.as_slice().into())),
             State::Top(top) => Ok(top.result()),
             State::Joined(joined) => Ok(joined.text.clone().into()),
+            State::User(user) => user.result(),
         }
     }
 
@@ -312,6 +329,7 @@ impl Accumulator {
             State::Percentile(percentile) => percentile.weight(),
             State::Top(top) => top.weight(),
             State::Joined(joined) => size_of::<Joined>() + joined.text.as_ref().map_or(0, String::len),
+            State::User(user) => user.weight(),
             _ => 0,
         }
     }
@@ -334,6 +352,7 @@ impl Accumulator {
             State::Collect(all) => out.values(&all.values),
             State::Top(top) => top.write(out),
             State::Joined(joined) => out.value(&joined.text.clone().into()),
+            State::User(user) => user.write(out),
         }
     }
 
@@ -357,6 +376,7 @@ impl Accumulator {
                 all.weight = all.values.iter().map(Value::weight).sum();
             }
             State::Top(top) => top.restore(from)?,
+            State::User(user) => user.restore(from)?,
             State::Joined(joined) => {
                 joined.text = match from.value()? {
                     Value::NVarchar(joined) => Some((*joined).to_owned()),

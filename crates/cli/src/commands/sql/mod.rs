@@ -64,6 +64,7 @@ impl Language {
                 Compat::V1_2 => Compatibility::V1_2,
             },
             reference,
+            ..Options::default()
         }
     }
 }
