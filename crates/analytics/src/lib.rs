@@ -2,7 +2,7 @@
 //!
 //! In the order a query goes: text → `syntax` (lexer, parser, tree) → `plan` (steps as operators) → [`engine`] (windows,
 //! watermarks, state) → rows. [`value`] is what flows, [`ops`] and [`functions`] what expressions can do with it, [`runner`]
-//! drives an engine between a source and a sink, [`format`] reads and writes payloads, [`cases`] tests
+//! drives an engine between a source and a sink, [`format`] reads and writes payloads, [`job`] definitions of jobs, [`cases`] tests
 //! queries. Start with [`Query::compile`], then [`Engine`](engine::Engine).
 //!
 //! ```
@@ -68,6 +68,8 @@ pub mod engine;
 pub mod runner;
 
 pub mod cases;
+
+pub mod job;
 
 pub use error::{Diagnostic, QueryError, QueryErrors};
 pub use query::{Compatibility, Input, Level, MAX_AGGREGATES, Options, Query};
