@@ -9,6 +9,7 @@ pub mod hub;
 pub mod mqtt;
 pub mod queries;
 pub mod recovery;
+pub mod streams;
 pub mod texts;
 pub mod topics;
 pub mod twins;

@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 use ironbrook_fuzz::mqtt::{generate_v4, generate_v5};
+use ironbrook_fuzz::streams;
 use ironbrook_model::{SharedAccessKey, Timestamp};
 use ironbrook_wire::amqp::{
     ClientSasl, Config, Connection, Event, LinkOptions, Message, Outgoing, SaslCode, Value,
@@ -35,6 +36,9 @@ fn main() -> io::Result<()> {
     write(&folder.join("log_recovery"), scripts())?;
     write(&folder.join("topics"), parts(include_str!("../seeds/topics.txt"), "\n\n"))?;
     write(&folder.join("queries"), parts(include_str!("../seeds/queries.txt"), "\n\n"))?;
+    write(&folder.join("events"), streams::payloads())?;
+    write(&folder.join("checkpoints"), streams::checkpoints())?;
+    write(&folder.join("jobs"), parts(include_str!("../seeds/jobs.txt"), "\n\n"))?;
     write(&folder.join("texts"), texts())
 }
 
