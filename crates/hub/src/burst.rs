@@ -11,6 +11,8 @@ use crate::{record, telemetry};
 use bytes::Bytes;
 use ironbrook_log::Ticket;
 use ironbrook_model::{Message, MessageSource, Refusal, Timestamp};
+use serde_json::Value;
+use std::sync::Arc;
 
 /// A telemetry message of one session without its body.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Burst<'a> {
     session: &'a Session,
     routes: Routes,
     now: Timestamp,
+    /// The sender's twin, once a message was taken; nothing in it where no route looks at twins.
+    twin: Option<Option<Arc<Value>>>,
     received: u64,
     accepted: u64,
     /// Something came of it, be it that no route wanted it.
@@ -54,7 +58,7 @@ pub struct Burst<'a> {
 impl<'a> Burst<'a> {
     pub(crate) fn begin(core: &'a Core, session: &'a Session) -> Self {
         let (routes, now) = (core.router.routes(), core.now());
-        Self { core, session, routes, now, received: 0, accepted: 0, is_activity: false }
+        Self { core, session, routes, now, twin: None, received: 0, accepted: 0, is_activity: false }
     }
 
     /// As [`Hub::telemetry`](crate::Hub::telemetry), for a body in an envelope of the burst's session.
@@ -73,9 +77,15 @@ impl<'a> Burst<'a> {
         result
     }
 
-    fn append(&self, envelope: &mut Envelope, body: &[u8]) -> Result<Option<Ticket>, Refusal> {
+    fn append(&mut self, envelope: &mut Envelope, body: &[u8]) -> Result<Option<Ticket>, Refusal> {
         // Before the check, which counts what the message takes of the throttles.
-        let twin = self.core.router.twin(MessageSource::DeviceMessages, self.session.identity())?;
+        let twin = match &self.twin {
+            Some(twin) => twin,
+            None => {
+                let twin = self.core.router.twin(MessageSource::DeviceMessages, self.session.identity())?;
+                self.twin.insert(twin)
+            }
+        };
         telemetry::check(self.core, self.session, envelope.metered_len + body.len(), self.now)?;
         let facts = Facts { body, ..telemetry::facts(self.session, &envelope.message, self.now) };
         let facts = facts.with_twin(twin.as_deref());
@@ -97,9 +107,10 @@ impl Drop for Burst<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Bench, COLD};
+    use crate::testing::{Bench, COLD, device};
     use ironbrook_log::QueueId;
     use ironbrook_model::{ErrorCode, SystemProperty};
+    use serde_json::json;
 
     fn message(body: &'static str) -> Message {
         let mut message = Message::new(body);
@@ -156,6 +167,25 @@ mod tests {
         assert_eq!(refused.code, ErrorCode::MessageTooLarge);
         drop(burst);
         assert_eq!((bench.metrics.telemetry_received.get(), bench.metrics.telemetry_refused.get()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn goes_by_the_twin_as_it_was_at_its_first_message_rule_route_09() {
+        let bench = Bench::with_twin_route("$twin.tags.site = 'north'");
+        let put = |site: &str| bench.twins.put(&device("d1"), json!({"tags": {"site": site}}));
+        put("north");
+        let session = bench.connect("d1").await;
+        let mut envelope = Envelope::new(&session, message(""));
+        let mut burst = bench.hub.burst(&session);
+        // It was read with the connect.
+        assert!(burst.take(&mut envelope, b"1").unwrap().is_some());
+        put("south");
+        assert!(burst.take(&mut envelope, b"2").unwrap().is_some());
+        drop(burst);
+        let mut next = bench.hub.burst(&session);
+        assert_eq!(next.take(&mut envelope, b"3").unwrap_err().code, ErrorCode::ServerBusy);
+        bench.hub.room(&session).await.unwrap();
+        assert_eq!(next.take(&mut envelope, b"3").unwrap(), None);
     }
 
     #[tokio::test]
