@@ -2,12 +2,12 @@
 
 use super::ProvisioningService;
 use crate::service_api::tests::{Hub, LATER, hub};
+use crate::testing::Authority;
 use bytes::Bytes;
 use http::StatusCode;
 use ironbrook_gateway::{Provisioning as _, Registrant, RegistrationAnswer};
 use ironbrook_hub::{ConnectRequest, Credential};
 use ironbrook_model::{Cause, DeviceId, ErrorCode, Identity, Refusal, SasToken, SharedAccessKey};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 
 const PRIMARY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -70,30 +70,10 @@ fn hub_token(device: &str, key: &SharedAccessKey) -> Credential {
     Credential::Sas(SasToken::parse(&key.sign(&format!("localhost/devices/{device}"), LATER, None)).unwrap())
 }
 
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-fn params(name: &str, is_authority: bool) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = if is_authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
-    params
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let (params, key) = (params(name, true), KeyPair::generate().unwrap());
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    fn sign(&self, name: &str) -> (Bytes, String) {
-        let signed = params(name, false).signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap();
-        (Bytes::copy_from_slice(signed.der()), signed.pem())
-    }
+/// A certificate as a device shows it and as an operator uploads it.
+fn leaf(authority: &Authority, name: &str) -> (Bytes, String) {
+    let signed = authority.sign(name);
+    (Bytes::copy_from_slice(signed.der()), signed.pem())
 }
 
 fn by_certificate(service: &ProvisioningService, id: &str, leaf: &Bytes) -> Registrant {
@@ -163,7 +143,7 @@ async fn dps_07_a_device_with_a_certificate_is_known_to_the_hub_by_its_thumbprin
     let hub = hub().await;
     let service = hub.cloud.provisioning_service().clone();
     let plant = Authority::new("Plant CA");
-    let (own, pem) = plant.sign("press-1");
+    let (own, pem) = leaf(&plant, "press-1");
     let x509 = json!({"type": "x509", "x509": {"clientCertificates": {"primary": {"certificate": pem}}}});
     let made = enrol(&hub, "/enrollments/press-1", json!({ "attestation": x509 })).await;
     let info = &made["attestation"]["x509"]["clientCertificates"]["primary"]["info"];
@@ -177,11 +157,11 @@ async fn dps_07_a_device_with_a_certificate_is_known_to_the_hub_by_its_thumbprin
     let signing =
         json!({"type": "x509", "x509": {"signingCertificates": {"primary": {"certificate": plant.pem}}}});
     enrol(&hub, "/enrollmentGroups/presses", json!({ "attestation": signing })).await;
-    let (second, _) = plant.sign("press-2");
+    let (second, _) = leaf(&plant, "press-2");
     state(&service, &by_certificate(&service, "press-2", &second)).await;
     connects(&hub, "press-2", Credential::Certificate(vec![second.clone()])).await.unwrap();
     // A renewed certificate is taken over with the next registration.
-    let (renewed, _) = plant.sign("press-2");
+    let (renewed, _) = leaf(&plant, "press-2");
     assert!(connects(&hub, "press-2", Credential::Certificate(vec![renewed.clone()])).await.is_err());
     state(&service, &by_certificate(&service, "press-2", &renewed)).await;
     connects(&hub, "press-2", Credential::Certificate(vec![renewed])).await.unwrap();
@@ -190,7 +170,7 @@ async fn dps_07_a_device_with_a_certificate_is_known_to_the_hub_by_its_thumbprin
     let named = Authority::new("Named CA");
     let references = json!({"type": "x509", "x509": {"caReferences": {"primary": "named"}}});
     enrol(&hub, "/enrollmentGroups/named", json!({ "attestation": references })).await;
-    let (third, _) = named.sign("press-3");
+    let (third, _) = leaf(&named, "press-3");
     let registrant = by_certificate(&service, "press-3", &third);
     assert_eq!(service.authenticate(&registrant).await.unwrap_err().cause, Some(Cause::UnknownAuthority));
     let body = json!({"properties": {"certificate": named.pem}});
@@ -200,7 +180,7 @@ async fn dps_07_a_device_with_a_certificate_is_known_to_the_hub_by_its_thumbprin
     hub.ask("PUT", "/certificates/named", &[("if-match", "*")], vouched).await;
     state(&service, &registrant).await;
     // A certificate of another name.
-    let (other, _) = named.sign("press-9");
+    let (other, _) = leaf(&named, "press-9");
     let registrant = by_certificate(&service, "press-3", &other);
     assert_eq!(service.authenticate(&registrant).await.unwrap_err().cause, Some(Cause::OtherName));
 }

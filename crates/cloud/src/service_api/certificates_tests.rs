@@ -1,6 +1,7 @@
 //! Authorities of devices' certificates: registered, proven, taken away, through the router and on storage that stays.
 
 use super::tests::{ANY, Hub, hub};
+use crate::testing::Authority;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -8,33 +9,7 @@ use http::StatusCode;
 use http::header::{ETAG, IF_MATCH};
 use ironbrook_hub::{ConnectRequest, Credential, Delivery, Session};
 use ironbrook_model::{Cause, DeviceId, Identity, Refusal};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
-
-struct Authority {
-    pem: String,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-fn params(name: &str, is_authority: bool) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = if is_authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
-    params
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let (params, key) = (params(name, true), KeyPair::generate().unwrap());
-        let pem = params.self_signed(&key).unwrap().pem();
-        Self { pem, issuer: Issuer::new(params, key) }
-    }
-
-    fn sign(&self, name: &str) -> rcgen::Certificate {
-        params(name, false).signed_by(&KeyPair::generate().unwrap(), &self.issuer).unwrap()
-    }
-}
 
 async fn with_device() -> Hub {
     let hub = hub().await;
