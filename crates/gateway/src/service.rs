@@ -50,6 +50,12 @@ pub trait AmqpService: Send + Sync + 'static {
     /// opened here live as long as a token with `SERVICE_CONNECT`.
     async fn authorize(&self, token: &SasToken) -> Result<Permissions, Refusal>;
 
+    /// The address at which what a client asks for really is, where that is another one; checks the right to it. The door sends the
+    /// client there, on the host that it connected to.
+    async fn elsewhere(&self, _attach: &Attach) -> Result<Option<String>, Refusal> {
+        Ok(None)
+    }
+
     /// Opens a link on which the client receives.
     async fn attach_source(&self, attach: Attach) -> Result<Box<dyn ServiceSource>, Refusal>;
 

@@ -10,15 +10,14 @@ use ironbrook_wire::amqp::Message;
 /// What the documentation asks for. A kind of address that is added does not compile until it has a line here.
 fn documented(address: &Address) -> (&'static str, Permissions) {
     match address {
-        Address::Events { .. } => {
-            ("messages/events/ConsumerGroups/$Default/Partitions/0", Permissions::SERVICE_CONNECT)
-        }
+        Address::Events { .. } => ("hub/ConsumerGroups/$Default/Partitions/0", Permissions::SERVICE_CONNECT),
         Address::ToDevices => ("messages/devicebound", Permissions::SERVICE_CONNECT),
         Address::Feedback => ("messages/serviceBound/feedback", Permissions::SERVICE_CONNECT),
         Address::FileNotifications => {
             ("messages/serviceBound/filenotifications", Permissions::SERVICE_CONNECT)
         }
         Address::Management => ("$management", Permissions::SERVICE_CONNECT),
+        Address::Moved(_) => ("messages/events/$management", Permissions::SERVICE_CONNECT),
     }
 }
 
@@ -42,9 +41,15 @@ async fn auth_20_every_service_link_opens_for_who_has_its_right_and_nobody_else(
     let hub = with_single_rights().await;
     let links = hub.cloud.amqp();
     let events = Address::Events { group: "$Default".to_owned(), partition: PartitionId(0) };
-    for address in
-        [events, Address::ToDevices, Address::Feedback, Address::FileNotifications, Address::Management]
-    {
+    let moved = Address::Moved("$management".to_owned());
+    for address in [
+        events,
+        Address::ToDevices,
+        Address::Feedback,
+        Address::FileNotifications,
+        Address::Management,
+        moved,
+    ] {
         let (text, right) = documented(&address);
         assert_eq!(Address::parse(text, "hub").unwrap(), address);
         let no_token = Some(ErrorCode::IotHubUnauthorizedAccess);
@@ -57,6 +62,8 @@ async fn auth_20_every_service_link_opens_for_who_has_its_right_and_nobody_else(
             assert_eq!(refused(source), wanted, "receive from {text} as {policy}");
             let sink = links.attach_sink(attach(text, vec![token.clone()])).await;
             assert_eq!(refused(sink), wanted, "send to {text} as {policy}");
+            let moved = links.elsewhere(&attach(text, vec![token.clone()])).await;
+            assert_eq!(refused(moved), wanted, "be sent on from {text} as {policy}");
             if address == Address::Management {
                 let request = links.request(&[token], Message::default()).await;
                 assert_eq!(refused(request), wanted, "request to {text} as {policy}");

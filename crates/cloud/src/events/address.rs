@@ -17,6 +17,8 @@ pub(super) enum Address {
     FileNotifications,
     /// Requests about the events endpoint.
     Management,
+    /// The events endpoint by the name it has on the hub's own host: what follows that name.
+    Moved(String),
 }
 
 impl Address {
@@ -27,12 +29,13 @@ impl Address {
             | Self::ToDevices
             | Self::Feedback
             | Self::FileNotifications
-            | Self::Management => Permissions::SERVICE_CONNECT,
+            | Self::Management
+            | Self::Moved(_) => Permissions::SERVICE_CONNECT,
         }
     }
 
-    /// Reads an address, any case. The entity of the events endpoint is the hub's short name, or `messages/events` on the hub's own
-    /// host; a client that writes another name is told the right one.
+    /// Reads an address, any case. The entity of the events endpoint is the hub's short name; a client that writes another name is
+    /// told the right one.
     pub(super) fn parse(text: &str, hub_name: &str) -> Result<Self, Refusal> {
         let path = text.trim_matches('/');
         let is = |wanted: &str| path.eq_ignore_ascii_case(wanted);
@@ -48,10 +51,14 @@ impl Address {
         if is("$management") {
             return Ok(Self::Management);
         }
-        let rest = ["messages/events", hub_name]
-            .iter()
-            .find_map(|entity| strip_prefix(path, entity))
-            .ok_or_else(|| not_found(format!("there is no {text}; the events endpoint is {hub_name}/ConsumerGroups/<group>/Partitions/<n>")))?;
+        if let Some(rest) = strip_prefix(path, "messages/events") {
+            return Ok(Self::Moved(rest.to_owned()));
+        }
+        let rest = strip_prefix(path, hub_name).ok_or_else(|| {
+            not_found(format!(
+                "there is no {text}; the events endpoint is {hub_name}/ConsumerGroups/<group>/Partitions/<n>"
+            ))
+        })?;
         if rest.eq_ignore_ascii_case("$management") {
             return Ok(Self::Management);
         }
@@ -82,14 +89,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_spellings_of_the_events_endpoint_are_one() {
+    fn the_events_endpoint_has_the_hub_s_name_in_any_case_and_moved_there() {
         let wanted = Address::Events { group: "$Default".into(), partition: PartitionId(3) };
-        for text in [
-            "hub/ConsumerGroups/$Default/Partitions/3",
-            "/messages/events/consumergroups/$Default/partitions/3",
-        ] {
+        for text in ["hub/ConsumerGroups/$Default/Partitions/3", "/HUB/consumergroups/$Default/partitions/3"]
+        {
             assert_eq!(Address::parse(text, "Hub").unwrap(), wanted);
         }
+        let moved = Address::Moved("ConsumerGroups/g/Partitions/0".to_owned());
+        assert_eq!(Address::parse("/Messages/Events/ConsumerGroups/g/Partitions/0", "hub").unwrap(), moved);
     }
 
     #[test]

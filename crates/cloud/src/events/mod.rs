@@ -81,6 +81,13 @@ impl AmqpService for ServiceLinks {
         Ok(self.shared.hub.auth().service(token).await?.permissions)
     }
 
+    async fn elsewhere(&self, attach: &Attach) -> Result<Option<String>, Refusal> {
+        match self.open(&attach.address, &attach.tokens).await? {
+            Address::Moved(rest) => Ok(Some(format!("{}/{rest}", self.shared.hub.auth().hub_name()))),
+            _ => Ok(None),
+        }
+    }
+
     async fn attach_source(&self, attach: Attach) -> Result<Box<dyn ServiceSource>, Refusal> {
         match self.open(&attach.address, &attach.tokens).await? {
             Address::Events { group, partition } => {
@@ -95,7 +102,7 @@ impl AmqpService for ServiceLinks {
             }
             Address::Feedback => Ok(Box::new(feedback::Receiver::new(self.shared.hub.clone()))),
             Address::FileNotifications => Ok(Box::new(files::Receiver::new(self.shared.clone()))),
-            Address::ToDevices | Address::Management => {
+            Address::ToDevices | Address::Management | Address::Moved(_) => {
                 Err(not_found(format!("nothing can be received from {}", attach.address)))
             }
         }

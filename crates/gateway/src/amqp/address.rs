@@ -47,7 +47,9 @@ impl Address {
             return Some(Self::Cbs);
         }
         if last.eq_ignore_ascii_case("$management") {
-            return Some(Self::Management);
+            // The assembly tells where the hub's own name for the events endpoint leads.
+            let is_moved = matches!(segments[..], [a, b, _] if is(a, "messages") && is(b, "events"));
+            return Some(if is_moved { Self::Service(path.to_owned()) } else { Self::Management });
         }
         if let Some((scope, id)) = provisioning::of_address(path) {
             return Some(Self::Registration(scope, id));
@@ -123,10 +125,12 @@ mod tests {
         for text in [events.to_owned(), format!("amqps://localhost:5672/{events}")] {
             assert_eq!(Address::parse(&text), Some(Address::Service(events.into())));
         }
-        assert_eq!(
-            Address::parse("amqps://localhost/messages/devicebound"),
-            Some(Address::Service("messages/devicebound".into()))
-        );
+        for path in ["messages/devicebound", "messages/events/$management"] {
+            assert_eq!(
+                Address::parse(&format!("amqps://localhost/{path}")),
+                Some(Address::Service(path.into()))
+            );
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use ironbrook_hub::auth::refusals;
 use ironbrook_hub::{ConnectRequest, Credential, Hub, Session};
 use ironbrook_model::{Cause, ErrorCode, Identity, Permissions, Refusal};
-use ironbrook_wire::amqp::{Attach, LinkId, Role, SenderSettleMode, Value};
+use ironbrook_wire::amqp::{AmqpError, Attach, LinkId, Role, SenderSettleMode, Value};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,6 +20,9 @@ pub(super) const REQUEST_WINDOW: u32 = 100;
 
 /// The expiry of tokens is looked at as often as this at least.
 const EXPIRY_STEP: Duration = Duration::from_secs(60);
+
+/// Where AMQP with TLS is; clients take no other.
+const AMQPS_PORT: i32 = 5671;
 
 /// The longest request on `$cbs` and `$management`, in bytes.
 const REQUEST_MAX: u64 = 64 * 1024;
@@ -154,11 +157,38 @@ impl Door {
             properties: attach.properties.iter().map(pair).collect(),
             desired_capabilities: attach.desired_capabilities.iter().map(ToString::to_string).collect(),
         };
-        self.jobs.push(if from_client {
-            async move { Done::Sink(link, service.attach_sink(request).await) }.boxed()
-        } else {
-            async move { Done::Source(link, service.attach_source(request).await) }.boxed()
-        });
+        let opening = async move {
+            match service.elsewhere(&request).await {
+                Ok(Some(path)) => Done::Elsewhere(link, Ok(path)),
+                Err(refusal) => Done::Elsewhere(link, Err(refusal)),
+                Ok(None) if from_client => Done::Sink(link, service.attach_sink(request).await),
+                Ok(None) => Done::Source(link, service.attach_source(request).await),
+            }
+        };
+        self.jobs.push(opening.boxed());
+    }
+
+    /// rule AMQP-22: a client is sent to another address with `amqp:link:redirect`, whose info names host, port and address.
+    pub(super) fn on_elsewhere(&mut self, link: LinkId, result: Result<String, Refusal>) {
+        let path = match result {
+            Ok(path) => path,
+            Err(refusal) => return self.refuse_service(link, &refusal),
+        };
+        let known = || self.services.hub.as_ref().and_then(|hub| hub.auth().hosts().first().cloned());
+        let host = self.host.as_deref().map(str::to_owned).or_else(known).unwrap_or_default();
+        tracing::debug!(peer = %self.peer.addr, path, "link redirected");
+        let address = format!("amqps://{host}:{AMQPS_PORT}/{path}");
+        let mut error = AmqpError::new("amqp:link:redirect", format!("events are read from {path}"));
+        error.info = [
+            ("hostname", Value::from(host.as_str())),
+            ("network-host", Value::from(host.as_str())),
+            ("port", Value::Int(AMQPS_PORT)),
+            ("address", Value::from(address.as_str())),
+        ]
+        .map(|(name, value)| (name.into(), value))
+        .into();
+        self.links.remove(&link);
+        self.conn.refuse(link, error);
     }
 
     pub(super) fn on_connected(&mut self, key: Key, result: Result<Session, Refusal>) {

@@ -12,6 +12,7 @@ use super::token::Tokens;
 use crate::provisioning::{self, Registrant};
 use crate::{Peer, Protocol, RegistrationAnswer, ServiceSink, ServiceSource, Services};
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -56,6 +57,8 @@ const JOBS_MAX: usize = 4096;
 const GATHER: usize = 64;
 /// Reports of service links that wait for the connection.
 const REPORTS: usize = 16;
+/// Longest host name (RFC 1035).
+const HOST_LEN_MAX: usize = 255;
 /// What a message's wrapping may add to the longest telemetry.
 const WRAPPING: usize = 128 * 1024;
 
@@ -77,6 +80,8 @@ pub(super) enum Done {
     Room(Key, Result<(), Refusal>),
     Source(LinkId, Result<Box<dyn ServiceSource>, Refusal>),
     Sink(LinkId, Result<Box<dyn ServiceSink>, Refusal>),
+    /// What a link asks for is at another address.
+    Elsewhere(LinkId, Result<String, Refusal>),
     Management(Answer, Result<amqp::Message, Refusal>),
     /// SASL PLAIN of a device that wants to be provisioned was checked.
     Registrant(Result<Arc<Registrant>, Refusal>),
@@ -104,6 +109,8 @@ pub(super) struct Door {
     /// The device that wants to be provisioned, where it logged in with SASL PLAIN.
     pub(super) registrant: Option<Arc<Registrant>>,
     opened: bool,
+    /// The host the client says it connected to.
+    pub(super) host: Option<ByteString>,
     /// When the tokens that keep service links open are to be looked at.
     pub(super) service_end: Option<Instant>,
     next_tag: u64,
@@ -134,6 +141,7 @@ impl Door {
             proven: false,
             registrant: None,
             opened: false,
+            host: None,
             service_end: None,
             next_tag: 0,
         };
@@ -232,7 +240,10 @@ impl Door {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Sasl(request) => self.on_sasl(&request),
-            Event::Opened(_) => self.opened = true,
+            Event::Opened(open) => {
+                self.opened = true;
+                self.host = open.hostname.filter(|host| !host.is_empty() && host.len() <= HOST_LEN_MAX);
+            }
             Event::AttachRequested(link, attach) => self.on_attach(link, &attach),
             Event::Detached(link, error) => {
                 if let Some(error) = error {
@@ -353,6 +364,7 @@ impl Door {
             Done::Room(key, result) => self.on_room(key, result),
             Done::Source(link, result) => self.on_source(link, result),
             Done::Sink(link, result) => self.on_sink_open(link, result),
+            Done::Elsewhere(link, result) => self.on_elsewhere(link, result),
             Done::Management(answer, result) => self.on_management_answer(&answer, result),
             Done::Registrant(result) => self.on_registrant(result),
             Done::Registration(asked, result) => self.on_registration_done(asked, result),

@@ -64,7 +64,7 @@ impl Door {
     }
 
     /// A token that lacks a right is logged where it is checked.
-    fn refuse_service(&mut self, link: LinkId, why: &Refusal) {
+    pub(super) fn refuse_service(&mut self, link: LinkId, why: &Refusal) {
         if why.code.http_status() == 401 {
             self.refuse_quietly(link, why);
         } else {

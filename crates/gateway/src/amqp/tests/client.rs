@@ -32,7 +32,8 @@ impl Client {
         let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), certificates: Vec::new(), tls: false };
         let cancel = CancellationToken::new();
         tokio::spawn(serve(far, Arc::clone(services), peer, cancel.clone()));
-        let conn = Connection::client(Config::default(), sasl);
+        let config = Config { hostname: Some("hub.test".into()), ..Config::default() };
+        let conn = Connection::client(config, sasl);
         Self { conn, stream, events: VecDeque::new(), cancel, next_tag: 0 }
     }
 

@@ -77,6 +77,10 @@ impl AmqpService for Service {
         }
     }
 
+    async fn elsewhere(&self, attach: &Attach) -> Result<Option<String>, Refusal> {
+        Ok(attach.address.strip_prefix("messages/events/").map(|rest| format!("hub/{rest}")))
+    }
+
     async fn attach_source(&self, attach: Attach) -> Result<Box<dyn ServiceSource>, Refusal> {
         let presettled = match attach.address.as_str() {
             "events" => true,
@@ -225,6 +229,36 @@ async fn an_unknown_source_is_refused_with_the_reason() {
     let (_, services) = services();
     let (mut client, session) = client(&services).await;
     assert_eq!(client.refusal(session, LinkOptions::receiver("r", "nothing")).await, "amqp:not-found");
+}
+
+#[tokio::test]
+async fn amqp_22_a_client_is_sent_to_another_address_with_all_it_needs_to_go_there() {
+    let (_, services) = services();
+    let (mut client, session) = client(&services).await;
+    for (n, options) in [
+        LinkOptions::receiver("a", "amqps://localhost/messages/events/$management"),
+        LinkOptions::sender("b", "/messages/events/$management"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let link = client.conn.attach(session, options).unwrap();
+        let error = client
+            .until(|e| match e {
+                Event::Detached(l, Some(error)) if *l == link => Some(error.clone()),
+                _ => None,
+            })
+            .await;
+        assert_eq!(&*error.condition, "amqp:link:redirect", "link {n}");
+        let info =
+            |name: &str| error.info.iter().find(|(key, _)| &**key == name).map(|(_, value)| value.clone());
+        let host = Value::from("hub.test");
+        assert_eq!((info("hostname"), info("network-host")), (Some(host.clone()), Some(host)));
+        assert_eq!(info("port"), Some(Value::Int(5671)));
+        assert_eq!(info("address"), Some(Value::from("amqps://hub.test:5671/hub/$management")));
+    }
+    // The address it is sent to is served.
+    client.receiver(session, "hub/$management", 1).await;
 }
 
 #[tokio::test]
