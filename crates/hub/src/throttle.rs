@@ -274,6 +274,15 @@ impl Throttles {
         })
     }
 
+    /// Waits until one can be taken from a hub-wide throttle, and takes it: for work that nobody waits for at a door. Cancel-safe.
+    pub async fn wait(&self, throttle: Throttle) {
+        let Some(buckets) = &self.hub else { return };
+        while let Err(wait) = buckets[throttle as usize].take(self.clock.now(), 1) {
+            // The clock counts in milliseconds.
+            self.clock.sleep(wait.max(Duration::from_millis(1))).await;
+        }
+    }
+
     /// Takes what a direct method of this many bytes costs.
     pub(crate) fn take_method(&self, bytes: usize) -> Result<(), Refusal> {
         let blocks = (bytes as u64).div_ceil(METHOD_BLOCK).max(1);

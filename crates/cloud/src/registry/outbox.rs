@@ -6,7 +6,7 @@ use super::{Inner, Registry, tables};
 use bytes::Bytes;
 use ironbrook_hub::Hub;
 use ironbrook_log::Ticket;
-use ironbrook_model::twin::Twin;
+use ironbrook_model::twin::{Object, Twin, digital_twin, json_patch};
 use ironbrook_model::{ErrorCode, Identity, Message, MessageSource, Refusal, SystemProperty, Timestamp};
 use redb::{ReadableTable, ReadableTableMetadata};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,15 @@ pub(super) enum TwinOperation {
     Replace,
 }
 
+impl TwinOperation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Update => "updateTwin",
+            Self::Replace => "replaceTwin",
+        }
+    }
+}
+
 /// An event as stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Event {
@@ -56,11 +65,8 @@ pub(super) fn twin(
     operation: TwinOperation,
     body: Value,
 ) -> Result<(), Error> {
-    let operation = match operation {
-        TwinOperation::Update => "updateTwin",
-        TwinOperation::Replace => "replaceTwin",
-    };
-    put(inner, changes, about, MessageSource::TwinChangeEvents, operation, "twinChangeNotification", body)
+    let source = MessageSource::TwinChangeEvents;
+    put(inner, changes, about, source, operation.name(), "twinChangeNotification", body)
 }
 
 /// Puts a lifecycle event into the outbox, if some route wants such.
@@ -87,6 +93,49 @@ pub(super) fn lifecycle(
         json!({ "desired": twin.desired.service_view(), "reported": twin.reported.service_view() });
     body.insert("properties".to_owned(), sections);
     put(inner, changes, about, MessageSource::DeviceLifecycleEvents, operation, schema, Value::Object(body))
+}
+
+/// A digital twin before a change, to tell of what the change does to it.
+pub(super) struct Digital(Option<Object>);
+
+impl Digital {
+    /// Looks at a twin, if some route wants such events.
+    pub fn before(inner: &Inner, about: &Identity, twin: &Twin) -> Self {
+        let wanted = inner.wants(MessageSource::DigitalTwinChangeEvents);
+        Self(wanted.then(|| digital_twin(about.device.as_str(), twin)))
+    }
+
+    /// Puts an event into the outbox, if the twin has a model and is another one now. rule EVENT-02
+    pub fn tell(
+        self,
+        inner: &Arc<Inner>,
+        changes: &Changes<'_>,
+        about: &Identity,
+        twin: &Twin,
+        operation: TwinOperation,
+    ) -> Result<(), Error> {
+        let Some(before) = self.0.filter(|_| twin.model_id.is_some()) else { return Ok(()) };
+        let patch = json_patch(&before, &digital_twin(about.device.as_str(), twin));
+        if patch.is_empty() {
+            return Ok(());
+        }
+        let source = MessageSource::DigitalTwinChangeEvents;
+        let schema = "digitalTwinChangeNotification";
+        put(inner, changes, about, source, operation.name(), schema, Value::Array(patch))
+    }
+}
+
+/// Puts into the outbox that a job has ended at a device, if some route wants such. `what` is its record as `devices.jobs` has it.
+/// rule EVENT-03
+pub(super) fn device_job(
+    inner: &Arc<Inner>,
+    changes: &Changes<'_>,
+    about: &Identity,
+    operation: &str,
+    what: Value,
+) -> Result<(), Error> {
+    let source = MessageSource::DeviceJobLifecycleEvents;
+    put(inner, changes, about, source, operation, "deviceJobLifecycleNotification", what)
 }
 
 fn put(
@@ -125,7 +174,11 @@ impl Event {
         message.system.set(SystemProperty::MessageId, id());
         message.system.set(SystemProperty::CorrelationId, id());
         message.system.set(SystemProperty::UserId, hub_name.to_owned());
-        message.system.set(SystemProperty::ContentType, "application/json");
+        let content_type = match self.source {
+            MessageSource::DigitalTwinChangeEvents => "application/json-patch+json",
+            _ => "application/json",
+        };
+        message.system.set(SystemProperty::ContentType, content_type);
         message.system.set(SystemProperty::ContentEncoding, "utf-8");
         let mut put = |name: &'static str, value: &str| message.properties.set(name, value.to_owned());
         put("hubName", hub_name);

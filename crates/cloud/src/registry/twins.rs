@@ -4,13 +4,15 @@ use super::configurations::{self, Touched};
 use super::error::Error;
 use super::identities::{get, not_found, read_both, stored};
 use super::index::Entries;
-use super::outbox::{self, TwinOperation};
+use super::outbox::{self, Digital, TwinOperation};
 use super::store::Changes;
 use super::{IdentityListener, IfMatch, Inner, Registry, tables, view};
 use async_trait::async_trait;
 use bytes::Bytes;
 use ironbrook_hub::seams::{DesiredChange, Identities, Twins};
-use ironbrook_model::twin::{Object, SectionKind, Twin, change_view, device_patch, replacement_patch};
+use ironbrook_model::twin::{
+    Object, SectionKind, Twin, change_view, device_patch, digital_twin, replacement_patch,
+};
 use ironbrook_model::{Identity, Refusal, Timestamp};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
@@ -44,6 +46,15 @@ impl Registry {
         let read = move |tx: &_| {
             let (stored, twin) = read_both(tx, &identity)?;
             Ok(view::twin(&inner, &identity, &stored, &twin))
+        };
+        self.inner.store.read(read).await
+    }
+
+    /// A device's digital twin and the etag of its twin. 404001.
+    pub async fn digital_twin(&self, identity: Identity) -> Result<(Object, String), Refusal> {
+        let read = move |tx: &_| {
+            let (_, twin) = read_both(tx, &identity)?;
+            Ok((digital_twin(identity.device.as_str(), &twin), twin.etag()))
         };
         self.inner.store.read(read).await
     }
@@ -137,9 +148,11 @@ pub(super) fn patch(
 ) -> Result<(), Error> {
     let now = inner.clock.now();
     let before = tags.map(|_| Entries::of(&tables::key(identity), twin));
+    let digital = Digital::before(inner, identity, twin);
     twin.patch_within(inner.config.twins, tags, desired, now)?;
     let body = patch_event(twin, tags, desired, now);
     outbox::twin(inner, changes, identity, TwinOperation::Update, body)?;
+    digital.tell(inner, changes, identity, twin, TwinOperation::Update)?;
     match before {
         Some(before) => save_indexed(inner, changes, identity, &before, twin)?,
         None => save(inner, changes, identity, twin)?,
@@ -160,8 +173,10 @@ pub(super) fn replace(
 ) -> Result<Twin, Error> {
     let mut twin = load(changes, identity)?;
     let (before, entries) = (twin.desired.values.clone(), Entries::of(&tables::key(identity), &twin));
+    let digital = Digital::before(inner, identity, &twin);
     twin.replace_within(inner.config.twins, tags, desired, inner.clock.now())?;
     outbox::twin(inner, changes, identity, TwinOperation::Replace, replace_event(&twin))?;
+    digital.tell(inner, changes, identity, &twin, TwinOperation::Replace)?;
     save_indexed(inner, changes, identity, &entries, &twin)?;
     // rule TWIN-09: a connected device hears of a replacement as a patch, with null for what is gone.
     let patch = replacement_patch(&before, &twin.desired.values);
@@ -216,12 +231,14 @@ impl Twins for Registry {
         let change = move |changes: &Changes<'_>| {
             let mut twin = load(changes, &identity)?;
             let now = inner.clock.now();
+            let digital = Digital::before(&inner, &identity, &twin);
             let patch = twin.patch_reported_within(inner.config.twins, &patch, now)?;
             save(&inner, changes, &identity, &twin)?;
             let version = twin.reported.version;
             let section = change_view(SectionKind::Reported, &patch, version, now);
             let body = json!({ "version": twin.version, "properties": { "reported": section } });
             outbox::twin(&inner, changes, &identity, TwinOperation::Update, body)?;
+            digital.tell(&inner, changes, &identity, &twin, TwinOperation::Update)?;
             configurations::touch(&inner, changes, &identity, Touched::ByDevice)?;
             Ok(version)
         };
@@ -242,9 +259,11 @@ impl Twins for Registry {
         let (inner, who, wanted) = (self.inner.clone(), identity.clone(), model_id.to_owned());
         let change = move |changes: &Changes<'_>| {
             let mut twin = load(changes, &who)?;
+            let digital = Digital::before(&inner, &who, &twin);
             twin.model_id = Some(wanted);
             twin.version += 1;
             save(&inner, changes, &who, &twin)?;
+            digital.tell(&inner, changes, &who, &twin, TwinOperation::Update)?;
             configurations::touch(&inner, changes, &who, Touched::ByService)
         };
         self.inner.store.write(change).await

@@ -1,10 +1,13 @@
 //! Jobs through the service API, on a hub that does them.
 
-use super::tests::{ANY, Hub, LATER, Reply, hub_on};
+use super::tests::{ANY, Hub, LATER, Reply, hub_with};
+use crate::assembly::Throttles;
 use crate::registry::tests::{HandClock, clock};
 use crate::testing::{moment, within};
 use http::StatusCode;
-use ironbrook_hub::{ConnectRequest, Credential, Delivery, MethodAnswer, Operation, Session, Subscription};
+use ironbrook_hub::{
+    ConnectRequest, Credential, Delivery, MethodAnswer, Operation, Route, Session, Subscription, Tier, Units,
+};
 use ironbrook_log::Memory;
 use ironbrook_model::{DeviceId, Identity, SasToken, SharedAccessKey};
 use serde_json::value::RawValue;
@@ -14,8 +17,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A hub on a clock that stands still, and what ends its jobs.
-struct Site {
-    hub: Hub,
+pub(super) struct Site {
+    pub(super) hub: Hub,
     storage: Arc<Memory>,
     clock: Arc<HandClock>,
     cancel: CancellationToken,
@@ -27,14 +30,27 @@ impl Site {
     }
 
     async fn on(storage: Arc<Memory>, clock: Arc<HandClock>) -> Self {
-        let hub = hub_on(storage.clone(), clock.clone(), Vec::new()).await;
+        Self::with(storage, clock, Vec::new()).await
+    }
+
+    pub(super) async fn with(storage: Arc<Memory>, clock: Arc<HandClock>, routes: Vec<Route>) -> Self {
+        Self::throttled(storage, clock, routes, Throttles::default()).await
+    }
+
+    async fn throttled(
+        storage: Arc<Memory>,
+        clock: Arc<HandClock>,
+        routes: Vec<Route>,
+        throttles: Throttles,
+    ) -> Self {
+        let hub = hub_with(storage.clone(), clock.clone(), routes, throttles).await;
         let cancel = CancellationToken::new();
         let (registry, core, stop) = (hub.cloud.registry().clone(), hub.cloud.hub().clone(), cancel.clone());
         tokio::spawn(async move { registry.run_jobs(core, stop).await });
         Self { hub, storage, clock, cancel }
     }
 
-    async fn devices(&self, count: usize) {
+    pub(super) async fn devices(&self, count: usize) {
         for n in 0..count {
             let path = format!("d{n:03}");
             self.hub.ask("PUT", &format!("/devices/{path}"), &[], json!({})).await;
@@ -44,7 +60,7 @@ impl Site {
         }
     }
 
-    async fn put(&self, id: &str, body: Value) -> Reply {
+    pub(super) async fn put(&self, id: &str, body: Value) -> Reply {
         self.hub.ask("PUT", &format!("/jobs/v2/{id}"), &[], body).await
     }
 
@@ -53,7 +69,7 @@ impl Site {
     }
 
     /// The job when it is in a status.
-    async fn when(&self, id: &str, status: &str) -> Value {
+    pub(super) async fn when(&self, id: &str, status: &str) -> Value {
         let wait = async {
             loop {
                 let job = self.job(id).await;
@@ -66,7 +82,7 @@ impl Site {
         within(&format!("the job {id} {status}"), wait).await
     }
 
-    async fn records(&self, condition: &str) -> Vec<Value> {
+    pub(super) async fn records(&self, condition: &str) -> Vec<Value> {
         let query = json!({"query": format!("SELECT * FROM devices.jobs WHERE {condition}")});
         let found = self.hub.ask("POST", "/devices/query", &[], query).await;
         assert_eq!(
@@ -77,7 +93,7 @@ impl Site {
     }
 
     /// A device that takes methods.
-    async fn connect(&self, device: &str) -> Session {
+    pub(super) async fn connect(&self, device: &str) -> Session {
         let path = format!("/devices/{device}");
         let got = self.hub.ask("GET", &path, &[], Value::Null).await.body;
         let key = got["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap().to_owned();
@@ -97,12 +113,12 @@ impl Site {
     }
 }
 
-fn update(value: i64) -> Value {
+pub(super) fn update(value: i64) -> Value {
     json!({"type": "scheduleUpdateTwin", "queryCondition": "tags.in = true", "maxExecutionTimeInSeconds": 60,
         "updateTwin": {"etag": "*", "tags": {"mark": value}, "properties": {"desired": {"x": value}}}})
 }
 
-fn method(condition: &str) -> Value {
+pub(super) fn method(condition: &str) -> Value {
     json!({"type": "scheduleDeviceMethod", "queryCondition": condition, "maxExecutionTimeInSeconds": 60,
         "cloudToDeviceMethod": {"methodName": "reboot", "payload": {"a": 1}, "responseTimeoutInSeconds": 300}})
 }
@@ -292,6 +308,33 @@ async fn a_job_for_an_etag_that_is_not_there_fails_for_the_device_and_a_wrong_on
     let refused = site.hub.send(Some(&token), "PUT", "/jobs/v2/x", &[], &update(1)).await;
     assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
     site.hub.ask("DELETE", "/devices/d000", &ANY, Value::Null).await;
+}
+
+// HUB-20
+#[tokio::test]
+async fn hub_20_what_jobs_do_to_devices_waits_for_its_turn() {
+    let throttles = Throttles { units: Some(Units { tier: Tier::S1, units: 1 }), ..Throttles::default() };
+    let site = Site::throttled(Arc::new(Memory::new()), clock(), Vec::new(), throttles).await;
+    site.devices(25).await;
+    site.put("twins", update(1)).await;
+    // Not through the service API, whose own throttle would be used up by looking.
+    let succeeded = async || {
+        let job = site.hub.cloud.registry().job("twins".to_owned()).await.unwrap();
+        job["deviceJobStatistics"]["succeededCount"].as_u64().unwrap()
+    };
+    for wanted in [10, 20, 25] {
+        let done = async {
+            while succeeded().await < wanted {
+                moment().await;
+            }
+        };
+        within(&format!("{wanted} devices"), done).await;
+        for _ in 0..20 {
+            moment().await;
+        }
+        assert_eq!(succeeded().await, wanted);
+        site.clock.advance(Duration::from_secs(1));
+    }
 }
 
 // JOB-05

@@ -43,7 +43,7 @@ pub(super) async fn hub_on(storage: Arc<Memory>, clock: Arc<dyn Clock>, routes: 
     hub_with(storage, clock, routes, Throttles::default()).await
 }
 
-async fn hub_with(
+pub(super) async fn hub_with(
     storage: Arc<Memory>,
     clock: Arc<dyn Clock>,
     routes: Vec<Route>,

@@ -10,6 +10,7 @@ use http::header::HOST;
 use http::{HeaderMap, StatusCode};
 use ironbrook_gateway::Peer;
 use ironbrook_gateway::http::{device_credential, error_response};
+use ironbrook_hub::throttle::Throttle;
 use ironbrook_model::{DeviceId, ErrorCode, Identity, Refusal};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -135,6 +136,7 @@ fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
 }
 
 impl Uploads {
+    /// Who asks, if it may and, rule HUB-20, not more often than the hub takes.
     async fn authenticate(
         &self,
         device: String,
@@ -146,6 +148,7 @@ impl Uploads {
         })?;
         let credential = device_credential(peer, headers)?;
         let authenticated = self.inner.hub.auth().device(&Identity::device(device), &credential).await?;
+        self.inner.hub.throttles().take(Throttle::FileUploads)?;
         Ok(authenticated.identity.device)
     }
 }

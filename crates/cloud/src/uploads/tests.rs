@@ -7,8 +7,8 @@ use axum::body::Body;
 use http::header::{AUTHORIZATION, HOST};
 use http::{HeaderMap, Request, StatusCode};
 use ironbrook_gateway::Peer;
-use ironbrook_hub::Settlement;
 use ironbrook_hub::seams::SystemClock;
+use ironbrook_hub::{Settlement, Tier, Units};
 use ironbrook_log::Memory;
 use ironbrook_model::{Timestamp, percent_encode};
 use serde_json::{Value, json};
@@ -19,13 +19,17 @@ use tower::ServiceExt as _;
 const LOCK: Duration = Duration::from_secs(60);
 
 async fn hub(file_upload: Option<Config>) -> Cloud {
+    hub_with(file_upload, assembly::Throttles::default()).await
+}
+
+async fn hub_with(file_upload: Option<Config>, throttles: assembly::Throttles) -> Cloud {
     let config = assembly::Config {
         hub_name: "hub".to_owned(),
         hosts: vec!["hub.example".to_owned(), "localhost".to_owned()],
         profile: Profile::Azure,
         partitions: 1,
         routes: Vec::new(),
-        throttles: assembly::Throttles::default(),
+        throttles,
         fallback_route: true,
         storage_endpoints: Vec::new(),
         routing: Default::default(),
@@ -166,6 +170,26 @@ async fn file_06_file_07_paths_of_all_clients_are_taken_and_a_failure_is_no_noti
     let waiting =
         tokio::time::timeout(Duration::from_millis(1), cloud.registry().lock_file_notification(LOCK));
     assert!(waiting.await.is_err());
+}
+
+// HUB-20
+#[tokio::test]
+async fn hub_20_uploads_over_the_rate_are_refused() {
+    let units = Some(Units { tier: Tier::S1, units: 1 });
+    let throttles = assembly::Throttles { units, ..assembly::Throttles::default() };
+    let cloud = hub_with(Some(files(true)), throttles).await;
+    let told = json!({ "correlationId": "none", "isSuccess": true });
+    let mut taken = 0;
+    let (status, error) = loop {
+        match ask(&cloud, "d", "files/notifications", told.clone()).await {
+            (StatusCode::BAD_REQUEST, ..) => taken += 1,
+            (status, error, _) => break (status, error),
+        }
+    };
+    assert_eq!((status, &*error), (StatusCode::TOO_MANY_REQUESTS, "ThrottlingException"));
+    assert!(taken >= 100, "{taken}");
+    // Who may not ask takes nothing of it, and learns nothing.
+    assert_eq!(ask(&cloud, "other", "files", told).await.0, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

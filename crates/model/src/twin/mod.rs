@@ -4,11 +4,13 @@
 //! changes nothing. Rules: Azure docs "Understand and use device twins in IoT Hub".
 
 mod change;
+mod digital;
 mod document;
 mod limits;
 mod merge;
 
 pub use change::{change_view, device_patch, difference, replacement_patch};
+pub use digital::{digital_twin, json_patch};
 pub use document::{ConfigurationStatus, Properties, Twin};
 pub use limits::{MAX_DEPTH, MAX_INTEGER, MIN_INTEGER, SectionKind, TwinError, TwinLimits};
 

@@ -6,6 +6,7 @@
 //! Source: Azure docs "Schedule jobs on multiple devices".
 
 mod documents;
+mod events;
 mod row;
 mod run;
 mod wish;
@@ -89,14 +90,15 @@ impl Registry {
                 let text = format!("the job '{id}' is {} already", job.status.name());
                 return Err(Error::refuse(ErrorCode::OperationNotAllowedInCurrentState, text));
             }
-            job.status = Status::Cancelled;
-            job.ended = Some(inner.clock.now());
+            job.end(Status::Cancelled, None, inner.clock.now());
             save(changes, &id, &job)?;
             let view = job.view(&id);
             changes.after(move || {
                 if let Some(token) = inner.jobs.running().get(&id) {
                     token.cancel();
                 }
+                // What it has not begun is told.
+                inner.jobs.changed.notify_one();
             });
             Ok(view)
         };

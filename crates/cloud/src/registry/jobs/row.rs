@@ -76,6 +76,9 @@ pub(super) struct Job {
     pub failure: Option<String>,
     pub search: Search,
     pub counts: Counts,
+    /// How far the telling of devices has come that the job ended without: after this key; nothing once all are told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<String>,
 }
 
 impl Job {
@@ -94,7 +97,14 @@ impl Job {
             failure: None,
             search: Search::After(None),
             counts: Counts::default(),
+            untold: None,
         }
+    }
+
+    /// It ended, be it with devices that it was not begun on.
+    pub fn end(&mut self, status: Status, failure: Option<String>, now: Timestamp) {
+        (self.status, self.failure, self.ended) = (status, failure, Some(now));
+        self.untold = (self.counts.pending + self.counts.running > 0).then(String::new);
     }
 
     /// The job as the service API shows it.

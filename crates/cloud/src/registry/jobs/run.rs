@@ -4,12 +4,13 @@ use super::super::error::Error;
 use super::super::identities::get;
 use super::super::scan::{Plan, visit};
 use super::super::store::Changes;
-use super::super::{IfMatch, Registry, TwinChange, tables, twins};
+use super::super::{IfMatch, Inner, Registry, TwinChange, tables, twins};
 use super::row::{DeviceJob, DeviceStatus, Job, Search, Status};
 use super::wish::{MethodWish, TwinWish, Work};
-use super::{KEPT, find, save};
+use super::{KEPT, events, find, save};
 use futures_util::stream::{self, FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use ironbrook_hub::Hub;
+use ironbrook_hub::throttle::Throttle;
 use ironbrook_model::{ErrorCode, Identity, Refusal, Timestamp};
 use ironbrook_query::twin::TargetCondition;
 use redb::{ReadTransaction, ReadableTable};
@@ -83,7 +84,8 @@ impl Registry {
             for row in tx.open_table(tables::JOBS)?.iter()? {
                 let (id, bytes) = row?;
                 let job: Job = tables::decode("job", bytes.value())?;
-                if job.status.is_final() || inner.jobs.running().contains_key(id.value()) {
+                let is_over = job.status.is_final() && job.untold.is_none();
+                if is_over || inner.jobs.running().contains_key(id.value()) {
                     continue;
                 }
                 if job.start > now {
@@ -107,7 +109,7 @@ impl Registry {
     }
 
     async fn try_job(&self, hub: &Hub, id: &str, token: &CancellationToken) -> Result<(), Refusal> {
-        let Some(job) = self.begin(id).await? else { return Ok(()) };
+        let Some(job) = self.begin(id).await? else { return self.wind_up(id).await };
         let deadline = job.began.unwrap_or(job.start).plus(job.execution);
         let work = async {
             self.end_methods(id, "the hub was restarted before the device answered").await?;
@@ -123,10 +125,16 @@ impl Registry {
                 self.finish(id, Status::Failed, Some(text)).await?;
             }
         }
-        self.end_methods(id, "the job ended before the device answered").await
+        self.wind_up(id).await
     }
 
-    /// `None` where the job was cancelled meanwhile.
+    /// What is left to do for a job that has ended before its devices had.
+    async fn wind_up(&self, id: &str) -> Result<(), Refusal> {
+        self.end_methods(id, "the job ended before the device answered").await?;
+        self.tell_undone(id).await
+    }
+
+    /// `None` where the job has ended.
     async fn begin(&self, id: &str) -> Result<Option<Job>, Refusal> {
         let (inner, id) = (self.inner.clone(), id.to_owned());
         let change = move |changes: &Changes<'_>| {
@@ -149,7 +157,7 @@ impl Registry {
             if job.status.is_final() {
                 return Ok(());
             }
-            (job.status, job.failure, job.ended) = (status, failure, Some(inner.clock.now()));
+            job.end(status, failure, inner.clock.now());
             save(changes, &id, &job)
         };
         self.inner.store.write(change).await
@@ -187,6 +195,10 @@ impl Registry {
         let (inner, id) = (self.inner.clone(), id.to_owned());
         let change = move |changes: &Changes<'_>| {
             let mut job = find(&changes.tx.open_table(tables::JOBS)?, &id)?;
+            // What is found after a job was cancelled is none of its devices.
+            if job.status.is_final() {
+                return Ok(());
+            }
             let record = tables::encode("job record", &DeviceJob::new(inner.clock.now()))?;
             let mut table = changes.tx.open_table(tables::JOB_DEVICES)?;
             for key in &keys {
@@ -207,6 +219,7 @@ impl Registry {
             let keys = self.in_status(id, DeviceStatus::Pending, after.clone()).await?;
             let Some(last) = keys.last().cloned() else { return Ok(()) };
             let step = |key: String| async move {
+                hub.throttles().wait(Throttle::JobDevices).await;
                 match work {
                     Work::Twin(wish) => self.change_twin_for(id, key, wish).await,
                     Work::Method(wish) => self.call_for(hub, id, key, wish).await,
@@ -257,7 +270,7 @@ impl Registry {
                 Err(error) => return Err(error),
             };
             open.record.end(result, inner.clock.now());
-            open.save(changes, DeviceStatus::Pending)
+            open.save(&inner, changes, DeviceStatus::Pending)
         };
         self.inner.store.write(change).await
     }
@@ -276,7 +289,7 @@ impl Registry {
             (open.record.status, open.record.started, open.record.updated) =
                 (DeviceStatus::Running, Some(now), now);
             let identity = open.identity.clone();
-            open.save(changes, DeviceStatus::Pending).map(|()| Some(identity))
+            open.save(&inner, changes, DeviceStatus::Pending).map(|()| Some(identity))
         };
         let Some(identity) = self.inner.store.write(begin).await? else { return Ok(()) };
         let result = match wish.call() {
@@ -300,7 +313,7 @@ impl Registry {
         let end = move |changes: &Changes<'_>| {
             let Some(mut open) = Open::of(changes, &id, &key, DeviceStatus::Running)? else { return Ok(()) };
             open.record.end(result, inner.clock.now());
-            open.save(changes, DeviceStatus::Running)
+            open.save(&inner, changes, DeviceStatus::Running)
         };
         self.inner.store.write(end).await
     }
@@ -383,8 +396,8 @@ impl Open {
         Ok((open.record.status == wanted).then_some(open))
     }
 
-    /// Writes both; the device was in a status before.
-    fn save(mut self, changes: &Changes<'_>, before: DeviceStatus) -> Result<(), Error> {
+    /// Writes both, and tells who listens; the device was in a status before.
+    fn save(mut self, inner: &Arc<Inner>, changes: &Changes<'_>, before: DeviceStatus) -> Result<(), Error> {
         let counts = &mut self.job.counts;
         let mut place = |status: DeviceStatus, by: i64| {
             let count = match status {
@@ -401,6 +414,7 @@ impl Open {
         let mut table = changes.tx.open_table(tables::JOB_DEVICES)?;
         table.insert((self.id.as_str(), self.key.as_str()), bytes.as_slice())?;
         drop(table);
+        events::ended(inner, changes, &self.id, &self.job, &self.identity, &self.record)?;
         save(changes, &self.id, &self.job)
     }
 }
