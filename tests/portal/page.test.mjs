@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 import { chromium } from "playwright-core";
 
-import { ready, redeploy } from "./hub.mjs";
+import { announce, ready, redeploy } from "./hub.mjs";
 
 const out = process.env.IRONBROOK_SCREENSHOTS ?? join(dirname(fileURLToPath(import.meta.url)), "out");
 const POINT_WITHIN_MS = 45_000;
@@ -55,6 +55,13 @@ test("a telemetry point is on the page", { timeout: PATIENCE_MS }, async () => {
   await page.waitForFunction(() => (document.querySelector("#chart path[data-series=thermistor-1]")?.getAttribute("d") ?? "").split("L").length > 5);
   await picture("portal.png");
   assert.deepEqual(errors, []);
+});
+
+test("a device is listed with the model it announced", { timeout: PATIENCE_MS }, async () => {
+  const model = "dtmi:com:example:Thermostat;1";
+  await announce("page-pnp", model);
+  const device = page.locator("#devices tbody tr", { hasText: "page-pnp" });
+  await device.getByText(model).waitFor({ timeout: POINT_WITHIN_MS });
 });
 
 test("the modules of the edge device are listed", { timeout: PATIENCE_MS }, async () => {

@@ -35,18 +35,18 @@ const openSession = async () => {
   return true;
 };
 
-const updateDevice = (row, { deviceId, connectionState, status, lastActivityTime }) => {
+const updateDevice = (row, { deviceId, modelId, connectionState, status, lastActivityTime }) => {
   const activity = lastActivityTime?.startsWith("0001") ? "" : lastActivityTime?.slice(0, 19).replace("T", " ");
   const last = series.latest(deviceId);
-  const texts = [deviceId, connectionState, status, activity ?? "", last === undefined ? "" : `${last.toFixed(2)} °C`];
+  const texts = [deviceId, modelId, connectionState, status, activity ?? "", last === undefined ? "" : `${last.toFixed(2)} °C`];
   texts.forEach((text, index) => setText(row.cells[index], text ?? ""));
-  setData(row.cells[1], "state", connectionState ?? "");
-  setData(row.cells[2], "state", status ?? "");
+  setData(row.cells[2], "state", connectionState ?? "");
+  setData(row.cells[3], "state", status ?? "");
 };
 
 const makeDevice = () => {
-  const row = element("tr", {}, ...Array.from({ length: 5 }, () => element("td")));
-  row.cells[4].className = "number";
+  const row = element("tr", {}, ...Array.from({ length: 6 }, () => element("td")));
+  row.cells[5].className = "number";
   return row;
 };
 
