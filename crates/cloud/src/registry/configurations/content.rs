@@ -3,13 +3,15 @@
 use super::super::error::Error;
 use ironbrook_model::twin::Object;
 use ironbrook_model::{ErrorCode, ModuleId, Refusal};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 /// The part of a twin a configuration may set, and the start of every path.
 const DESIRED: &str = "properties.desired";
 /// The module whose whole desired properties make a deployment a base for others.
 const AGENT: &str = "$edgeAgent";
+/// Where the agent's module entries are.
+const ENTRIES: [&str; 2] = ["modules", "systemModules"];
 /// Sections of a content at most, so that composing stays cheap.
 const SECTIONS_MAX: usize = 1000;
 
@@ -53,6 +55,15 @@ impl Content {
             }
             _ => Err(invalid("content has more than one of modulesContent, deviceContent and moduleContent")),
         }
+    }
+
+    /// With the id of its configuration in each module entry that it writes whole. rule CONF-07
+    pub fn signed(mut self, id: &str) -> Self {
+        if let Self::Edge(modules) = &mut self {
+            let agent = modules.iter_mut().filter(|(module, _)| module.as_str() == AGENT);
+            agent.flat_map(|(_, sections)| sections).for_each(|section| section.sign(id));
+        }
+        self
     }
 
     /// Whether it is a whole deployment, on which layers may stand.
@@ -105,6 +116,25 @@ pub(super) fn invalid(text: impl Into<String>) -> Refusal {
 }
 
 impl Section {
+    fn sign(&mut self, id: &str) {
+        let each = |entries: &mut Value| {
+            entries.as_object_mut().into_iter().flatten().for_each(|(_, entry)| sign_entry(entry, id));
+        };
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        match path[..] {
+            [] => {
+                for name in ENTRIES {
+                    if let Some(entries) = self.value.get_mut(name) {
+                        each(entries);
+                    }
+                }
+            }
+            [name] if ENTRIES.contains(&name) => each(&mut self.value),
+            [name, _] if ENTRIES.contains(&name) => sign_entry(&mut self.value, id),
+            _ => {}
+        }
+    }
+
     fn put(&self, target: &mut Object) {
         let Some((last, above)) = self.path.split_last() else {
             if let Value::Object(whole) = &self.value {
@@ -122,6 +152,12 @@ impl Section {
             place = inner;
         }
         place.insert(last.clone(), self.value.clone());
+    }
+}
+
+fn sign_entry(entry: &mut Value, id: &str) {
+    if let Value::Object(entry) = entry {
+        entry.insert("configuration".to_owned(), json!({ "id": id }));
     }
 }
 
@@ -185,6 +221,43 @@ mod tests {
             assert_eq!(refusal.code, ErrorCode::InvalidConfigurationContent);
             assert!(refusal.message.contains(place), "{} does not name {place}", refusal.message);
         }
+    }
+
+    // CONF-07
+    #[test]
+    fn conf_07_module_entries_name_the_configuration_that_wrote_them() {
+        let signed = |id: &str, agent: Value| {
+            let content = json!({"modulesContent": {"$edgeAgent": agent, "m": {"properties.desired": {"modules": {"x": {}}}}}});
+            match Content::read(&content).unwrap().signed(id) {
+                Content::Edge(modules) => modules.into_values().collect::<Vec<_>>(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let base = signed(
+            "base",
+            json!({"properties.desired": {"modules": {"a": {"v": 1}}, "systemModules": {"edgeHub": {"v": 1}}, "runtime": {}}}),
+        );
+        let layer = signed(
+            "layer",
+            json!({"properties.desired.modules.b": {"v": 2}, "properties.desired.modules.a.env": {"X": 1}}),
+        );
+        let of = |id: &str| json!({ "id": id });
+        assert_eq!(
+            Value::Object(composed(&Object::new(), &[&base[0], &layer[0]])),
+            json!({
+                "modules": {
+                    "a": {"v": 1, "configuration": of("base"), "env": {"X": 1}},
+                    "b": {"v": 2, "configuration": of("layer")},
+                },
+                "systemModules": {"edgeHub": {"v": 1, "configuration": of("base")}},
+                "runtime": {},
+            })
+        );
+        assert_eq!(
+            base[1][0].value,
+            json!({"modules": {"x": {}}}),
+            "another module's properties are its own"
+        );
     }
 
     #[test]

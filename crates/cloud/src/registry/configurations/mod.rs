@@ -54,7 +54,7 @@ impl List {
         let compile = |(id, row): (String, Row)| -> Result<Compiled, Error> {
             let target = TargetCondition::parse(&row.target_condition)
                 .map_err(|error| Error::Stored { what: "configuration", why: error.to_string() })?;
-            let content = row.content()?;
+            let content = row.content()?.signed(&id);
             Ok(Compiled { id, target, is_base: content.is_base(), content })
         };
         let all: Vec<_> = rows.into_iter().map(compile).collect::<Result<_, _>>()?;

@@ -180,11 +180,12 @@ async fn conf_04_layers_stand_on_the_strongest_deployment_and_not_without_one() 
     )
     .await;
     settle(&registry).await;
-    let modules = |image: &str| json!({"m": {"image": image}, "x": {"image": "x"}});
+    let of = |image: &str, id: &str| json!({"image": image, "configuration": {"id": id}});
+    let modules = |image: &str, id: &str| json!({"m": of(image, id), "x": of("x", "layer")});
     let (desired, statuses) = seen(&registry, agent()).await;
     assert_eq!(
         (&desired["modules"], statuses),
-        (&modules("1"), json!({"layer": "Applied", "old": "Applied"}))
+        (&modules("1", "old"), json!({"layer": "Applied", "old": "Applied"}))
     );
     assert_eq!(seen(&registry, module("edge", "m")).await.0, json!({"interval": 1}));
     assert_eq!(seen(&registry, module("edge", "x")).await.0, json!({"settings": {"a": 1}}));
@@ -196,19 +197,19 @@ async fn conf_04_layers_stand_on_the_strongest_deployment_and_not_without_one() 
     put(&registry, "new", json!({"content": base("2"), "targetCondition": "*", "priority": 9})).await;
     settle(&registry).await;
     let (desired, statuses) = seen(&registry, agent()).await;
-    assert_eq!(desired["modules"], json!({"m": {"image": "2"}}));
+    assert_eq!(desired["modules"], json!({"m": of("2", "new")}));
     assert_eq!(statuses, json!({"layer": "Targeted", "new": "Applied", "old": "Targeted"}));
     let lower =
         registry.put_configuration("new".to_owned(), wish(json!({"priority": 2})), Some(IfMatch::Any));
     lower.await.unwrap();
     settle(&registry).await;
-    assert_eq!(seen(&registry, agent()).await.0["modules"], modules("2"));
+    assert_eq!(seen(&registry, agent()).await.0["modules"], modules("2", "new"));
 
     registry.delete_configuration("layer".to_owned(), IfMatch::Any).await.unwrap();
     registry.delete_configuration("new".to_owned(), IfMatch::Any).await.unwrap();
     settle(&registry).await;
     let (desired, statuses) = seen(&registry, agent()).await;
-    assert_eq!((&desired["modules"], statuses), (&json!({"m": {"image": "1"}}), json!({"old": "Applied"})));
+    assert_eq!((&desired["modules"], statuses), (&json!({"m": of("1", "old")}), json!({"old": "Applied"})));
     assert_eq!(seen(&registry, module("edge", "m")).await.0, json!({"interval": 5}));
 }
 
