@@ -37,6 +37,7 @@ const SCOPE: &str = "/devices/{device}/modules/{module}/devicesAndModulesInDevic
 const IN_SCOPE: &str = "/devices/{device}/modules/{module}/deviceAndModuleInDeviceScope";
 const TARGET_SCOPE: &str = "/devices/{device}/modules/{module}/devicesAndModulesInTargetDeviceScope";
 const ON_BEHALF: &str = "/devices/{device}/modules/{module}/getDeviceAndModuleOnBehalfOf";
+const PUT_MODULE: &str = "/devices/{device}/modules/{module}/putModuleOnBehalfOf";
 
 /// Every route and who may call it, as Azure's documentation has it ("Control access to IoT Hub", table of permissions).
 /// A route that is not here fails the test.
@@ -64,6 +65,10 @@ const TABLE: &[(&str, &str, Caller)] = &[
     ("PUT", "/twins/{device}/modules/{module}", SERVICE),
     ("POST", "/twins/{device}/methods", SERVICE),
     ("POST", "/twins/{device}/modules/{module}/methods", SERVICE),
+    ("GET", "/digitaltwins/{device}", SERVICE),
+    ("PATCH", "/digitaltwins/{device}", SERVICE),
+    ("POST", "/digitaltwins/{device}/commands/{command}", SERVICE),
+    ("POST", "/digitaltwins/{device}/components/{component}/commands/{command}", SERVICE),
     ("POST", "/devices/{device}/applyConfigurationContent", CONFIGURE),
     ("GET", "/configurations", READ_CONFIGURED),
     ("GET", "/configurations/", READ_CONFIGURED),
@@ -100,6 +105,11 @@ const TABLE: &[(&str, &str, Caller)] = &[
     ("GET", IN_SCOPE, Caller::Gateway),
     ("POST", TARGET_SCOPE, Caller::Gateway),
     ("POST", ON_BEHALF, Caller::Gateway),
+    ("PUT", PUT_MODULE, Caller::Gateway),
+    ("POST", PUT_MODULE, Caller::Gateway),
+    ("POST", "/devices/{device}/modules/{module}/getModuleOnBehalfOf", Caller::Gateway),
+    ("POST", "/devices/{device}/modules/{module}/getModulesOnTargetDevice", Caller::Gateway),
+    ("POST", "/devices/{device}/modules/{module}/deleteModuleOnBehalfOf", Caller::Gateway),
     ("POST", "/enrollments", ENROLLMENT_WRITE),
     ("POST", "/enrollments/", ENROLLMENT_WRITE),
     ("POST", "/enrollments/query", ENROLLMENT_READ),

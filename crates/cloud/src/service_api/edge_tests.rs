@@ -211,3 +211,50 @@ async fn reg_20_a_parent_reads_the_scopes_of_the_edge_devices_below_it_and_of_no
     assert_eq!(one("deep").await, ["deep"]);
     assert!(one("elsewhere").await.is_empty());
 }
+
+// REG-21
+#[tokio::test]
+async fn reg_21_a_parent_looks_after_the_modules_of_edge_devices_below_it_and_of_no_other() {
+    let (hub, token) = with_edge().await;
+    let scope = hub.ask("GET", "/devices/edge", &[], Value::Null).await.body["deviceScope"].clone();
+    let low = json!({"capabilities": {"iotEdge": true}, "parentScopes": [scope]});
+    hub.ask("PUT", "/devices/low", &[], low).await;
+    let call = async |method: &str, name: &str, headers: &[(&str, &str)], body: Value| {
+        let path = format!("/devices/edge/modules/$edgeHub/{name}");
+        hub.send(Some(&token), method, &path, headers, &body).await
+    };
+    let module = json!({"moduleId": "m", "deviceId": "low", "managedBy": "IotEdge"});
+    let put = json!({"authChain": "low;edge", "module": module});
+    let made = call("POST", "putModuleOnBehalfOf", &[], put.clone()).await;
+    assert_eq!((made.status, &made.body["deviceId"]), (StatusCode::OK, &json!("low")), "{}", made.body);
+    let twice = call("PUT", "putModuleOnBehalfOf", &[], put.clone()).await;
+    assert_eq!((twice.status, &twice.body["errorCode"]), (StatusCode::CONFLICT, &json!(409_301)));
+    let changed = call("PUT", "putModuleOnBehalfOf", &ANY, put.clone()).await;
+    assert_eq!(changed.status, StatusCode::OK, "{}", changed.body);
+
+    let named = json!({"authChain": "low;edge", "targetModuleId": "m"});
+    let read = call("POST", "getModuleOnBehalfOf", &[], named).await;
+    assert!(read.body["authentication"]["symmetricKey"]["primaryKey"].is_string(), "{}", read.body);
+    let listed = call("POST", "getModulesOnTargetDevice", &[], json!({"authChain": "low;edge"})).await;
+    let ids: Vec<_> = listed.body.as_array().unwrap().iter().map(|module| &module["moduleId"]).collect();
+    assert_eq!(ids, ["$edgeAgent", "$edgeHub", "m"]);
+    let gone = json!({"authChain": "low;edge", "moduleId": "m"});
+    assert_eq!(
+        call("POST", "deleteModuleOnBehalfOf", &[], gone.clone()).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert_eq!(call("POST", "deleteModuleOnBehalfOf", &[], gone).await.body["errorCode"], 404_010);
+
+    for (name, more) in [
+        ("putModuleOnBehalfOf", json!({"module": {"moduleId": "m"}})),
+        ("getModuleOnBehalfOf", json!({"targetModuleId": "m"})),
+        ("getModulesOnTargetDevice", json!({})),
+        ("deleteModuleOnBehalfOf", json!({"moduleId": "m"})),
+    ] {
+        let mut body = more;
+        body["authChain"] = "d;edge".into();
+        assert_eq!(call("POST", name, &[], body).await.status, StatusCode::UNAUTHORIZED, "{name}");
+    }
+    let other = json!({"authChain": "low;edge", "module": {"moduleId": "m", "deviceId": "edge"}});
+    assert_eq!(call("POST", "putModuleOnBehalfOf", &[], other).await.status, StatusCode::BAD_REQUEST);
+}

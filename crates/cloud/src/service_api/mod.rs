@@ -11,6 +11,7 @@
 //! | `DELETE /devices/{device}/commands` | ServiceConnect | purges the cloud-to-device queue |
 //! | `GET, PATCH, PUT /twins/{device}[/modules/{module}]` | ServiceConnect | the whole twin |
 //! | `POST /twins/{device}[/modules/{module}]/methods` | ServiceConnect | the device's answer |
+//! | `GET, PATCH /digitaltwins/{device}`, `POST …/commands/{command}`, `POST …/components/{component}/commands/{command}` | ServiceConnect | the twin by the names of its model; 202; what the device answers |
 //! | `POST /devices/query` | ServiceConnect | items, paged by headers |
 //! | `POST /devices/{device}/applyConfigurationContent` | RegistryWrite or ServiceConnect | 204; sets the modules of an edge device |
 //! | `GET /configurations[?top=]`, `GET /configurations/{id}`, `POST /configurations/testQueries` | RegistryRead or ServiceConnect | with results of metrics |
@@ -42,8 +43,11 @@ mod configurations;
 #[cfg(test)]
 mod configurations_tests;
 mod devices;
+mod digital_twins;
 #[cfg(test)]
 mod edge_tests;
+#[cfg(test)]
+mod events_tests;
 mod feedback;
 #[cfg(test)]
 mod feedback_tests;
@@ -54,6 +58,7 @@ mod jobs;
 mod jobs_tests;
 mod methods;
 mod modules;
+mod on_behalf;
 mod provisioning;
 mod query;
 mod refusals;
@@ -96,7 +101,7 @@ fn routes(routes: Routes) -> Routes {
     let read = Access::policy(Permissions::REGISTRY_READ);
     let write = Access::policy(Permissions::REGISTRY_WRITE);
     let service = Access::policy(Permissions::SERVICE_CONNECT);
-    let methods = service.method_errors();
+    let (methods, commands) = (service.method_errors(), service.module_errors());
     let modules_read = Access::policy_or_device(Permissions::REGISTRY_READ).module_errors();
     let modules_write = Access::policy_or_device(Permissions::REGISTRY_WRITE).module_errors();
     // Each kind of operation has a throttle of its own (rule HUB-20).
@@ -139,6 +144,14 @@ fn routes(routes: Routes) -> Routes {
         .put("/twins/{device}/modules/{module}", write_twin, twins::put_twin)
         .post("/twins/{device}/methods", methods, methods::invoke)
         .post("/twins/{device}/modules/{module}/methods", methods, methods::invoke)
+        .get("/digitaltwins/{device}", read_twin.module_errors(), digital_twins::get)
+        .patch("/digitaltwins/{device}", write_twin.module_errors(), digital_twins::patch)
+        .post("/digitaltwins/{device}/commands/{command}", commands, digital_twins::invoke)
+        .post(
+            "/digitaltwins/{device}/components/{component}/commands/{command}",
+            commands,
+            digital_twins::invoke,
+        )
         .post("/devices/{device}/applyConfigurationContent", configure, configuration::apply)
         .get("/configurations", read_configured, configurations::list)
         .get("/configurations/", read_configured, configurations::list)
@@ -175,6 +188,11 @@ fn routes(routes: Routes) -> Routes {
         .get(&scoped("deviceAndModuleInDeviceScope"), gateway, scope::one)
         .post(&scoped("devicesAndModulesInTargetDeviceScope"), gateway, scope::list_target)
         .post(&scoped("getDeviceAndModuleOnBehalfOf"), gateway, scope::one_on_behalf)
+        .put(&scoped("putModuleOnBehalfOf"), gateway, on_behalf::put)
+        .post(&scoped("putModuleOnBehalfOf"), gateway, on_behalf::put)
+        .post(&scoped("getModuleOnBehalfOf"), gateway, on_behalf::get)
+        .post(&scoped("getModulesOnTargetDevice"), gateway, on_behalf::list)
+        .post(&scoped("deleteModuleOnBehalfOf"), gateway, on_behalf::delete)
 }
 
 /// The routes of the provisioning service: of operators, and of devices that want to be provisioned.

@@ -97,7 +97,11 @@ impl Api {
     /// The edge device whose scope is asked for: the first of the chain, which has to be the caller's own or below it.
     ///
     /// rule REG-20: `{target};…;{caller}`, as a parent asks for the edge devices behind it.
-    async fn target_of(&self, caller: &Identity, chain: Option<&str>) -> Result<DeviceId, Refusal> {
+    pub(super) async fn target_of(
+        &self,
+        caller: &Identity,
+        chain: Option<&str>,
+    ) -> Result<DeviceId, Refusal> {
         let first =
             chain.and_then(|chain| chain.split(';').next()).map(str::trim).filter(|id| !id.is_empty());
         let Some(first) = first else { return Ok(caller.device.clone()) };
