@@ -13,7 +13,7 @@ import amqp from "azure-iot-device-amqp";
 import http from "azure-iot-device-http";
 import mqtt from "azure-iot-device-mqtt";
 
-import { eventsOf, hostName, ready, registry } from "./hub.mjs";
+import { covers, eventsOf, hostName, ready, registry } from "./hub.mjs";
 
 const { Client, Message } = iotDevice;
 const TRANSPORTS = { mqtt: mqtt.Mqtt, mqttWs: mqtt.MqttWs, amqp: amqp.Amqp, amqpWs: amqp.AmqpWs, http: http.Http };
@@ -65,7 +65,7 @@ async function send(client, name) {
 }
 
 for (const [name, transport] of Object.entries(TRANSPORTS)) {
-  test(`${name}: a chain to an authority of the hub proves the device`, { timeout: 60000 }, async (t) => {
+  test(covers("a chain to an authority of the hub proves the device", [`node-authority/${name}`, "chain"]), { timeout: 60000 }, async (t) => {
     const deviceId = `ca-${name.toLowerCase()}-${randomUUID().slice(0, 8)}`;
     await registry.create({ deviceId, authentication: { type: "certificateAuthority" } });
     sign(deviceId, "node-line", "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth");

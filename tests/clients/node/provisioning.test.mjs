@@ -18,7 +18,7 @@ import service from "azure-iot-provisioning-service";
 import symmetricKey from "azure-iot-security-symmetric-key";
 import x509 from "azure-iot-security-x509";
 
-import { eventsOf, ready } from "./hub.mjs";
+import { covers, eventsOf, ready } from "./hub.mjs";
 
 const TRANSPORTS = { mqtt: mqtt.Mqtt, mqttWs: mqtt.MqttWs, amqp: amqp.Amqp, amqpWs: amqp.AmqpWs, http: http.Http };
 const HOST = "localhost";
@@ -63,7 +63,7 @@ function certificates(name) {
 }
 
 for (const [name, transport] of Object.entries(TRANSPORTS)) {
-  test(`${name}: a device with a key`, { timeout: 60000 }, async (t) => {
+  test(covers("a device with a key", [`node-provisioning/${name}`, "individual"]), { timeout: 60000 }, async (t) => {
     const registrationId = id(`own-${name.toLowerCase()}`);
     const { responseBody } = await enrolments.createOrUpdateIndividualEnrollment({
       registrationId,
@@ -75,7 +75,7 @@ for (const [name, transport] of Object.entries(TRANSPORTS)) {
     await send(t, assigned, { key });
   });
 
-  test(`${name}: a device of a group by its authority`, { timeout: 60000 }, async (t) => {
+  test(covers("a device of a group by its authority", [`node-provisioning/${name}`, "x509"]), { timeout: 60000 }, async (t) => {
     const registrationId = id(`cert-${name.toLowerCase()}`);
     const { authority, pair } = certificates(registrationId);
     await enrolments.createOrUpdateEnrollmentGroup({
@@ -88,19 +88,22 @@ for (const [name, transport] of Object.entries(TRANSPORTS)) {
   });
 }
 
-test("a group with derived keys", { timeout: 60000 }, async () => {
-  const enrollmentGroupId = id("group");
-  await enrolments.createOrUpdateEnrollmentGroup({ enrollmentGroupId, attestation: { type: "symmetricKey" } });
-  const { responseBody } = await enrolments.getEnrollmentGroupAttestationMechanism(enrollmentGroupId);
-  const groupKey = responseBody.symmetricKey.primaryKey;
-  const registrationId = id("derived");
-  const key = createHmac("SHA256", Buffer.from(groupKey, "base64")).update(registrationId).digest("base64");
-  const assigned = await register(new symmetricKey.SymmetricKeySecurityClient(registrationId, key), mqtt.Mqtt);
-  assert.equal(assigned.deviceId, registrationId);
-  const query = enrolments.createEnrollmentGroupDeviceRegistrationStateQuery({ query: "*" }, enrollmentGroupId, 10);
-  const { responseBody: items } = await query.next();
-  assert.equal(items[0].registrationId, registrationId);
-});
+for (const [name, transport] of Object.entries(TRANSPORTS)) {
+  test(covers("a group with derived keys", [`node-provisioning/${name}`, "group"]), { timeout: 60000 }, async (t) => {
+    const enrollmentGroupId = id("group");
+    await enrolments.createOrUpdateEnrollmentGroup({ enrollmentGroupId, attestation: { type: "symmetricKey" } });
+    const { responseBody } = await enrolments.getEnrollmentGroupAttestationMechanism(enrollmentGroupId);
+    const groupKey = responseBody.symmetricKey.primaryKey;
+    const registrationId = id(`derived-${name.toLowerCase()}`);
+    const key = createHmac("SHA256", Buffer.from(groupKey, "base64")).update(registrationId).digest("base64");
+    const assigned = await register(new symmetricKey.SymmetricKeySecurityClient(registrationId, key), transport);
+    assert.equal(assigned.deviceId, registrationId);
+    await send(t, assigned, { key });
+    const query = enrolments.createEnrollmentGroupDeviceRegistrationStateQuery({ query: "*" }, enrollmentGroupId, 10);
+    const { responseBody: items } = await query.next();
+    assert.equal(items[0].registrationId, registrationId);
+  });
+}
 
 test("enrolments are read, queried, changed with their etag, and deleted", { timeout: 60000 }, async () => {
   const registrationId = id("kept");

@@ -66,7 +66,14 @@ def open_client(dev, host):
         client.shutdown()
 
 
-@pytest.mark.parametrize("websockets", [False, True], ids=["mqtt", "websocket"])
+@pytest.mark.parametrize(
+    "websockets",
+    [
+        pytest.param(False, id="mqtt", marks=pytest.mark.client("azure-iot-device/authority-mqtt")),
+        pytest.param(True, id="websocket", marks=pytest.mark.client("azure-iot-device/authority-mqtt-ws")),
+    ],
+)
+@pytest.mark.feature("chain")
 def test_a_chain_to_a_verified_authority_proves_the_device(websockets, dev, registry, plant, open_client):
     name = f"chain-{'ws' if websockets else 'mqtt'}"
     registry.create_device_with_certificate_authority(name, "enabled")
