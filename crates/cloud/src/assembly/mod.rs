@@ -145,13 +145,30 @@ impl Cloud {
         seed: Option<&SeedFile>,
         metrics: &mut prometheus_client::registry::Registry,
     ) -> Result<Self, Error> {
-        let Opened { registry, account, log, checkpoints, created_at, id_scope } = {
+        let opened = {
             let (storage, clock, config) = (storage.clone(), clock.clone(), config.clone());
             tokio::task::spawn_blocking(move || open_stores(storage, clock, &config))
                 .await
                 .map_err(interrupted)??
         };
-        let mut config = config;
+        let registry = opened.registry.clone();
+        let built = Self::build(opened, storage, clock, config, seed, metrics).await;
+        if built.is_err() {
+            // Its writer would still be at the file when somebody opens that again.
+            registry.close().await;
+        }
+        built
+    }
+
+    async fn build(
+        opened: Opened,
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        mut config: Config,
+        seed: Option<&SeedFile>,
+        metrics: &mut prometheus_client::registry::Registry,
+    ) -> Result<Self, Error> {
+        let Opened { registry, account, log, checkpoints, created_at, id_scope } = opened;
         routing::take_seed(&mut config, seed)?;
         let routes = routing::all_routes(&config, seed)?;
         routing::check(&config)?;
