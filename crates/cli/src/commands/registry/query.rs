@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn of_whole_twins_only_what_fits_a_line_is_shown_and_what_was_asked_for_always() {
         let row = vec![json!({"deviceId": "a", "tags": {"site": "north"}})];
-        assert_eq!(print("select  * FROM devices", &[row.clone()]), "deviceId\na\n");
+        assert_eq!(print("select  * FROM devices", std::slice::from_ref(&row)), "deviceId\na\n");
         assert_eq!(
             print("SELECT deviceId, tags FROM devices", &[row]),
             "deviceId  tags\na         {\"site\":\"north\"}\n"
