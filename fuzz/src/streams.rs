@@ -84,11 +84,13 @@ pub fn events(data: &[u8]) {
     }
 }
 
-/// A byte for the query, then the bytes of a checkpoint.
+/// A byte for the query, then the bytes of a checkpoint, whose last eight are its checksum: it is put right, so that the
+/// readers behind it are reached.
 pub fn checkpoint(data: &[u8]) {
     let [which, snapshot @ ..] = data else { return };
     let query = &COMPILED[usize::from(*which) % COMPILED.len()];
-    let Ok(mut engine) = Engine::restore(query.clone(), policies(), snapshot) else { return };
+    assert!(Engine::restore(query.clone(), policies(), &snapshot[..snapshot.len() / 2]).is_err());
+    let Ok(mut engine) = Engine::restore(query.clone(), policies(), &sealed(snapshot)) else { return };
     let mut decoder = Decoder::of(query, 0, &policies(), InputFormat::default());
     let mut rows = Vec::new();
     push(
@@ -102,6 +104,15 @@ pub fn checkpoint(data: &[u8]) {
     let _ = engine.snapshot();
     let _ = engine.flush();
     drop(engine.rows());
+}
+
+/// FNV-1a over the bytes behind the word that checkpoints begin their checksum with, each with a border behind it.
+fn sealed(snapshot: &[u8]) -> Vec<u8> {
+    let body = &snapshot[..snapshot.len().saturating_sub(8)];
+    let bytes = b"snapshot".iter().chain(&[0xff]).chain(body).chain(&[0xff]);
+    let sum = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    [body, &sum.to_le_bytes()].concat()
 }
 
 /// Any text as the definition of a job.

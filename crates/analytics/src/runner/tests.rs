@@ -92,6 +92,41 @@ fn query(text: &str) -> Arc<Query> {
     Arc::new(Query::compile(text, &Options::default()).unwrap())
 }
 
+#[test]
+fn inputs_are_read_in_their_formats_and_bad_events_counted_by_kind() {
+    use crate::engine::DataErrorKind;
+    use crate::format::{Compression, Delimiter, InputSerialization};
+    let serialization = InputSerialization::Csv { delimiter: Delimiter::Semicolon, header: true };
+    let format = |compression| InputFormat { serialization, compression };
+    let message = |input: &str, body: &str| Message {
+        input: input.into(),
+        arrival: DateTime::parse("2026-01-01").unwrap(),
+        body: body.to_owned(),
+    };
+    let messages = vec![
+        message("i", "k;v\n1;x\n2\n3;y\n"),
+        message("i", "k;k\n1;1\n"),
+        message("j", r#"{"k":"j","v":null}"#),
+        message("packed", "k;v\n1;x\n"),
+    ];
+    let source = Stored { messages, at: 0, batch: 1, done: Arc::default() };
+    let world = Shared(Arc::default());
+    let text = "SELECT k, v INTO o FROM i SELECT k, v INTO o FROM j SELECT k, v INTO o FROM packed";
+    let formats: InputFormats =
+        [("I".into(), format(Compression::None)), ("packed".into(), format(Compression::GZip))]
+            .into_iter()
+            .collect();
+    let start = Runner::start(query(text), Policies::default(), source, world.clone(), world.clone());
+    let mut runner = block_on(start).unwrap().with_formats(formats);
+    block_on(runner.run()).unwrap();
+    let rows: Vec<String> = world.0.lock().unwrap().rows.iter().map(|(_, row)| row.clone()).collect();
+    assert_eq!(rows, [r#"{"k":"1","v":"x"}"#, r#"{"k":"3","v":"y"}"#, r#"{"k":"j","v":null}"#]);
+    let count = |kind| runner.engine().data_errors().count(kind);
+    assert_eq!(count(DataErrorKind::InvalidData), 1);
+    assert_eq!(count(DataErrorKind::InvalidHeader), 1);
+    assert_eq!(count(DataErrorKind::InvalidCompressionType), 1);
+}
+
 const COUNTED: &str =
     "SELECT k, COUNT(*) AS n, SUM(v) AS s INTO o FROM i TIMESTAMP BY t GROUP BY k, TumblingWindow(second, 4)";
 

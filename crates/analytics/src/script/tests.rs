@@ -117,7 +117,11 @@ fn a_script_that_is_none_is_refused_with_its_line() {
 #[test]
 fn time_memory_and_depth_have_ends_rule_script_03() {
     let interrupted = "is there a loop without end?";
-    for script in ["() => { for (;;) {} }", "() => { try { for (;;) {} } catch (e) { return 1; } }"] {
+    for script in [
+        "() => { for (;;) {} }",
+        "() => { try { for (;;) {} } catch (e) { return 1; } }",
+        "() => Array.prototype.indexOf.call({length: 2 ** 53 - 1}, 1)",
+    ] {
         let error = call(script, Value::Null).unwrap_err();
         assert!(error.contains(interrupted), "{script}: {error}");
     }

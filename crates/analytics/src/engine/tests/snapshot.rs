@@ -107,6 +107,49 @@ fn steps_that_stay_keep_their_state_and_new_ones_begin_with_the_next_window() {
 }
 
 #[test]
+fn another_script_under_the_same_name_begins_anew() {
+    let query = |script: &str| {
+        let mut functions = crate::script::Functions::default();
+        functions.add_script("least", script).unwrap();
+        let options = Options { level: Level::Extended, functions, ..Options::default() };
+        let text = "SELECT uda.least(v) AS v FROM i TIMESTAMP BY t GROUP BY TumblingWindow(second, 10)";
+        Arc::new(Query::compile(text, &options).unwrap())
+    };
+    let script = "function main() { this.init = function () { this.v = Infinity; };
+        this.accumulate = function (v) { this.v = Math.min(this.v, v); };
+        this.computeResult = function () { return this.v; }; }";
+    for (other, rows) in [(script.to_owned(), 1), (script.replace("return this.v", "return -this.v"), 0)] {
+        let mut engine = Engine::new(query(script), policies(100, 0));
+        push(&mut engine, 1.0, r#"{"t":1,"v":3}"#);
+        let snapshot = engine.snapshot();
+        let mut engine = Engine::restore(query(&other), policies(100, 0), &snapshot).unwrap();
+        engine.flush().unwrap();
+        assert_eq!(shown(&mut engine).len(), rows, "{other}");
+    }
+}
+
+#[test]
+fn a_script_that_fails_stops_the_query_at_its_place_rule_script_02() {
+    let mut functions = crate::script::Functions::default();
+    functions.add_script("half", "function main(x) {\n  return x.half();\n}").unwrap();
+    let options = Options { level: Level::Extended, functions, ..Options::default() };
+    let text = "SELECT udf.half(v) AS v\nINTO halves FROM i";
+    let query = Arc::new(Query::compile(text, &options).unwrap());
+    let mut engine = Engine::new(query.clone(), Policies::default());
+    let event = event(&query, r#"{"v":3}"#);
+    let error = engine.push(0, second(1.0), event.clone()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "halves, line 1, column 8: udf.half, line 2 of the script: TypeError: not a function"
+    );
+    assert_eq!(engine.push(0, second(1.0), event.clone()), Err(EngineError::Stopped));
+    let skip = Policies { on_error: OnError::Skip, ..Policies::default() };
+    let mut engine = Engine::new(query, skip);
+    engine.push(0, second(1.0), event).unwrap();
+    assert_eq!(engine.data_errors().count(DataErrorKind::EvaluationError), 1);
+}
+
+#[test]
 fn layout_and_the_name_of_the_output_do_not_cost_the_state() {
     let mut engine = Engine::new(query(COUNT), policies(100, 0));
     push(&mut engine, 1.0, r#"{"t":1}"#);
