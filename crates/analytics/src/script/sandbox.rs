@@ -132,10 +132,12 @@ impl Sandbox {
         self.context.with(|ctx| {
             self.refill();
             let mut result = work(&ctx);
-            if let Err(failure) = &mut result
-                && failure.message == PENDING
-            {
-                *failure = Failure::thrown(&ctx);
+            if let Err(failure) = &mut result {
+                if failure.message == PENDING {
+                    *failure = Failure::thrown(&ctx);
+                }
+                // The engine may have more to say of it, which the next call must not take for its own.
+                ctx.catch();
             }
             if self.left.load(Ordering::Relaxed) == 0 && result.is_err() {
                 let message = format!(
