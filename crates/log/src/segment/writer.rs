@@ -33,7 +33,7 @@ pub(super) struct Writer {
     shared: Arc<Shared>,
     ends: Vec<End>,
     syncers: Syncers,
-    /// Records of the last round.
+    /// Records of the last round that had any. One without, as there is behind a wake that came too late, says nothing of the load.
     records: u64,
 }
 
@@ -142,7 +142,9 @@ impl Writer {
             self.sync_all()?;
         }
         let mut told = Told::default();
-        self.records = 0;
+        if !written.is_empty() {
+            self.records = 0;
+        }
         for index in written {
             self.publish(index, &mut told);
         }
@@ -295,6 +297,11 @@ fn delay_after(records: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::segment::partition::Partition;
+    use crate::segment::{Config, recovery};
+    use crate::{Append, Memory, QueueId};
+    use ironbrook_model::Timestamp;
+    use std::path::Path;
 
     #[test]
     fn a_group_waits_as_the_policy_says_and_for_the_load_while_records_come() {
@@ -311,6 +318,26 @@ mod tests {
         assert_eq!(patient.goes_on(10, ms(5)), Some(GATHER_LOOK));
         assert_eq!(patient.goes_on(10, ms(9) - GATHER_LOOK / 2), Some(GATHER_LOOK / 2));
         assert_eq!(patient.goes_on(10, ms(9)), None);
+    }
+
+    #[test]
+    fn the_load_is_that_of_the_last_round_with_records() {
+        let (storage, config) = (Arc::new(Memory::new()), Config { partitions: 1, ..Config::default() });
+        let damaged = AtomicU64::new(0);
+        let found = recovery::recover(&*storage, Path::new("log/00000"), 0, &config.keys, &damaged).unwrap();
+        let positions = [(found.position, found.is_closed)];
+        let shared = Arc::new(Shared::new(config, storage, vec![Partition::new(found, false)], damaged));
+        let mut writer = Writer::new(shared.clone(), &positions).unwrap();
+        let mut after = |records: usize| {
+            for _ in 0..records {
+                let enqueued = Timestamp::from_millis(1);
+                let append = Append { enqueued, queues: &[QueueId::EVENTS], header: b"h", body: b"b" };
+                shared.partitions[0].buffer().append((shared.partitions[0].salt, 0), &append);
+            }
+            assert!(!writer.round().unwrap());
+            writer.records
+        };
+        assert_eq!([after(0), after(40), after(0), after(3)], [0, 40, 40, 3]);
     }
 
     #[test]
