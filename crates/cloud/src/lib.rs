@@ -12,6 +12,7 @@ pub mod provisioning;
 pub mod registry;
 pub mod service_api;
 pub mod storage;
+pub mod streaming;
 #[cfg(test)]
 mod testing;
 pub mod topics;

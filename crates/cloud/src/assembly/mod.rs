@@ -21,6 +21,7 @@ use crate::registry::{self, Registry, SeedFile};
 use crate::service_api;
 use crate::storage::account::{self, Account};
 use crate::storage::endpoint;
+use crate::streaming::{self, Streaming};
 use crate::uploads::{self, Uploads};
 use axum::Extension;
 use ironbrook_gateway::{AmqpService, Provisioning};
@@ -124,6 +125,7 @@ pub struct Cloud {
     executors: Executors,
     routing: service_api::Routing,
     history: history::Keeper,
+    streaming: Streaming,
 }
 
 /// What was opened on threads that may block.
@@ -198,19 +200,34 @@ impl Cloud {
         let executing = executor::Config { history: HISTORY_BATCHES, ..executor::Config::default() };
         let executors = Executors::new(&seams, &endpoints, executing, &core_metrics);
         metrics::register(metrics, &executors.handle());
-        let history = history::Keeper::open(storage, executors.handle().history(), clock).await;
+        let history = history::Keeper::open(storage.clone(), executors.handle().history(), clock).await;
         let enricher = routing::enricher(router::EVENTS, &config, &twins)?;
         let core = ironbrook_hub::Config { name: config.hub_name, hosts: config.hosts.clone(), limits };
         let hub = Hub::new(core, seams, router, core_metrics);
         registry.set_fabric(hub.seams().fabric.clone());
         let provisioning = ProvisioningService::new(registry.clone(), hub.clone(), id_scope);
+        let groups = config.consumer_groups.clone();
+        let streaming = Streaming::open(hub.clone(), account.clone(), storage, groups).await?;
+        streaming::register(metrics, &streaming);
         let links = events::Config { consumer_groups: config.consumer_groups, created_at, enricher };
         let uploads =
             Uploads::open(hub.clone(), registry.clone(), &account, &config.hosts, config.file_upload).await?;
         let links = ServiceLinks::new(hub.clone(), registry.clone(), links);
         let queues = endpoints.iter().map(|(id, e)| (*id, e.name().to_owned())).collect();
         let routing = service_api::Routing::new(hub.clone(), executors.handle(), queues);
-        Ok(Self { links, provisioning, uploads, hub, registry, account, log, executors, routing, history })
+        Ok(Self {
+            links,
+            provisioning,
+            uploads,
+            hub,
+            registry,
+            account,
+            log,
+            executors,
+            routing,
+            history,
+            streaming,
+        })
     }
 
     /// The core.
@@ -238,6 +255,12 @@ impl Cloud {
         service_api::router(self.registry.clone(), self.hub.clone(), self.provisioning.clone())
             .merge(self.uploads.router())
             .layer(Extension(self.routing.clone()))
+            .layer(Extension(self.streaming.clone()))
+    }
+
+    /// The streaming jobs.
+    pub fn streaming(&self) -> &Streaming {
+        &self.streaming
     }
 
     /// The provisioning service, for the doors.
@@ -263,7 +286,7 @@ impl Cloud {
     /// Works until cancelled, then brings what is gathered to its endpoints, and closes log and registry. The doors must have let go of
     /// their connections before. An error means that the log is poisoned: only a restart helps.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
-        let Self { hub, registry, account, log, executors, history, .. } = self;
+        let Self { hub, registry, account, log, executors, history, streaming, .. } = self;
         // Executors outlive the others: their drain needs log and account.
         let (stop, others) = (CancellationToken::new(), TaskTracker::new());
         {
@@ -284,6 +307,7 @@ impl Cloud {
         }
         others.spawn(account.run(stop.clone()));
         others.spawn(history.run(stop.clone()));
+        others.spawn(streaming.run(stop.clone()));
         others.spawn(retention::run(log.clone(), executors.handle(), hub.clone(), stop.clone()));
         let result = executors.run(cancel).await;
         stop.cancel();

@@ -19,6 +19,7 @@
 //! | `POST /jobs/create`, `DELETE /jobs/{id}` | RegistryWrite | import and export of all identities |
 //! | `GET /jobs`, `GET /jobs/{id}` | RegistryRead | imports and exports |
 //! | `PUT, GET /jobs/v2/{id}`, `POST /jobs/v2/{id}/cancel`, `GET /jobs/v2/query` | ServiceConnect | jobs over many devices |
+//! | `GET /streamingjobs`, `GET, PUT, DELETE /streamingjobs/{id}`, `POST …/start`, `POST …/stop` | ServiceConnect | see [`Streaming`](crate::streaming::Streaming) |
 //! | `GET /messages/serviceBound/feedback`, `DELETE …/{lock}`, `POST …/{lock}/abandon` | ServiceConnect | feedback about messages to devices |
 //! | `GET /refusals`, `GET /devices/{device}/refusals` | RegistryRead | why they were not let in |
 //! | `GET /certificates[/{name}]` | RegistryRead | authorities of devices' certificates |
@@ -67,6 +68,9 @@ mod refusals_tests;
 mod route;
 mod routing;
 mod scope;
+mod streaming;
+#[cfg(test)]
+mod streaming_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 mod transfers;
@@ -168,6 +172,12 @@ fn routes(routes: Routes) -> Routes {
         .get("/jobs/v2/{id}", jobs_v2, jobs::get)
         .put("/jobs/v2/{id}", jobs_v2, jobs::put)
         .post("/jobs/v2/{id}/cancel", jobs_v2, jobs::cancel)
+        .get("/streamingjobs", jobs_v2, streaming::list)
+        .get("/streamingjobs/{id}", jobs_v2, streaming::get)
+        .put("/streamingjobs/{id}", jobs_v2, streaming::put)
+        .delete("/streamingjobs/{id}", jobs_v2, streaming::delete)
+        .post("/streamingjobs/{id}/start", jobs_v2, streaming::start)
+        .post("/streamingjobs/{id}/stop", jobs_v2, streaming::stop)
         .get("/messages/serviceBound/feedback", service, feedback::receive)
         .delete("/messages/serviceBound/feedback/{lock}", service, feedback::complete)
         .post("/messages/serviceBound/feedback/{lock}/abandon", service, feedback::abandon)

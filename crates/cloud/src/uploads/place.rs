@@ -17,11 +17,12 @@ use tower::ServiceExt as _;
 /// What a device may do to its blob.
 const PERMISSIONS: &str = "rw";
 /// First parts of paths that belong to the hub's own requests.
-const OWN_PATHS: [&str; 14] = [
+const OWN_PATHS: [&str; 15] = [
     "devices",
     "twins",
     "modules",
     "jobs",
+    "streamingjobs",
     "messages",
     "configurations",
     "statistics",

@@ -81,7 +81,7 @@ fn read(path: &Path) -> anyhow::Result<Value> {
 
 /// Prints one thing: its members for people, one line of JSON for programs.
 #[allow(clippy::print_stdout, reason = "what the command is asked for")]
-fn show(global: &Global, value: &Value) {
+pub(super) fn show(global: &Global, value: &Value) {
     match (global.output, value) {
         (OutputFormat::Json, value) => println!("{value}"),
         (OutputFormat::Table, Value::Object(members)) => {
@@ -108,7 +108,7 @@ fn indented(value: &Value, by: usize) -> String {
 /// Prints many things: a table with these columns for people, a line of JSON each for programs. A column is a head and the
 /// path to its value.
 #[allow(clippy::print_stdout, reason = "what the command is asked for")]
-fn list(global: &Global, items: &[Value], columns: &[(&str, &str)]) {
+pub(super) fn list(global: &Global, items: &[Value], columns: &[(&str, &str)]) {
     match global.output {
         OutputFormat::Json => items.iter().for_each(|item| println!("{item}")),
         OutputFormat::Table => print!("{}", table(items, columns)),

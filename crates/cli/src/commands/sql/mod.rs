@@ -1,7 +1,9 @@
-//! `ironbrook sql`: Stream Analytics queries, checked, explained, run and tested without a hub, or stored for a module.
+//! `ironbrook sql`: Stream Analytics queries, checked, explained, run and tested without a hub, run as jobs in a hub, or stored for a
+//! module.
 
 mod check;
 mod input;
+mod job;
 mod publish;
 mod run;
 mod test;
@@ -29,6 +31,8 @@ enum Command {
     Explain(check::Args),
     /// Run tests of queries: files, or all `.json` files of folders.
     Test(test::Args),
+    /// Make and watch jobs that run in a hub.
+    Job(Box<job::Args>),
     /// Store a query as a package for the Stream Analytics module, and print the module twin that names it.
     Publish(publish::Args),
 }
@@ -55,6 +59,15 @@ enum Compat {
 }
 
 impl Language {
+    /// The level as jobs spell it.
+    fn level(&self) -> &'static str {
+        match self.compat {
+            Compat::V1_0 => "1.0",
+            Compat::V1_1 => "1.1",
+            Compat::V1_2 => "1.2",
+        }
+    }
+
     fn options(&self, reference: Vec<String>) -> Options {
         Options {
             level: if self.limited { Level::default() } else { Level::Extended },
@@ -81,6 +94,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<()> {
         Command::Validate(args) => check::validate(&args),
         Command::Explain(args) => check::explain(&args),
         Command::Test(args) => blocking(test::run, args).await,
+        Command::Job(args) => job::run(*args, global).await,
         Command::Publish(args) => publish::run(args).await,
     }
 }

@@ -200,13 +200,16 @@ impl<W: Write> Rows<'_, W> {
 
 /// A bar on stderr, drawn only where that is a terminal.
 fn bar(args: &Args) -> ProgressBar {
-    let size = |named: &Named| std::fs::metadata(&named.file).map(|file| file.len()).unwrap_or(0);
-    let bytes = args.input.iter().map(size).sum();
-    if bytes == 0 {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(bytes);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+    let file = |named: &Named| std::fs::metadata(&named.file).ok().filter(std::fs::Metadata::is_file);
+    let sizes: Option<Vec<u64>> = args.input.iter().map(|named| file(named).map(|file| file.len())).collect();
+    // Nobody knows how much a pipe will bring.
+    let (bar, template) = match sizes.filter(|sizes| !sizes.is_empty()) {
+        Some(sizes) => {
+            (ProgressBar::new(sizes.iter().sum()), "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+        }
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} in {elapsed}, {bytes_per_sec}"),
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
     bar

@@ -8,6 +8,7 @@ use super::record::{Blob, Block, Part};
 use super::{Account, name};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
 
 /// Longest block id, decoded.
@@ -59,6 +60,18 @@ pub(super) fn check_block_id(id: &str) -> Result<(), Code> {
 }
 
 impl Account {
+    /// Keeps bytes that are in memory as an uncommitted block, replacing one of the same id; durable when this returns.
+    pub async fn stage(&self, container: &str, blob: &str, id: &str, bytes: Bytes) -> Result<(), Error> {
+        let stored = self
+            .blocking(move |inner| {
+                let mut draft = inner.contents.create()?;
+                draft.write(&bytes)?;
+                draft.finish()
+            })
+            .await?;
+        self.put_block(container, blob, id, stored).await
+    }
+
     /// Keeps a stored file as an uncommitted block, replacing one of the same id.
     pub(super) async fn put_block(
         &self,

@@ -1,0 +1,611 @@
+//! A job as people write it down: a query, where its events come from, where its rows go.
+
+use super::output::pattern::{Pattern, PatternError};
+use http::{HeaderName, HeaderValue};
+use ironbrook_analytics::engine::{OnError, OnViolation, Policies};
+use ironbrook_analytics::{Compatibility, Level, Options, Query};
+use ironbrook_model::DeviceId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Shortest and longest name of a job, in characters. Source: Azure docs "Naming rules", Microsoft.StreamAnalytics.
+const NAME_LEN: std::ops::RangeInclusive<usize> = 3..=63;
+/// Longest query text, in bytes.
+const QUERY_LEN_MAX: usize = 256 * 1024;
+/// Most inputs, and most outputs. Source: Azure docs "Azure Stream Analytics limits".
+const SIDES_MAX: usize = 60;
+/// Longest tolerance for late events, in seconds: 20 days and a bit, as in the service.
+const LATE_MAX: u64 = 1_814_399;
+/// Longest tolerance for disorder, in seconds: ten minutes but one second, as in the service.
+const OUT_OF_ORDER_MAX: u64 = 599;
+/// Most rows of a batch. Source: Azure docs "Blob storage and Azure Data Lake Gen2 output", minimum rows.
+const ROWS_MAX: usize = 10_000;
+/// Longest wait of a batch, in seconds; the same source.
+const WAIT_MAX: u64 = 2 * 3600;
+/// How long a device may take to answer a method, in seconds.
+const ANSWER: std::ops::RangeInclusive<u64> = 5..=300;
+/// Longest that a row waits for a device, in seconds.
+const PATIENCE_MAX: u64 = 24 * 3600;
+
+/// A job. Names of inputs and outputs are those of the query, in any case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Definition {
+    /// The query.
+    pub query: String,
+    /// Where events and reference data come from, by name.
+    pub inputs: BTreeMap<String, Input>,
+    /// Where rows go, by name.
+    pub outputs: BTreeMap<String, Output>,
+    /// `1.0`, `1.1` or `1.2`.
+    #[serde(default = "newest")]
+    pub compatibility_level: String,
+    /// How far an event's time may lie before its arrival.
+    #[serde(default = "late")]
+    pub events_late_arrival_max_delay_in_seconds: u64,
+    /// How far an event's time may lie before the greatest one seen.
+    #[serde(default)]
+    pub events_out_of_order_max_delay_in_seconds: u64,
+    /// What happens to events beyond these.
+    #[serde(default)]
+    pub events_out_of_order_policy: Violation,
+    /// What happens to a row that its output will never take.
+    #[serde(default)]
+    pub output_error_policy: OutputErrors,
+    /// What happens to a row that cannot be computed.
+    #[serde(default)]
+    pub on_error: Failure,
+}
+
+/// What happens to events that are too late or too far out of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Violation {
+    /// Their time is moved forward to the earliest one allowed.
+    #[default]
+    Adjust,
+    /// They are left out.
+    Drop,
+}
+
+/// What happens to rows that an output will never take, such as one for a device that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum OutputErrors {
+    /// They are counted and left out.
+    #[default]
+    Drop,
+    /// The job stops; after a start the same rows are tried again. Azure calls it so.
+    Stop,
+}
+
+/// What happens to rows that cannot be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Failure {
+    /// The job fails, as in the service.
+    #[default]
+    Stop,
+    /// They are counted and left out.
+    Skip,
+}
+
+/// Where an input of the query comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+pub enum Input {
+    /// The hub's events endpoint, all partitions.
+    #[serde(rename_all = "camelCase")]
+    Events {
+        /// A consumer group of the endpoint. The job keeps its own place; the name says who reads.
+        #[serde(default = "default_group")]
+        consumer_group: String,
+    },
+    /// Reference data: a blob of the built-in account, JSON. It is read again when it changes.
+    Reference {
+        /// The container.
+        container: String,
+        /// The blob.
+        blob: String,
+    },
+}
+
+/// Where rows of an output go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", deny_unknown_fields)]
+pub enum Output {
+    /// Blobs of the built-in account. Each row is in them once, whatever happens.
+    Blob(Blob),
+    /// A POST of JSON arrays to a URL.
+    Webhook(Webhook),
+    /// A message into the hub's routes for each row, which is said to come from that device.
+    Route(Receiver),
+    /// A cloud-to-device message for each row.
+    CloudToDevice(Receiver),
+    /// A direct method for each row; the row is its payload.
+    Method(Method),
+}
+
+/// Settings of blobs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Blob {
+    /// The container; made where it is absent.
+    pub container: String,
+    /// What blobs are named by: text with `{date}`, `{time}`, `{datetime:yyyy}` and its kin, and one name of a column.
+    #[serde(default)]
+    pub path_pattern: String,
+    /// What `{date}` is: `yyyy/MM/dd`, with any of its parts and separators.
+    #[serde(default = "date_format")]
+    pub date_format: String,
+    /// What `{time}` is: `HH`, with any of its parts and separators.
+    #[serde(default = "time_format")]
+    pub time_format: String,
+    /// How rows are written.
+    #[serde(default)]
+    pub format: Format,
+    /// Rows that are written together.
+    #[serde(default = "one")]
+    pub min_rows: usize,
+    /// How long a row waits for others.
+    #[serde(default = "one_second")]
+    pub max_seconds: u64,
+}
+
+/// How rows are written into a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Format {
+    /// JSON, an object on each line.
+    #[default]
+    JsonLines,
+    /// One JSON array.
+    JsonArray,
+}
+
+/// Settings of a web hook. `Debug` hides what may be secret.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Webhook {
+    /// `https://host/path?query`, or `http://` without TLS.
+    pub url: String,
+    /// Headers of every request, such as `Authorization`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// Rows of a request at most.
+    #[serde(default = "hundred")]
+    pub max_rows: usize,
+    /// How long a row waits for others.
+    #[serde(default)]
+    pub max_seconds: u64,
+    /// How long an answer may take.
+    #[serde(default = "answer")]
+    pub timeout_seconds: u64,
+}
+
+/// A device: always the same, or the one a column of the row names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Receiver {
+    /// The device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// The column that holds its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id_column: Option<String>,
+    /// How long a row is tried again where the device cannot take it now; it is counted and left out then.
+    #[serde(default = "patience")]
+    pub patience_seconds: u64,
+}
+
+/// Settings of a direct method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Method {
+    /// The device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// The column that holds its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id_column: Option<String>,
+    /// As [`Receiver::patience_seconds`].
+    #[serde(default = "patience")]
+    pub patience_seconds: u64,
+    /// The method.
+    pub method_name: String,
+    /// How long the device may take to answer.
+    #[serde(default = "answer")]
+    pub response_timeout_seconds: u64,
+}
+
+fn newest() -> String {
+    "1.2".to_owned()
+}
+
+fn late() -> u64 {
+    5
+}
+
+fn default_group() -> String {
+    "$Default".to_owned()
+}
+
+fn date_format() -> String {
+    "yyyy/MM/dd".to_owned()
+}
+
+fn time_format() -> String {
+    "HH".to_owned()
+}
+
+fn one() -> usize {
+    1
+}
+
+fn one_second() -> u64 {
+    1
+}
+
+fn hundred() -> usize {
+    100
+}
+
+fn answer() -> u64 {
+    30
+}
+
+fn patience() -> u64 {
+    300
+}
+
+/// Why a job cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DefinitionError {
+    /// The name.
+    #[error("a job's name has 3 to 63 letters, digits, hyphens and underscores; {0:?} has not")]
+    Name(String),
+    /// The query does not compile.
+    #[error("the query cannot run: {0}")]
+    Query(String),
+    /// An input or output of the query that is not defined.
+    #[error("the query {verb} {name:?}, and the job has no {side} of that name")]
+    Missing {
+        /// `reads` or `writes`.
+        verb: &'static str,
+        /// `input` or `output`.
+        side: &'static str,
+        /// As in the query.
+        name: String,
+    },
+    /// A setting out of its range.
+    #[error("{setting}: {reason}")]
+    Setting {
+        /// Its path.
+        setting: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// The pattern of a path.
+    #[error("outputs.{output}.pathPattern: {error}")]
+    Pattern {
+        /// The output.
+        output: String,
+        /// Why.
+        error: PatternError,
+    },
+}
+
+fn wrong(setting: impl Into<String>, reason: impl Into<String>) -> DefinitionError {
+    DefinitionError::Setting { setting: setting.into(), reason: reason.into() }
+}
+
+/// Whether a job may have this name.
+pub(super) fn check_name(name: &str) -> Result<(), DefinitionError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if NAME_LEN.contains(&name.len()) && name.chars().all(plain) {
+        Ok(())
+    } else {
+        Err(DefinitionError::Name(name.chars().take(80).collect()))
+    }
+}
+
+impl Definition {
+    /// Checks everything and compiles the query. `groups` are the consumer groups there are, besides `$Default`.
+    pub(super) fn compile(&self, groups: &[String]) -> Result<Arc<Query>, DefinitionError> {
+        self.check_settings()?;
+        for (name, input) in &self.inputs {
+            input.check(name, groups)?;
+        }
+        for (name, output) in &self.outputs {
+            output.check(name)?;
+        }
+        let query = Query::compile(&self.query, &self.options()?)
+            .map_err(|errors| DefinitionError::Query(errors.to_string()))?;
+        for input in query.inputs() {
+            if find(&self.inputs, &input.name).is_none() {
+                let name = input.name.to_string();
+                return Err(DefinitionError::Missing { verb: "reads", side: "input", name });
+            }
+        }
+        for output in query.outputs() {
+            if find(&self.outputs, output).is_none() {
+                let name = output.to_string();
+                return Err(DefinitionError::Missing { verb: "writes", side: "output", name });
+            }
+        }
+        Ok(Arc::new(query))
+    }
+
+    fn check_settings(&self) -> Result<(), DefinitionError> {
+        if self.query.len() > QUERY_LEN_MAX {
+            return Err(wrong("query", format!("it has at most {QUERY_LEN_MAX} bytes")));
+        }
+        if self.inputs.len() > SIDES_MAX || self.outputs.len() > SIDES_MAX {
+            return Err(wrong("inputs, outputs", format!("a job has at most {SIDES_MAX} of each")));
+        }
+        if self.events_late_arrival_max_delay_in_seconds > LATE_MAX {
+            let reason = format!("it is at most {LATE_MAX}");
+            return Err(wrong("eventsLateArrivalMaxDelayInSeconds", reason));
+        }
+        if self.events_out_of_order_max_delay_in_seconds > OUT_OF_ORDER_MAX {
+            let reason = format!("it is at most {OUT_OF_ORDER_MAX}");
+            return Err(wrong("eventsOutOfOrderMaxDelayInSeconds", reason));
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> Result<Options, DefinitionError> {
+        let compatibility = Compatibility::parse(&self.compatibility_level)
+            .ok_or_else(|| wrong("compatibilityLevel", "it is 1.0, 1.1 or 1.2"))?;
+        let is_reference = |input: &Input| matches!(input, Input::Reference { .. });
+        let reference = self.inputs.iter().filter(|(_, input)| is_reference(input));
+        let reference = reference.map(|(name, _)| name.clone()).collect();
+        let mut options = Options { compatibility, reference, ..Options::default() };
+        options.level = Level::Extended;
+        Ok(options)
+    }
+
+    /// For the engine.
+    pub(super) fn policies(&self, max_state: usize) -> Policies {
+        Policies {
+            late_arrival: Duration::from_secs(self.events_late_arrival_max_delay_in_seconds),
+            out_of_order: Duration::from_secs(self.events_out_of_order_max_delay_in_seconds),
+            on_violation: match self.events_out_of_order_policy {
+                Violation::Adjust => OnViolation::Adjust,
+                Violation::Drop => OnViolation::Drop,
+            },
+            on_error: match self.on_error {
+                Failure::Stop => OnError::Stop,
+                Failure::Skip => OnError::Skip,
+            },
+            max_state,
+            ..Policies::default()
+        }
+    }
+
+    /// The output of a name in the query.
+    pub(super) fn output(&self, name: &str) -> Option<&Output> {
+        find(&self.outputs, name)
+    }
+
+    /// The input of a name in the query.
+    pub(super) fn input(&self, name: &str) -> Option<&Input> {
+        find(&self.inputs, name)
+    }
+
+    /// As it may be shown: values of headers and the query of a URL hold secrets.
+    pub(super) fn without_secrets(&self) -> Self {
+        let mut shown = self.clone();
+        for output in shown.outputs.values_mut() {
+            if let Output::Webhook(hook) = output {
+                hook.headers.values_mut().for_each(|value| *value = HIDDEN.to_owned());
+                if let Some((address, _)) = hook.url.split_once('?') {
+                    hook.url = format!("{address}?{HIDDEN}");
+                }
+            }
+        }
+        shown
+    }
+}
+
+/// What is shown in the place of a secret.
+const HIDDEN: &str = "hidden";
+
+fn find<'a, T>(sides: &'a BTreeMap<String, T>, name: &str) -> Option<&'a T> {
+    sides.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, side)| side)
+}
+
+impl Input {
+    fn check(&self, name: &str, groups: &[String]) -> Result<(), DefinitionError> {
+        match self {
+            Self::Events { consumer_group: group } => {
+                let is = |known: &str| known.eq_ignore_ascii_case(group);
+                if is("$Default") || groups.iter().any(|known| is(known)) {
+                    return Ok(());
+                }
+                let reason = format!("there is no consumer group {group:?}; add it to the configuration");
+                Err(wrong(format!("inputs.{name}.consumerGroup"), reason))
+            }
+            Self::Reference { container, blob } if container.is_empty() || blob.is_empty() => {
+                Err(wrong(format!("inputs.{name}"), "reference data is a container and a blob in it"))
+            }
+            Self::Reference { .. } => Ok(()),
+        }
+    }
+}
+
+impl Output {
+    fn check(&self, name: &str) -> Result<(), DefinitionError> {
+        let at = |setting: &str| format!("outputs.{name}.{setting}");
+        match self {
+            Self::Blob(blob) => blob.check(name),
+            Self::Webhook(hook) => hook.check(name),
+            Self::Route(to) | Self::CloudToDevice(to) => to.check(name),
+            Self::Method(method) => {
+                if !ANSWER.contains(&method.response_timeout_seconds) {
+                    return Err(wrong(at("responseTimeoutSeconds"), "it lies within 5 and 300"));
+                }
+                if method.method_name.is_empty() {
+                    return Err(wrong(at("methodName"), "it is empty"));
+                }
+                method.to().check(name)
+            }
+        }
+    }
+}
+
+impl Blob {
+    fn check(&self, name: &str) -> Result<(), DefinitionError> {
+        let at = |setting: &str| format!("outputs.{name}.{setting}");
+        if self.container.is_empty() {
+            return Err(wrong(at("container"), "it is empty"));
+        }
+        if !(1..=ROWS_MAX).contains(&self.min_rows) {
+            return Err(wrong(at("minRows"), format!("it lies within 1 and {ROWS_MAX}")));
+        }
+        if self.max_seconds > WAIT_MAX {
+            return Err(wrong(at("maxSeconds"), format!("it is at most {WAIT_MAX}")));
+        }
+        self.pattern().map(drop).map_err(|error| DefinitionError::Pattern { output: name.to_owned(), error })
+    }
+
+    /// What its blobs are named by.
+    pub(super) fn pattern(&self) -> Result<Pattern, PatternError> {
+        Pattern::parse(&self.path_pattern, &self.date_format, &self.time_format)
+    }
+}
+
+impl Webhook {
+    fn check(&self, name: &str) -> Result<(), DefinitionError> {
+        let at = |setting: &str| format!("outputs.{name}.{setting}");
+        if !(1..=ROWS_MAX).contains(&self.max_rows) {
+            return Err(wrong(at("maxRows"), format!("it lies within 1 and {ROWS_MAX}")));
+        }
+        if self.max_seconds > WAIT_MAX || !(1..=300).contains(&self.timeout_seconds) {
+            let reason = format!("waits have at most {WAIT_MAX} seconds, and an answer 1 to 300");
+            return Err(wrong(at("maxSeconds, timeoutSeconds"), reason));
+        }
+        for (header, value) in &self.headers {
+            if HeaderName::from_bytes(header.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
+                let reason = format!("{header:?} is no header, or its value cannot stand in one");
+                return Err(wrong(at("headers"), reason));
+            }
+        }
+        ironbrook_client::Poster::new(&self.url, &ironbrook_client::Transport::default())
+            .map(drop)
+            .map_err(|error| wrong(at("url"), error.to_string()))
+    }
+}
+
+impl Method {
+    /// Whom it is called on.
+    pub(super) fn to(&self) -> Receiver {
+        Receiver {
+            device_id: self.device_id.clone(),
+            device_id_column: self.device_id_column.clone(),
+            patience_seconds: self.patience_seconds,
+        }
+    }
+}
+
+impl Receiver {
+    fn check(&self, name: &str) -> Result<(), DefinitionError> {
+        let at = |setting: &str| format!("outputs.{name}.{setting}");
+        if self.patience_seconds > PATIENCE_MAX {
+            return Err(wrong(at("patienceSeconds"), format!("it is at most {PATIENCE_MAX}")));
+        }
+        match (&self.device_id, &self.device_id_column) {
+            (Some(id), None) => {
+                DeviceId::new(id.clone()).map(drop).map_err(|error| wrong(at("deviceId"), error.to_string()))
+            }
+            (None, Some(column)) if !column.is_empty() => Ok(()),
+            _ => Err(wrong(at("deviceId"), "give either deviceId or deviceIdColumn")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("max_rows", &self.max_rows).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn definition(change: impl FnOnce(&mut Value)) -> Result<Arc<Query>, String> {
+        let mut json = json!({
+            "query": "SELECT deviceId INTO o FROM i",
+            "inputs": { "i": { "type": "events" } },
+            "outputs": { "O": { "type": "blob", "container": "c", "pathPattern": "x/{date}/{time}" } },
+        });
+        change(&mut json);
+        let definition: Definition = serde_json::from_value(json).map_err(|error| error.to_string())?;
+        definition.compile(&["mine".to_owned()]).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_left_out_has_the_defaults_of_the_service() {
+        definition(|_| {}).unwrap();
+        definition(|json| json["inputs"]["i"]["consumerGroup"] = "MINE".into()).unwrap();
+        let text = r#"{"query":"q","inputs":{},"outputs":{}}"#;
+        let definition: Definition = serde_json::from_str(text).unwrap();
+        let policies = definition.policies(1);
+        assert_eq!(policies.late_arrival, Duration::from_secs(5));
+        assert_eq!((policies.out_of_order, policies.on_error), (Duration::ZERO, OnError::Stop));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_its_place() {
+        let device = |more: Value| {
+            let mut output = json!({ "type": "cloudToDevice" });
+            output.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            output
+        };
+        type Change = Box<dyn FnOnce(&mut Value)>;
+        let set = |pointer: &'static str, value: Value| -> Change {
+            Box::new(move |json: &mut Value| *json.pointer_mut(pointer).unwrap() = value)
+        };
+        for (change, part) in [
+            (set("/query", "SELECT FROM".into()), "the query cannot run"),
+            (set("/query", "SELECT a INTO o FROM other".into()), "reads \"other\""),
+            (set("/query", "SELECT a INTO p FROM i".into()), "writes \"p\""),
+            (set("/inputs/i", json!({ "type": "events", "consumerGroup": "x" })), "inputs.i.consumerGroup"),
+            (set("/inputs/i", json!({ "type": "kafka" })), "kafka"),
+            (set("/outputs/O/pathPattern", "{a}/{b}".into()), "outputs.O.pathPattern"),
+            (set("/outputs/O", json!({ "type": "blob", "container": "c", "minRows": 0 })), "minRows"),
+            (set("/outputs/O", json!({ "type": "webhook", "url": "ftp://x" })), "outputs.O.url"),
+            (set("/outputs/O", device(json!({}))), "either deviceId or deviceIdColumn"),
+            (set("/outputs/O", device(json!({ "deviceId": "a", "deviceIdColumn": "b" }))), "either"),
+            (set("/outputs/O", device(json!({ "deviceId": "a/b" }))), "outputs.O.deviceId"),
+        ] {
+            let error = definition(change).unwrap_err();
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        for (member, value) in [
+            ("compatibilityLevel", json!("2")),
+            ("eventsOutOfOrderMaxDelayInSeconds", json!(600)),
+            ("eventsLateArrivalMaxDelayInSeconds", json!(1_814_400)),
+            ("unknown", json!(1)),
+        ] {
+            let error = definition(|json| json[member] = value).unwrap_err();
+            assert!(error.contains(member), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_and_secrets() {
+        assert!(check_name("job-1_A").is_ok());
+        for name in ["ab", "a b", "../x", "", &"x".repeat(64)] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+        let hook = json!({
+            "type": "webhook", "url": "https://h/p?code=canary", "headers": { "Authorization": "canary" },
+        });
+        let json = json!({ "query": "q", "inputs": {}, "outputs": { "o": hook } });
+        let definition: Definition = serde_json::from_value(json).unwrap();
+        let shown = serde_json::to_string(&definition.without_secrets()).unwrap();
+        assert!(!shown.contains("canary") && !format!("{definition:?}").contains("canary"), "{shown}");
+    }
+}

@@ -1,0 +1,156 @@
+//! Which blob rows go to, and as which of its blocks. Source: Azure docs "Blob storage and Azure Data Lake Gen2 output": names are
+//! `{path}/{hash of the columns}_{guid}_{number}.{ending}`, and a new blob begins with each path, each hour and each start.
+
+use super::To;
+use crate::streaming::definition::Format;
+use ironbrook_analytics::value::Record;
+use ironbrook_analytics::value::snapshot::{Reader, SnapshotError, Writer};
+use ironbrook_model::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Blocks of a blob; committing one takes time linear in them.
+const BLOCKS_MAX: u32 = 5_000;
+/// Bytes of a blob, about.
+const BYTES_MAX: u64 = 256 << 20;
+/// Blobs that may still grow. Of one more the one longest unused is closed.
+const OPEN_MAX: usize = 256;
+/// How long a blob may grow, in milliseconds: until the next whole hour.
+const HOUR: i64 = 3_600_000;
+
+/// The blobs of an output.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// The guid in names.
+    run: String,
+    /// Number of the next blob.
+    number: u64,
+    /// Blobs that may still grow, by path.
+    open: BTreeMap<String, Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    name: String,
+    blocks: u32,
+    bytes: u64,
+    /// When it began, in milliseconds.
+    since: i64,
+    used: i64,
+    format: Format,
+}
+
+impl Files {
+    pub(super) fn new(run: &str) -> Self {
+        Self { run: run.to_owned(), number: 1, open: BTreeMap::new() }
+    }
+
+    /// Goes on with what was kept.
+    pub(super) fn restore(&mut self, kept: Self) {
+        self.number = kept.number;
+        // Another start, other names.
+        if kept.run == self.run {
+            self.open = kept.open;
+        }
+    }
+
+    /// The bytes of rows, and where they go.
+    pub(super) fn append(
+        &mut self,
+        path: String,
+        format: Format,
+        rows: &[Arc<Record>],
+        now: Timestamp,
+    ) -> (Vec<u8>, To) {
+        let now = now.as_millis();
+        let grows = |open: &Open| {
+            open.format == format
+                && open.blocks < BLOCKS_MAX
+                && open.bytes < BYTES_MAX
+                && now.div_euclid(HOUR) == open.since.div_euclid(HOUR)
+        };
+        let mut open = match self.open.remove(&path) {
+            Some(open) if grows(&open) => open,
+            _ => self.begin(&path, format, now),
+        };
+        let block = open.blocks;
+        let body = encode(format, rows, block == 0);
+        open.blocks += 1;
+        open.bytes += body.len() as u64;
+        open.used = now;
+        let to = To::Block { blob: open.name.clone(), block, is_array: format == Format::JsonArray };
+        self.open.insert(path, open);
+        (body, to)
+    }
+
+    fn begin(&mut self, path: &str, format: Format, now: i64) -> Open {
+        if self.open.len() >= OPEN_MAX {
+            let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
+            let oldest = oldest.map(|(path, _)| path.clone());
+            oldest.map(|oldest| self.open.remove(&oldest));
+        }
+        let slash = if path.is_empty() { "" } else { "/" };
+        // JSON has no columns of its own, so there is nothing to hash.
+        let name = format!("{path}{slash}0_{}_{}.json", self.run, self.number);
+        self.number += 1;
+        Open { name, blocks: 0, bytes: 0, since: now, used: now, format }
+    }
+
+    pub(super) fn write(&self, out: &mut Writer) {
+        out.text(&self.run);
+        out.unsigned(self.number);
+        out.size(self.open.len());
+        for (path, open) in &self.open {
+            out.text(path);
+            out.text(&open.name);
+            out.unsigned(u64::from(open.blocks));
+            out.unsigned(open.bytes);
+            out.signed(open.since);
+            out.signed(open.used);
+            out.byte(match open.format {
+                Format::JsonLines => 0,
+                Format::JsonArray => 1,
+            });
+        }
+    }
+
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        let (run, number) = (from.text()?.to_owned(), from.unsigned()?);
+        let mut open = BTreeMap::new();
+        for _ in 0..from.count()? {
+            let path = from.text()?.to_owned();
+            let one = Open {
+                name: from.text()?.to_owned(),
+                blocks: u32::try_from(from.unsigned()?).map_err(|_| SnapshotError::Damaged("blocks"))?,
+                bytes: from.unsigned()?,
+                since: from.signed()?,
+                used: from.signed()?,
+                format: match from.byte()? {
+                    0 => Format::JsonLines,
+                    1 => Format::JsonArray,
+                    _ => return Err(SnapshotError::Damaged("a format")),
+                },
+            };
+            open.insert(path, one);
+        }
+        Ok(Self { run, number, open })
+    }
+}
+
+fn encode(format: Format, rows: &[Arc<Record>], is_first: bool) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (number, row) in rows.iter().enumerate() {
+        match format {
+            Format::JsonLines => {
+                row.write_json(&mut body);
+                body.push(b'\n');
+            }
+            Format::JsonArray => {
+                // The end of the array is a block of its own, which stays the last.
+                body.extend(if is_first && number == 0 { "[" } else { ",\r\n" }.bytes());
+                row.write_json(&mut body);
+            }
+        }
+    }
+    body
+}

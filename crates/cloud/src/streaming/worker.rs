@@ -1,0 +1,599 @@
+//! A job at work.
+//!
+//! ```text
+//! events ─▶ engine ─▶ outputs (rows wait) ─▶ deliveries ─▶ state to disk ─▶ receivers ─▶ state to disk
+//! ```
+//!
+//! One record on disk holds the engine's state, the places in the events, the rows that wait and the deliveries that are due. A delivery is
+//! sent only when it is in that record, and the next record, without it, follows when its receiver has it. After a crash the job goes on
+//! from the record: what it sends again are the same deliveries, and what the engine had done since is done again.
+
+use super::columns::Columns;
+use super::definition::{Definition, OutputErrors};
+use super::events::{Events, Round};
+use super::output::send::{self, Sender, Sent};
+use super::output::{Delivery, Output};
+use super::reference::Reference;
+use super::state::{Counts, Saved, Saving};
+use super::status::{SAMPLES, Sample, State, Status};
+use super::store::{Kept, Start, Store};
+use super::{JobError, STATE_BYTES_MAX};
+use crate::storage::account::Account;
+use futures_util::future::join_all;
+use ironbrook_analytics::Query;
+use ironbrook_analytics::engine::{DataError, Decoder, Engine, EngineError};
+use ironbrook_analytics::value::{DateTime, JsonError, JsonReader, Record};
+use ironbrook_hub::Hub;
+use ironbrook_hub::seams::{Clock, Routed};
+use ironbrook_log::{Offset, PartitionId, Seek};
+use ironbrook_model::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// How often the clock is shown to the engine while windows are open.
+const TICK: Duration = Duration::from_millis(100);
+/// How often state is kept where nothing is to be sent, and the part of the time that keeping it may take.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+const SAVE_PART: u32 = 10;
+/// How often it is looked whether reference data changed.
+const REFRESH_EVERY: Duration = Duration::from_secs(5);
+/// First and longest wait after a failed attempt to send.
+const RETRY: std::ops::RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(30);
+/// Longest pause a receiver can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+/// How long a job that is stopped tries to send what it has.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a disk that cannot keep the state is left alone.
+const DISK_WAIT: Duration = Duration::from_secs(1);
+
+/// What a worker needs of the hub around it.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) hub: Hub,
+    pub(super) account: Account,
+    pub(super) store: Store,
+}
+
+/// Reads the events of one input.
+enum Reading {
+    /// Only what the query looks at.
+    Wanted(Box<Decoder>),
+    /// All, because filters look at columns that are not in the body.
+    Whole(Box<JsonReader>),
+}
+
+impl Reading {
+    fn read(&mut self, body: &[u8], each: &mut dyn FnMut(Result<Arc<Record>, JsonError>)) {
+        match self {
+            Self::Wanted(decoder) => decoder.read(body, each),
+            Self::Whole(reader) => reader.read(body, each),
+        }
+    }
+}
+
+/// A job at work.
+pub(super) struct Worker {
+    place: Place,
+    clock: Arc<dyn Clock>,
+    name: String,
+    run: String,
+    definition: Arc<Definition>,
+    query: Arc<Query>,
+    events: Events,
+    engine: Engine,
+    /// Of the inputs that are streams, with their indices.
+    readings: Vec<(usize, Reading)>,
+    references: Vec<Reference>,
+    columns: Columns,
+    floor: DateTime,
+    /// As the query's.
+    outputs: Vec<Output>,
+    senders: Vec<(Arc<str>, Sender)>,
+    /// Deliveries that are to be sent once they are kept.
+    outbox: Vec<Delivery>,
+    /// Counts of the starts before.
+    before: Counts,
+    counts: Counts,
+    /// Data errors when samples were last shown.
+    sampled: u64,
+    status: Status,
+    /// The start that is over once its place is kept.
+    begins: Option<Start>,
+    ready: Option<oneshot::Sender<()>>,
+    /// Whether something happened that is not kept.
+    is_dirty: bool,
+    save_at: Timestamp,
+    tick_at: Timestamp,
+    refresh_at: Timestamp,
+}
+
+/// What a job is made of.
+pub(super) struct Parts {
+    pub(super) name: String,
+    pub(super) definition: Arc<Definition>,
+    pub(super) query: Arc<Query>,
+    pub(super) start: Option<Start>,
+    pub(super) status: Status,
+    /// Told when the job's place is kept: nothing that comes from then on is passed over.
+    pub(super) ready: oneshot::Sender<()>,
+}
+
+impl Worker {
+    /// Goes on from the state that was kept, or begins.
+    pub(super) async fn open(place: Place, parts: Parts) -> Result<Self, JobError> {
+        let Parts { name, definition, query, start, status, ready } = parts;
+        let clock = place.hub.seams().clock.clone();
+        let (store, job) = (place.store.clone(), name.clone());
+        let bytes = blocking(move || match start {
+            Some(_) => store.forget_state(&job).map(|()| None),
+            None => store.state(&job),
+        });
+        let saved = bytes.await?.map(|bytes| Saved::read(&bytes)).transpose()?;
+        let policies = definition.policies(STATE_BYTES_MAX);
+        let (engine, saved) = match saved {
+            Some(saved) => (Engine::restore(query.clone(), policies.clone(), &saved.engine)?, Some(saved)),
+            None => (Engine::new(query.clone(), policies.clone()), None),
+        };
+        let seek = match start {
+            Some(Start::At(millis)) => Seek::EnqueuedAt(Timestamp::from_millis(millis)),
+            Some(Start::Now) | None => Seek::Latest,
+        };
+        let places: &[Offset] = saved.as_ref().map_or(&[], |saved| &saved.places);
+        // A partition that was added since begins where it begins.
+        let seek = if saved.is_some() { Seek::Earliest } else { seek };
+        let events = Events::open(place.hub.seams().log.clone(), clock.clone(), places, seek).await?;
+        let run = saved.as_ref().map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), |s| s.run.clone());
+        let columns = Columns::of(&query, place.hub.auth().hub_name());
+        let reading = |input| match columns.names_columns {
+            true => Reading::Whole(Box::new(JsonReader::new(query.json_options()))),
+            false => Reading::Wanted(Box::new(Decoder::new(&query, input, &policies))),
+        };
+        let streams = query.inputs().iter().enumerate().filter(|(_, input)| !input.reference);
+        let readings = streams.map(|(input, _)| (input, reading(input))).collect();
+        let (mut outputs, senders) = sides(&place, &name, &run, &definition, &query)?;
+        let (mut floor, mut outbox, mut before) = (DateTime::MIN, Vec::new(), Counts::default());
+        if let Some(saved) = saved {
+            (floor, outbox, before) = (saved.floor, saved.outbox, saved.counts);
+            for kept in saved.outputs {
+                let same = |output: &&mut Output| output.name().eq_ignore_ascii_case(&kept.name);
+                if let Some(output) = outputs.iter_mut().find(same) {
+                    output.restore(kept);
+                }
+            }
+        }
+        let now = clock.now();
+        let references = Reference::all(&query, &definition);
+        Ok(Self {
+            place,
+            clock,
+            name,
+            run,
+            definition,
+            query,
+            events,
+            engine,
+            readings,
+            references,
+            columns,
+            floor,
+            outputs,
+            senders,
+            outbox,
+            before,
+            counts: before,
+            sampled: before.data_errors,
+            status,
+            begins: start,
+            ready: Some(ready),
+            is_dirty: true,
+            save_at: now,
+            tick_at: now,
+            refresh_at: now,
+        })
+    }
+
+    /// Works until cancelled. What was not sent then is sent by the next start.
+    pub(super) async fn run(mut self, cancel: CancellationToken) -> Result<(), JobError> {
+        // Before anything is read: a job that is killed now begins where it was told to begin, and nowhere else.
+        if !self.save(&cancel).await {
+            return Ok(());
+        }
+        self.begun().await?;
+        if !self.load_references(&cancel).await? {
+            return Ok(());
+        }
+        self.status.set(State::Running);
+        while !cancel.is_cancelled() {
+            if !self.outbox.is_empty() && !self.deliver(&cancel).await? {
+                break;
+            }
+            let round = tokio::select! {
+                () = cancel.cancelled() => break,
+                round = self.next() => round?,
+            };
+            self.take_all(round)?;
+            self.refresh().await;
+            self.gather();
+            let now = self.clock.now();
+            if (!self.outbox.is_empty() || (self.is_dirty && now >= self.save_at))
+                && !self.save(&cancel).await
+            {
+                break;
+            }
+            self.tell();
+        }
+        self.status.set(State::Stopping);
+        self.stop().await
+    }
+
+    /// The place is kept, so the next start goes on from there.
+    async fn begun(&mut self) -> Result<(), JobError> {
+        if self.begins.take().is_some() {
+            let (store, name) = (self.place.store.clone(), self.name.clone());
+            let kept = Kept { definition: Definition::clone(&self.definition), is_wanted: true, start: None };
+            blocking(move || store.keep(&name, &kept)).await?;
+        }
+        if self.references.is_empty() {
+            self.status.set(State::Running);
+        }
+        if let Some(ready) = self.ready.take() {
+            // Whoever started the job may have lost patience.
+            let _ = ready.send(());
+        }
+        Ok(())
+    }
+
+    /// What there is to do; waits where there is nothing. Cancel-safe.
+    async fn next(&mut self) -> Result<Round, JobError> {
+        let round = self.events.read().await?;
+        if !round.messages.is_empty() {
+            return Ok(round);
+        }
+        let tick = (self.engine.state_bytes() > 0).then_some(self.tick_at);
+        let save = self.is_dirty.then_some(self.save_at);
+        let refresh = (!self.references.is_empty()).then_some(self.refresh_at);
+        let due = self.outputs.iter().filter_map(Output::due_at).min();
+        let wake = [tick, save, refresh, due].into_iter().flatten().min();
+        if wake.is_some_and(|wake| wake <= self.clock.now()) {
+            return Ok(round);
+        }
+        let sleep = async {
+            match wake {
+                Some(wake) => self.clock.sleep_until(wake).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => {}
+            changed = self.events.changed() => changed?,
+        }
+        Ok(Round::default())
+    }
+
+    fn take_all(&mut self, round: Round) -> Result<(), EngineError> {
+        let now = self.clock.now();
+        self.is_dirty |= !round.messages.is_empty();
+        for (partition, routed) in &round.messages {
+            self.take(*partition, routed, now)?;
+        }
+        if now < self.tick_at && self.tick_at.since(now) <= TICK {
+            return Ok(());
+        }
+        self.tick_at = now.plus(TICK);
+        let complete = round.complete_until.and_then(|until| DateTime::from_unix_millis(until.as_millis()));
+        if let Some(complete) = complete.filter(|complete| *complete > self.floor) {
+            self.floor = complete;
+            self.engine.advance(complete)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, partition: PartitionId, routed: &Routed, now: Timestamp) -> Result<(), EngineError> {
+        self.counts.messages += 1;
+        // Else a job whose rows are routed to where it reads would never come to an end.
+        if routed.message.properties.get(send::JOB).is_some_and(|job| **job == *self.name) {
+            return Ok(());
+        }
+        let enqueued = DateTime::from_unix_millis(routed.enqueued.as_millis()).unwrap_or(self.floor);
+        // Partitions are written side by side, so times may come a little mixed.
+        self.floor = self.floor.max(enqueued);
+        let arrival = self.floor;
+        let columns = &self.columns;
+        let values = columns.has_columns.then(|| columns.values(partition, routed, now));
+        for (input, reading) in &mut self.readings {
+            let (engine, mut result, mut number) = (&mut self.engine, Ok(()), 0);
+            reading.read(&routed.message.body, &mut |event| {
+                let place = number;
+                number += 1;
+                match event {
+                    Ok(mut event) if result.is_ok() => {
+                        if let Some(values) = &values {
+                            columns.add(&mut event, values);
+                        }
+                        let metadata =
+                            columns.has_metadata.then(|| columns.metadata(partition, routed, now, place));
+                        result = engine.push_with_metadata(*input, arrival, event, metadata);
+                    }
+                    Ok(_) => {}
+                    Err(error) => engine.reject(*input, arrival, &error.to_string()),
+                }
+            });
+            self.counts.events += number as u64;
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Brings rows to their outputs, and what is due into the outbox.
+    fn gather(&mut self) {
+        let now = self.clock.now();
+        for row in self.engine.rows() {
+            self.is_dirty = true;
+            self.outputs[row.output].add(row, now, &mut self.outbox);
+        }
+        for output in &mut self.outputs {
+            output.cut_due(now, &mut self.outbox);
+        }
+    }
+
+    /// Keeps everything; waits for a disk that cannot now. False where it was cancelled instead.
+    async fn save(&mut self, cancel: &CancellationToken) -> bool {
+        let began = self.clock.now();
+        let engine = self.engine.snapshot();
+        self.count();
+        let state = Saving {
+            run: &self.run,
+            floor: self.floor,
+            places: &self.events.places(),
+            engine: &engine,
+            outputs: &self.outputs,
+            outbox: &self.outbox,
+            counts: self.counts,
+        };
+        let state = Arc::new(state.to_bytes());
+        loop {
+            let (store, name, state) = (self.place.store.clone(), self.name.clone(), state.clone());
+            let Err(error) = blocking(move || store.keep_state(&name, &state)).await else { break };
+            tracing::error!(job = self.name, %error, "the state of a streaming job cannot be kept; it waits");
+            self.status.trouble(&format!("the state cannot be kept, nothing goes on until it can: {error}"));
+            tokio::select! {
+                () = cancel.cancelled() => return false,
+                () = self.clock.sleep(DISK_WAIT) => {}
+            }
+        }
+        let now = self.clock.now();
+        self.save_at = now.plus(SAVE_EVERY.max(now.since(began) * SAVE_PART));
+        self.is_dirty = false;
+        true
+    }
+
+    /// Sends what is in the outbox; each output waits for its own receiver only. False where it was cancelled before the end.
+    async fn deliver(&mut self, cancel: &CancellationToken) -> Result<bool, JobError> {
+        let mut by_output: BTreeMap<Arc<str>, Vec<Delivery>> = BTreeMap::new();
+        for delivery in self.outbox.drain(..) {
+            by_output.entry(delivery.output.clone()).or_default().push(delivery);
+        }
+        // It is kept as it was until the next time; what was sent is in there no more then.
+        self.is_dirty = true;
+        let this = &*self;
+        let ends =
+            join_all(by_output.into_iter().map(|(output, deliveries)| async move {
+                this.deliver_to(&output, deliveries, cancel).await
+            }));
+        let (mut left, mut refused) = (Vec::new(), None);
+        for (rest, end) in ends.await {
+            left.extend(rest);
+            refused = refused.or(end.err());
+        }
+        self.outbox = left;
+        match refused {
+            Some(error) => {
+                self.save(cancel).await;
+                Err(error)
+            }
+            None => Ok(self.outbox.is_empty()),
+        }
+    }
+
+    /// Sends in order; gives back what was not sent.
+    async fn deliver_to(
+        &self,
+        output: &Arc<str>,
+        deliveries: Vec<Delivery>,
+        cancel: &CancellationToken,
+    ) -> (Vec<Delivery>, Result<(), JobError>) {
+        let same = |(name, _): &&(Arc<str>, Sender)| name.eq_ignore_ascii_case(output);
+        let Some((_, sender)) = self.senders.iter().find(same) else {
+            let rows = deliveries.iter().map(|delivery| delivery.rows).sum();
+            let why = "the output was removed before it took these rows";
+            self.status.dropped(output, rows, why, self.clock.now());
+            return (Vec::new(), Ok(()));
+        };
+        let mut left = std::collections::VecDeque::from(deliveries);
+        while let Some(delivery) = left.front() {
+            let sent = tokio::select! {
+                sent = self.deliver_one(sender, output, delivery) => sent,
+                () = cancel.cancelled() => return (left.into(), Ok(())),
+            };
+            if let Err(why) = sent {
+                if self.definition.output_error_policy == OutputErrors::Stop {
+                    let error = JobError::Output { output: output.to_string(), why };
+                    return (left.into(), Err(error));
+                }
+                tracing::warn!(job = self.name, %output, first = delivery.first, why, "rows of a streaming job left out");
+                self.status.dropped(output, delivery.rows, &why, self.clock.now());
+            } else {
+                self.status.output(output, |report| report.delivered_rows += delivery.rows);
+            }
+            left.pop_front();
+        }
+        (Vec::new(), Ok(()))
+    }
+
+    /// Tries again until the receiver has it, will never have it, or its time is over.
+    async fn deliver_one(&self, sender: &Sender, output: &str, delivery: &Delivery) -> Result<(), String> {
+        let patience = self.definition.output(output).and_then(send::patience);
+        let (began, mut wait) = (self.clock.now(), *RETRY.start());
+        loop {
+            let (asked, why) = match sender.send(delivery).await {
+                Sent::Done => return Ok(()),
+                Sent::Refused(why) => return Err(why),
+                Sent::Later(asked, why) => (asked, why),
+            };
+            let now = self.clock.now();
+            self.status.retry(output, &why, now);
+            if patience.is_some_and(|patience| now.since(began) >= patience) {
+                return Err(format!("given up after {} s: {why}", now.since(began).as_secs()));
+            }
+            tracing::debug!(job = self.name, output, why, "a delivery is tried again");
+            self.clock.sleep(asked.map_or(wait, |asked| asked.max(wait).min(RETRY_AFTER_MAX))).await;
+            wait = (wait * 2).min(*RETRY.end());
+        }
+    }
+
+    /// Waits for reference data; false where it was cancelled.
+    async fn load_references(&mut self, cancel: &CancellationToken) -> Result<bool, JobError> {
+        for number in 0..self.references.len() {
+            loop {
+                let reference = &mut self.references[number];
+                match reference.read(&self.place.account, &self.query).await {
+                    Ok(rows) => {
+                        let rows = rows.unwrap_or_default();
+                        self.engine.load_reference(reference.input, DateTime::MIN, &rows)?;
+                        break;
+                    }
+                    Err(error) => self.status.trouble(&format!("waiting: {error}")),
+                }
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(false),
+                    () = self.clock.sleep(REFRESH_EVERY) => {}
+                }
+            }
+        }
+        self.refresh_at = self.clock.now().plus(REFRESH_EVERY);
+        Ok(true)
+    }
+
+    /// Reads reference data again where it is time and it changed. What cannot be read leaves the rows that are there.
+    async fn refresh(&mut self) {
+        let now = self.clock.now();
+        if self.references.is_empty() || now < self.refresh_at {
+            return;
+        }
+        self.refresh_at = now.plus(REFRESH_EVERY);
+        for reference in &mut self.references {
+            match reference.read(&self.place.account, &self.query).await {
+                Ok(None) => {}
+                Ok(Some(rows)) => {
+                    // The input is one of the query's own.
+                    let _ = self.engine.load_reference(reference.input, self.floor, &rows);
+                    tracing::info!(job = self.name, rows = rows.len(), "reference data read again");
+                }
+                Err(error) => {
+                    tracing::warn!(job = self.name, %error, "reference data stays as it was");
+                    self.status.trouble(&format!("reference data stays as it was: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Sends what can be sent, and keeps the rest.
+    async fn stop(mut self) -> Result<(), JobError> {
+        let now = self.clock.now();
+        for output in &mut self.outputs {
+            output.cut_all(now, &mut self.outbox);
+        }
+        // A disk that cannot now is not waited for: what is on it is good to go on from.
+        let (clock, once) = (self.clock.clone(), CancellationToken::new());
+        once.cancel();
+        let never = CancellationToken::new();
+        let work = async {
+            if self.save(&once).await && !self.outbox.is_empty() {
+                self.deliver(&never).await?;
+                self.save(&once).await;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = clock.sleep(STOP_PATIENCE) => Ok(()),
+        }
+    }
+
+    fn count(&mut self) {
+        let engine: u64 = self.engine.data_errors().counts().map(|(_, count)| count).sum();
+        self.counts.data_errors = self.before.data_errors + engine + self.events.unreadable();
+        self.counts.lost = self.before.lost + self.events.lost();
+    }
+
+    /// Tells how it goes.
+    fn tell(&mut self) {
+        self.count();
+        self.status.count(self.counts);
+        let now = self.clock.now();
+        let watermark = self.engine.watermark();
+        let delay = (watermark > DateTime::MIN)
+            .then(|| (now.as_millis() - watermark.unix_millis()).max(0) as f64 / 1000.0);
+        let (backlog, state) = (self.events.backlog(), self.engine.state_bytes() as u64);
+        let outputs = &self.outputs;
+        self.status.change(|report| {
+            report.backlogged_events = backlog;
+            report.watermark_delay_seconds = delay;
+            report.state_bytes = state;
+            for output in outputs {
+                let report = report.outputs.entry(output.name().to_string()).or_default();
+                (report.rows, report.waiting_rows) = (output.rows(), output.waiting() as u64);
+            }
+        });
+        if self.sampled == self.counts.data_errors {
+            return;
+        }
+        self.sampled = self.counts.data_errors;
+        let samples = self.engine.data_errors().samples();
+        let surplus = samples.len().saturating_sub(SAMPLES);
+        let sample = |error: &DataError| Sample {
+            kind: error.kind.name().to_owned(),
+            source: error.source.to_string(),
+            time: error.at.to_string(),
+            message: error.message.clone(),
+        };
+        let samples = samples.skip(surplus).map(sample).collect();
+        self.status.change(|report| report.samples = samples);
+    }
+}
+
+/// Outputs, and the ways to their receivers.
+type Sides = (Vec<Output>, Vec<(Arc<str>, Sender)>);
+
+/// The outputs of a query, and the ways to their receivers.
+fn sides(
+    place: &Place,
+    job: &str,
+    run: &str,
+    definition: &Definition,
+    query: &Query,
+) -> Result<Sides, JobError> {
+    let (mut outputs, mut senders) = (Vec::new(), Vec::new());
+    for name in query.outputs() {
+        // What is missing was refused when the job was compiled.
+        let Some(settings) = definition.output(name) else { continue };
+        let output = Output::new(name.clone(), settings, run).map_err(|error| {
+            super::definition::DefinitionError::Pattern { output: name.to_string(), error }
+        })?;
+        outputs.push(output);
+        let sender = Sender::new(&place.hub, &place.account, (job, run, name), settings)?;
+        senders.push((name.clone(), sender));
+    }
+    Ok((outputs, senders))
+}
+
+/// Disk calls where they may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+}
