@@ -3,6 +3,7 @@
 use super::output::pattern::{Pattern, PatternError};
 use http::{HeaderName, HeaderValue};
 use ironbrook_analytics::engine::{OnError, OnViolation, Policies};
+use ironbrook_analytics::format::{Decimal, Delimiter, OutputFormat};
 use ironbrook_analytics::{Compatibility, Level, Options, Query};
 use ironbrook_model::DeviceId;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct Definition {
     pub inputs: BTreeMap<String, Input>,
     /// Where rows go, by name.
     pub outputs: BTreeMap<String, Output>,
+    /// Scripts in JavaScript of the functions that the query calls as `udf.name` and `uda.name`, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, String>,
     /// `1.0`, `1.1` or `1.2`.
     #[serde(default = "newest")]
     pub compatibility_level: String,
@@ -160,6 +164,26 @@ pub enum Format {
     JsonLines,
     /// One JSON array.
     JsonArray,
+    /// Separated by commas, with a header. Each batch is a blob.
+    Csv,
+    /// An Avro container file for each batch.
+    Avro,
+    /// A Parquet file for each batch.
+    Parquet,
+}
+
+impl Format {
+    /// The format of a blob that is written whole; `None` for those that grow.
+    pub(super) fn whole(self) -> Option<OutputFormat> {
+        match self {
+            Self::JsonLines | Self::JsonArray => None,
+            Self::Csv => {
+                Some(OutputFormat::Csv { delimiter: Delimiter::default(), decimal: Decimal::default() })
+            }
+            Self::Avro => Some(OutputFormat::Avro),
+            Self::Parquet => Some(OutputFormat::Parquet),
+        }
+    }
 }
 
 /// Settings of a web hook. `Debug` hides what may be secret.
@@ -339,6 +363,9 @@ impl Definition {
         if self.query.len() > QUERY_LEN_MAX {
             return Err(wrong("query", format!("it has at most {QUERY_LEN_MAX} bytes")));
         }
+        if self.functions.values().map(String::len).sum::<usize>() > QUERY_LEN_MAX {
+            return Err(wrong("functions", format!("they have at most {QUERY_LEN_MAX} bytes together")));
+        }
         if self.inputs.len() > SIDES_MAX || self.outputs.len() > SIDES_MAX {
             return Err(wrong("inputs, outputs", format!("a job has at most {SIDES_MAX} of each")));
         }
@@ -361,6 +388,10 @@ impl Definition {
         let reference = reference.map(|(name, _)| name.clone()).collect();
         let mut options = Options { compatibility, reference, ..Options::default() };
         options.level = Level::Extended;
+        for (name, script) in &self.functions {
+            let added = options.functions.add_script(name, script);
+            added.map_err(|error| wrong(format!("functions.{name}"), error.to_string()))?;
+        }
         Ok(options)
     }
 

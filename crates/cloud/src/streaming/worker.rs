@@ -22,7 +22,8 @@ use crate::storage::account::Account;
 use futures_util::future::join_all;
 use ironbrook_analytics::Query;
 use ironbrook_analytics::engine::{DataError, Decoder, Engine, EngineError};
-use ironbrook_analytics::value::{DateTime, JsonError, JsonReader, Record};
+use ironbrook_analytics::format::{EventReader, InputFormat, ReadError};
+use ironbrook_analytics::value::{DateTime, Record};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::{Clock, Routed};
 use ironbrook_log::{Offset, PartitionId, Seek};
@@ -62,11 +63,11 @@ enum Reading {
     /// Only what the query looks at.
     Wanted(Box<Decoder>),
     /// All, because filters look at columns that are not in the body.
-    Whole(Box<JsonReader>),
+    Whole(Box<dyn EventReader>),
 }
 
 impl Reading {
-    fn read(&mut self, body: &[u8], each: &mut dyn FnMut(Result<Arc<Record>, JsonError>)) {
+    fn read(&mut self, body: &[u8], each: &mut dyn FnMut(Result<Arc<Record>, ReadError>)) {
         match self {
             Self::Wanted(decoder) => decoder.read(body, each),
             Self::Whole(reader) => reader.read(body, each),
@@ -148,7 +149,7 @@ impl Worker {
         let run = saved.as_ref().map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), |s| s.run.clone());
         let columns = Columns::of(&query, place.hub.auth().hub_name());
         let reading = |input| match columns.names_columns {
-            true => Reading::Whole(Box::new(JsonReader::new(query.json_options()))),
+            true => Reading::Whole(InputFormat::default().reader(query.json_options())),
             false => Reading::Wanted(Box::new(Decoder::new(&query, input, &policies))),
         };
         let streams = query.inputs().iter().enumerate().filter(|(_, input)| !input.reference);
@@ -318,7 +319,7 @@ impl Worker {
                         result = engine.push_with_metadata(*input, arrival, event, metadata);
                     }
                     Ok(_) => {}
-                    Err(error) => engine.reject(*input, arrival, &error.to_string()),
+                    Err(error) => engine.refuse(*input, arrival, &error),
                 }
             });
             self.counts.events += number as u64;
@@ -336,6 +337,10 @@ impl Worker {
         }
         for output in &mut self.outputs {
             output.cut_due(now, &mut self.outbox);
+            if let Some((rows, why)) = output.take_refused() {
+                tracing::warn!(job = self.name, output = %output.name(), rows, why, "rows of a streaming job left out");
+                self.status.dropped(output.name(), rows, &why, now);
+            }
         }
     }
 

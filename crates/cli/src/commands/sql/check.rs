@@ -42,7 +42,7 @@ pub(super) fn explain(args: &Args) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stderr, reason = "what people should know of their query")]
 fn compile(args: &Args, file: &Path) -> anyhow::Result<Option<Query>> {
-    let query = Query::compile(&text(file)?, &args.language.options(args.reference.clone()));
+    let query = Query::compile(&text(file)?, &args.language.options(args.reference.clone())?);
     let file = file.display();
     match query {
         Ok(query) => {

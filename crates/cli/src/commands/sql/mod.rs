@@ -11,7 +11,9 @@ mod test;
 use super::Global;
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
+use ironbrook_analytics::script::Functions;
 use ironbrook_analytics::{Compatibility, Level, Options};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Options of `ironbrook sql`.
@@ -46,6 +48,9 @@ struct Language {
     /// Compatibility level.
     #[arg(long, value_enum, default_value_t = Compat::V1_2, value_name = "LEVEL")]
     compat: Compat,
+    /// A function in JavaScript that the query calls as udf.NAME or uda.NAME. May be given several times.
+    #[arg(long, value_name = "NAME=FILE")]
+    function: Vec<Named>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -68,8 +73,12 @@ impl Language {
         }
     }
 
-    fn options(&self, reference: Vec<String>) -> Options {
-        Options {
+    fn options(&self, reference: Vec<String>) -> anyhow::Result<Options> {
+        let mut functions = Functions::default();
+        for (name, script) in self.functions()? {
+            functions.add_script(&name, &script).with_context(|| format!("--function {name}"))?;
+        }
+        Ok(Options {
             level: if self.limited { Level::default() } else { Level::Extended },
             compatibility: match self.compat {
                 Compat::V1_0 => Compatibility::V1_0,
@@ -77,8 +86,13 @@ impl Language {
                 Compat::V1_2 => Compatibility::V1_2,
             },
             reference,
-            ..Options::default()
-        }
+            functions,
+        })
+    }
+
+    /// The scripts of functions, by name.
+    fn functions(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        self.function.iter().map(|named| Ok((named.name.clone(), text(&named.file)?))).collect()
     }
 }
 

@@ -44,7 +44,7 @@ const NEVER_LATE: Duration = Duration::from_secs(20 * 86_400);
 /// Runs the query to the end of all inputs.
 pub(super) fn run((args, format): (Args, OutputFormat)) -> anyhow::Result<()> {
     let reference = args.reference.iter().map(|named| named.name.clone()).collect();
-    let query = match Query::compile(&text(&args.query)?, &args.language.options(reference)) {
+    let query = match Query::compile(&text(&args.query)?, &args.language.options(reference)?) {
         Ok(query) => Arc::new(query),
         Err(errors) => return refused(&args, &errors),
     };

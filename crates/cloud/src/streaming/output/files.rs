@@ -3,6 +3,7 @@
 
 use super::To;
 use crate::streaming::definition::Format;
+use ironbrook_analytics::format::{OutputFormat, RowWriter, WriteError};
 use ironbrook_analytics::value::Record;
 use ironbrook_analytics::value::snapshot::{Reader, SnapshotError, Writer};
 use ironbrook_model::Timestamp;
@@ -96,6 +97,57 @@ impl Files {
         Open { name, blocks: 0, bytes: 0, since: now, used: now, format }
     }
 
+    /// The blobs of a batch in a format that is written whole: number of rows, bytes and place of each. A format that
+    /// has one header for all rows has other columns in another blob. A row that the format cannot hold is told to `refuse`.
+    pub(super) fn whole(
+        &mut self,
+        path: &str,
+        format: OutputFormat,
+        rows: &[Arc<Record>],
+        refuse: &mut dyn FnMut(String),
+    ) -> Vec<(usize, Vec<u8>, To)> {
+        let (mut blobs, mut writer, mut hash) = (Vec::new(), format.writer(), 0);
+        for row in rows {
+            let mut written = writer.write(row);
+            if written.as_ref().is_err_and(WriteError::wants_new_file) {
+                let full = std::mem::replace(&mut writer, format.writer());
+                self.finish(path, format, (full, hash), &mut blobs, refuse);
+                written = writer.write(row);
+            }
+            match written {
+                Ok(()) if writer.rows() == 1 => hash = columns(row),
+                Ok(()) => {}
+                Err(error) => refuse(error.to_string()),
+            }
+        }
+        self.finish(path, format, (writer, hash), &mut blobs, refuse);
+        blobs
+    }
+
+    fn finish(
+        &mut self,
+        path: &str,
+        format: OutputFormat,
+        (writer, hash): (Box<dyn RowWriter>, u32),
+        blobs: &mut Vec<(usize, Vec<u8>, To)>,
+        refuse: &mut dyn FnMut(String),
+    ) {
+        let rows = writer.rows();
+        if rows == 0 {
+            return;
+        }
+        match writer.finish() {
+            Ok(body) => {
+                let slash = if path.is_empty() { "" } else { "/" };
+                let (run, number, ending) = (&self.run, self.number, format.extension());
+                let blob = format!("{path}{slash}{hash:08x}_{run}_{number}.{ending}");
+                self.number += 1;
+                blobs.push((rows, body, To::Block { blob, block: 0, is_array: false }));
+            }
+            Err(error) => (0..rows).for_each(|_| refuse(error.to_string())),
+        }
+    }
+
     pub(super) fn write(&self, out: &mut Writer) {
         out.text(&self.run);
         out.unsigned(self.number);
@@ -108,8 +160,9 @@ impl Files {
             out.signed(open.since);
             out.signed(open.used);
             out.byte(match open.format {
-                Format::JsonLines => 0,
                 Format::JsonArray => 1,
+                // Others never grow.
+                Format::JsonLines | Format::Csv | Format::Avro | Format::Parquet => 0,
             });
         }
     }
@@ -137,11 +190,17 @@ impl Files {
     }
 }
 
+/// What tells rows of one set of columns from others.
+fn columns(row: &Record) -> u32 {
+    row.iter().fold(0, |hash, (name, _)| crc32c::crc32c_append(hash, name.as_bytes()))
+}
+
+/// Rows of a blob that grows.
 fn encode(format: Format, rows: &[Arc<Record>], is_first: bool) -> Vec<u8> {
     let mut body = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         match format {
-            Format::JsonLines => {
+            Format::JsonLines | Format::Csv | Format::Avro | Format::Parquet => {
                 row.write_json(&mut body);
                 body.push(b'\n');
             }

@@ -113,6 +113,8 @@ pub(super) struct Output {
     /// By path; only blobs have more than one.
     waiting: BTreeMap<String, Waiting>,
     files: Files,
+    /// How many rows the format could not hold since last asked, and why not the last.
+    refused: Option<(u64, String)>,
 }
 
 /// What makes deliveries of rows.
@@ -139,7 +141,7 @@ impl Output {
             Settings::Route(to) | Settings::CloudToDevice(to) => Rule::Device(to.clone()),
             Settings::Method(method) => Rule::Device(method.to()),
         };
-        Ok(Self { name, rule, next: 0, waiting: BTreeMap::new(), files: Files::new(run) })
+        Ok(Self { name, rule, next: 0, waiting: BTreeMap::new(), files: Files::new(run), refused: None })
     }
 
     /// Its name.
@@ -150,6 +152,11 @@ impl Output {
     /// How many rows it was given that are part of a delivery.
     pub(super) fn rows(&self) -> u64 {
         self.next
+    }
+
+    /// How many rows the format could not hold since this was asked last, and why not the last.
+    pub(super) fn take_refused(&mut self) -> Option<(u64, String)> {
+        self.refused.take()
     }
 
     /// How many rows wait for others.
@@ -227,11 +234,27 @@ impl Output {
 
     fn cut(&mut self, path: String, now: Timestamp, out: &mut Vec<Delivery>) {
         let Some(waiting) = self.waiting.remove(&path) else { return };
-        let (body, to) = match &self.rule {
-            Rule::Blob { format, .. } => self.files.append(path, *format, &waiting.rows, now),
-            Rule::Url { .. } | Rule::Device(_) => (array(&waiting.rows), To::Url),
+        let rows = &waiting.rows;
+        let blobs = match &self.rule {
+            Rule::Blob { format, .. } => match format.whole() {
+                Some(format) => {
+                    let refused = &mut self.refused;
+                    self.files.whole(&path, format, rows, &mut |why| {
+                        let count = refused.as_ref().map_or(0, |(count, _)| *count);
+                        *refused = Some((count + 1, why));
+                    })
+                }
+                None => {
+                    let (body, to) = self.files.append(path, *format, rows, now);
+                    vec![(rows.len(), body, to)]
+                }
+            },
+            Rule::Url { .. } | Rule::Device(_) => vec![(rows.len(), array(rows), To::Url)],
         };
-        out.push(self.delivery(waiting.rows.len(), body, to));
+        for (rows, body, to) in blobs {
+            let delivery = self.delivery(rows, body, to);
+            out.push(delivery);
+        }
     }
 
     fn single(&mut self, id: String, row: &Record) -> Delivery {

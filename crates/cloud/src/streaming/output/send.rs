@@ -153,7 +153,13 @@ impl Sender {
 
     async fn commit(&self, container: &str, blob: &str, ids: Vec<String>) -> Result<(), account::Error> {
         let choose = |id| BlockChoice { id, source: BlockSource::Latest };
-        let content_type = Some("application/json".to_owned());
+        let content_type = match blob.rsplit('.').next() {
+            Some("csv") => "text/csv",
+            Some("avro") => "application/avro",
+            Some("parquet") => "application/vnd.apache.parquet",
+            _ => "application/json",
+        };
+        let content_type = Some(content_type.to_owned());
         let headers = ContentHeaders { content_type, ..ContentHeaders::default() };
         let new = NewBlob { headers, ..NewBlob::default() };
         self.account

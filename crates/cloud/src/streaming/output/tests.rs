@@ -112,3 +112,27 @@ fn deliveries_are_read_back_and_damage_is_an_error() {
         }
     }
 }
+
+#[test]
+fn batches_in_whole_formats_are_blobs_of_their_own() {
+    for (format, blobs) in [("csv", vec![(0, 2), (2, 1)]), ("avro", vec![(0, 3)]), ("parquet", vec![(0, 3)])]
+    {
+        let settings = json!({ "type": "blob", "container": "c", "format": format });
+        let (mut one, mut out) = (output(settings), Vec::new());
+        let mut other = row(2);
+        other.record = Arc::new([(Arc::from("x"), Value::text("y"))].into_iter().collect());
+        for row in [row(0), row(1), other] {
+            one.add(row, at(0), &mut out);
+        }
+        one.cut_all(at(0), &mut out);
+        let rows: Vec<(u64, u64)> = out.iter().map(|delivery| (delivery.first, delivery.rows)).collect();
+        assert_eq!((rows, one.take_refused()), (blobs, None), "{format}");
+        let names: Vec<String> = out.iter().map(|delivery| block(delivery).0).collect();
+        assert!(names[0].ends_with(&format!("_run_1.{format}")), "{names:?}");
+        if format == "csv" {
+            assert!(names[1].ends_with("_run_2.csv") && names[0][..8] != names[1][..8], "{names:?}");
+            let text = std::str::from_utf8(&out[0].body).unwrap();
+            assert_eq!(text.lines().collect::<Vec<_>>(), ["n,k", "0,0", "1,1"]);
+        }
+    }
+}

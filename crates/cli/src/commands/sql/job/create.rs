@@ -1,7 +1,7 @@
 //! `sql job create`: from options and files to the definition of a job.
 
 use super::super::{Language, Told, text};
-use super::output;
+use super::{azure, output};
 use anyhow::{Context as _, anyhow, bail};
 use ironbrook_analytics::Query;
 use ironbrook_cloud::streaming::{Definition, Failure, Input, Output, OutputErrors, Violation};
@@ -15,13 +15,17 @@ pub(super) struct Create {
     /// The job: 3 to 63 letters, digits, hyphens and underscores.
     pub(super) name: String,
     /// The query; `-` is standard input.
-    #[arg(required_unless_present = "definition")]
+    #[arg(required_unless_present_any = ["definition", "job"])]
     query: Option<PathBuf>,
     #[command(flatten)]
     language: Language,
     /// A file with the whole definition, as `sql job show --output json` has it; nothing else is given then.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "output_to", "reference", "group"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "output_to", "reference", "function"])]
     definition: Option<PathBuf>,
+    /// A job exported from Azure: the resource of type Microsoft.StreamAnalytics/streamingjobs, or a template with it. What of it a hub
+    /// does not offer is replaced with --to.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["query", "definition", "reference", "function"])]
+    job: Option<PathBuf>,
     /// Where an output goes: blob:CONTAINER[/PATTERN], webhook:URL, route:DEVICE, c2d:DEVICE or method:NAME:DEVICE; a DEVICE in
     /// braces is the column that names it. Without NAME= it is the query's only output. May be given several times.
     #[arg(long = "to", value_name = "[NAME=]TARGET", id = "output_to")]
@@ -66,10 +70,14 @@ impl Create {
             }
             return Ok(read);
         }
+        if let Some(file) = &self.job {
+            let definition = azure::definition(&text(file)?, self.named_outputs()?);
+            return Ok(serde_json::to_value(definition.with_context(|| file.display().to_string())?)?);
+        }
         let file = self.query.as_ref().context("the query is missing")?;
         let query_text = text(file)?;
         let references = self.references()?;
-        let options = self.language.options(references.keys().cloned().collect());
+        let options = self.language.options(references.keys().cloned().collect())?;
         let query = match Query::compile(&query_text, &options) {
             Ok(query) => query,
             Err(errors) => return refused(file, &errors),
@@ -78,6 +86,7 @@ impl Create {
             query: query_text,
             inputs: self.inputs(&query, references),
             outputs: self.outputs(&query)?,
+            functions: self.language.functions()?,
             compatibility_level: self.language.level().to_owned(),
             events_late_arrival_max_delay_in_seconds: self.late,
             events_out_of_order_max_delay_in_seconds: self.out_of_order,
@@ -104,6 +113,16 @@ impl Create {
             inputs.insert(stream.name.to_string(), Input::Events { consumer_group: self.group.clone() });
         }
         inputs
+    }
+
+    /// Outputs of a job whose query is not known yet, so each has its name.
+    fn named_outputs(&self) -> anyhow::Result<BTreeMap<String, Output>> {
+        let one = |text: &String| {
+            let (name, target) =
+                text.split_once('=').context("--to: it is written NAME=TARGET with --job")?;
+            Ok((name.to_owned(), output::parse(target, &self.blobs).context("--to")?))
+        };
+        self.to.iter().map(one).collect()
     }
 
     fn outputs(&self, query: &Query) -> anyhow::Result<BTreeMap<String, Output>> {

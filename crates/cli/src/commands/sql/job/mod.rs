@@ -1,5 +1,6 @@
 //! `sql job`: streaming jobs of a hub.
 
+mod azure;
 mod create;
 mod output;
 

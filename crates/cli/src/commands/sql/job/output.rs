@@ -10,15 +10,42 @@ pub(super) const KINDS: [&str; 5] = ["blob", "webhook", "route", "c2d", "method"
 /// How rows are written into blobs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Blobs {
-    /// Blobs hold one JSON array, instead of an object on each line.
-    #[arg(long)]
-    array: bool,
+    /// How rows are written into blobs.
+    #[arg(long, value_enum, default_value_t = BlobFormat::JsonLines, value_name = "FORMAT")]
+    format: BlobFormat,
     /// Rows that are written into a blob together.
     #[arg(long, default_value_t = 1, value_name = "N")]
     min_rows: usize,
     /// How long a row waits for others at most.
     #[arg(long, default_value_t = 1, value_name = "SECONDS")]
     max_seconds: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "kebab-case")]
+enum BlobFormat {
+    /// An object on each line.
+    JsonLines,
+    /// One JSON array.
+    JsonArray,
+    /// Commas and a header; a blob for each batch.
+    Csv,
+    /// A container file for each batch.
+    Avro,
+    /// A file for each batch.
+    Parquet,
+}
+
+impl BlobFormat {
+    fn name(self) -> &'static str {
+        match self {
+            Self::JsonLines => "jsonLines",
+            Self::JsonArray => "jsonArray",
+            Self::Csv => "csv",
+            Self::Avro => "avro",
+            Self::Parquet => "parquet",
+        }
+    }
 }
 
 /// A target. What is left out has the hub's defaults.
@@ -31,7 +58,7 @@ pub(super) fn parse(text: &str, blobs: &Blobs) -> anyhow::Result<Output> {
                 "type": "blob",
                 "container": container,
                 "pathPattern": pattern,
-                "format": if blobs.array { "jsonArray" } else { "jsonLines" },
+                "format": blobs.format.name(),
                 "minRows": blobs.min_rows,
                 "maxSeconds": blobs.max_seconds,
             })
@@ -64,7 +91,7 @@ mod tests {
     use super::*;
     use ironbrook_cloud::streaming::{Format, Receiver};
 
-    const BLOBS: Blobs = Blobs { array: true, min_rows: 7, max_seconds: 2 };
+    const BLOBS: Blobs = Blobs { format: BlobFormat::JsonArray, min_rows: 7, max_seconds: 2 };
 
     #[test]
     fn targets_of_all_kinds() {
