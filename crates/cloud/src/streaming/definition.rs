@@ -1,11 +1,9 @@
 //! A job as people write it down: a query, where its events come from, where its rows go.
 
-use super::output::pattern::{Pattern, PatternError};
-use http::{HeaderName, HeaderValue};
+use super::output::pattern::PatternError;
 use ironbrook_analytics::engine::{OnError, OnViolation, Policies};
 use ironbrook_analytics::format::{Decimal, Delimiter, OutputFormat};
 use ironbrook_analytics::{Compatibility, Level, Options, Query};
-use ironbrook_model::DeviceId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -445,88 +443,6 @@ fn find<'a, T>(sides: &'a BTreeMap<String, T>, name: &str) -> Option<&'a T> {
     sides.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, side)| side)
 }
 
-impl Input {
-    fn check(&self, name: &str, groups: &[String]) -> Result<(), DefinitionError> {
-        match self {
-            Self::Events { consumer_group: group } => {
-                let is = |known: &str| known.eq_ignore_ascii_case(group);
-                if is("$Default") || groups.iter().any(|known| is(known)) {
-                    return Ok(());
-                }
-                let reason = format!("there is no consumer group {group:?}; add it to the configuration");
-                Err(wrong(format!("inputs.{name}.consumerGroup"), reason))
-            }
-            Self::Reference { container, blob } if container.is_empty() || blob.is_empty() => {
-                Err(wrong(format!("inputs.{name}"), "reference data is a container and a blob in it"))
-            }
-            Self::Reference { .. } => Ok(()),
-        }
-    }
-}
-
-impl Output {
-    fn check(&self, name: &str) -> Result<(), DefinitionError> {
-        let at = |setting: &str| format!("outputs.{name}.{setting}");
-        match self {
-            Self::Blob(blob) => blob.check(name),
-            Self::Webhook(hook) => hook.check(name),
-            Self::Route(to) | Self::CloudToDevice(to) => to.check(name),
-            Self::Method(method) => {
-                if !ANSWER.contains(&method.response_timeout_seconds) {
-                    return Err(wrong(at("responseTimeoutSeconds"), "it lies within 5 and 300"));
-                }
-                if method.method_name.is_empty() {
-                    return Err(wrong(at("methodName"), "it is empty"));
-                }
-                method.to().check(name)
-            }
-        }
-    }
-}
-
-impl Blob {
-    fn check(&self, name: &str) -> Result<(), DefinitionError> {
-        let at = |setting: &str| format!("outputs.{name}.{setting}");
-        if self.container.is_empty() {
-            return Err(wrong(at("container"), "it is empty"));
-        }
-        if !(1..=ROWS_MAX).contains(&self.min_rows) {
-            return Err(wrong(at("minRows"), format!("it lies within 1 and {ROWS_MAX}")));
-        }
-        if self.max_seconds > WAIT_MAX {
-            return Err(wrong(at("maxSeconds"), format!("it is at most {WAIT_MAX}")));
-        }
-        self.pattern().map(drop).map_err(|error| DefinitionError::Pattern { output: name.to_owned(), error })
-    }
-
-    /// What its blobs are named by.
-    pub(super) fn pattern(&self) -> Result<Pattern, PatternError> {
-        Pattern::parse(&self.path_pattern, &self.date_format, &self.time_format)
-    }
-}
-
-impl Webhook {
-    fn check(&self, name: &str) -> Result<(), DefinitionError> {
-        let at = |setting: &str| format!("outputs.{name}.{setting}");
-        if !(1..=ROWS_MAX).contains(&self.max_rows) {
-            return Err(wrong(at("maxRows"), format!("it lies within 1 and {ROWS_MAX}")));
-        }
-        if self.max_seconds > WAIT_MAX || !(1..=300).contains(&self.timeout_seconds) {
-            let reason = format!("waits have at most {WAIT_MAX} seconds, and an answer 1 to 300");
-            return Err(wrong(at("maxSeconds, timeoutSeconds"), reason));
-        }
-        for (header, value) in &self.headers {
-            if HeaderName::from_bytes(header.as_bytes()).is_err() || HeaderValue::from_str(value).is_err() {
-                let reason = format!("{header:?} is no header, or its value cannot stand in one");
-                return Err(wrong(at("headers"), reason));
-            }
-        }
-        ironbrook_client::Poster::new(&self.url, &ironbrook_client::Transport::default())
-            .map(drop)
-            .map_err(|error| wrong(at("url"), error.to_string()))
-    }
-}
-
 impl Method {
     /// Whom it is called on.
     pub(super) fn to(&self) -> Receiver {
@@ -538,105 +454,12 @@ impl Method {
     }
 }
 
-impl Receiver {
-    fn check(&self, name: &str) -> Result<(), DefinitionError> {
-        let at = |setting: &str| format!("outputs.{name}.{setting}");
-        if self.patience_seconds > PATIENCE_MAX {
-            return Err(wrong(at("patienceSeconds"), format!("it is at most {PATIENCE_MAX}")));
-        }
-        match (&self.device_id, &self.device_id_column) {
-            (Some(id), None) => {
-                DeviceId::new(id.clone()).map(drop).map_err(|error| wrong(at("deviceId"), error.to_string()))
-            }
-            (None, Some(column)) if !column.is_empty() => Ok(()),
-            _ => Err(wrong(at("deviceId"), "give either deviceId or deviceIdColumn")),
-        }
-    }
-}
-
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Webhook").field("max_rows", &self.max_rows).finish_non_exhaustive()
     }
 }
 
+mod check;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    fn definition(change: impl FnOnce(&mut Value)) -> Result<Arc<Query>, String> {
-        let mut json = json!({
-            "query": "SELECT deviceId INTO o FROM i",
-            "inputs": { "i": { "type": "events" } },
-            "outputs": { "O": { "type": "blob", "container": "c", "pathPattern": "x/{date}/{time}" } },
-        });
-        change(&mut json);
-        let definition: Definition = serde_json::from_value(json).map_err(|error| error.to_string())?;
-        definition.compile(&["mine".to_owned()]).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn what_is_left_out_has_the_defaults_of_the_service() {
-        definition(|_| {}).unwrap();
-        definition(|json| json["inputs"]["i"]["consumerGroup"] = "MINE".into()).unwrap();
-        let text = r#"{"query":"q","inputs":{},"outputs":{}}"#;
-        let definition: Definition = serde_json::from_str(text).unwrap();
-        let policies = definition.policies(1);
-        assert_eq!(policies.late_arrival, Duration::from_secs(5));
-        assert_eq!((policies.out_of_order, policies.on_error), (Duration::ZERO, OnError::Stop));
-    }
-
-    #[test]
-    fn what_cannot_be_meant_is_refused_with_its_place() {
-        let device = |more: Value| {
-            let mut output = json!({ "type": "cloudToDevice" });
-            output.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            output
-        };
-        type Change = Box<dyn FnOnce(&mut Value)>;
-        let set = |pointer: &'static str, value: Value| -> Change {
-            Box::new(move |json: &mut Value| *json.pointer_mut(pointer).unwrap() = value)
-        };
-        for (change, part) in [
-            (set("/query", "SELECT FROM".into()), "the query cannot run"),
-            (set("/query", "SELECT a INTO o FROM other".into()), "reads \"other\""),
-            (set("/query", "SELECT a INTO p FROM i".into()), "writes \"p\""),
-            (set("/inputs/i", json!({ "type": "events", "consumerGroup": "x" })), "inputs.i.consumerGroup"),
-            (set("/inputs/i", json!({ "type": "kafka" })), "kafka"),
-            (set("/outputs/O/pathPattern", "{a}/{b}".into()), "outputs.O.pathPattern"),
-            (set("/outputs/O", json!({ "type": "blob", "container": "c", "minRows": 0 })), "minRows"),
-            (set("/outputs/O", json!({ "type": "webhook", "url": "ftp://x" })), "outputs.O.url"),
-            (set("/outputs/O", device(json!({}))), "either deviceId or deviceIdColumn"),
-            (set("/outputs/O", device(json!({ "deviceId": "a", "deviceIdColumn": "b" }))), "either"),
-            (set("/outputs/O", device(json!({ "deviceId": "a/b" }))), "outputs.O.deviceId"),
-        ] {
-            let error = definition(change).unwrap_err();
-            assert!(error.contains(part), "{part}: {error}");
-        }
-        for (member, value) in [
-            ("compatibilityLevel", json!("2")),
-            ("eventsOutOfOrderMaxDelayInSeconds", json!(600)),
-            ("eventsLateArrivalMaxDelayInSeconds", json!(1_814_400)),
-            ("unknown", json!(1)),
-        ] {
-            let error = definition(|json| json[member] = value).unwrap_err();
-            assert!(error.contains(member), "{error}");
-        }
-    }
-
-    #[test]
-    fn names_and_secrets() {
-        assert!(check_name("job-1_A").is_ok());
-        for name in ["ab", "a b", "../x", "", &"x".repeat(64)] {
-            assert!(check_name(name).is_err(), "{name}");
-        }
-        let hook = json!({
-            "type": "webhook", "url": "https://h/p?code=canary", "headers": { "Authorization": "canary" },
-        });
-        let json = json!({ "query": "q", "inputs": {}, "outputs": { "o": hook } });
-        let definition: Definition = serde_json::from_value(json).unwrap();
-        let shown = serde_json::to_string(&definition.without_secrets()).unwrap();
-        assert!(!shown.contains("canary") && !format!("{definition:?}").contains("canary"), "{shown}");
-    }
-}
+mod tests;

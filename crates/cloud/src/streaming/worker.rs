@@ -8,27 +8,28 @@
 //! sent only when it is in that record, and the next record, without it, follows when its receiver has it. After a crash the job goes on
 //! from the record: what it sends again are the same deliveries, and what the engine had done since is done again.
 
+mod deliver;
+mod tell;
+
 use super::columns::Columns;
-use super::definition::{Definition, OutputErrors};
+use super::definition::Definition;
 use super::events::{Events, Round};
-use super::output::send::{self, Sender, Sent};
+use super::output::send::{self, Sender};
 use super::output::{Delivery, Output};
 use super::reference::Reference;
 use super::state::{Counts, Saved, Saving};
-use super::status::{SAMPLES, Sample, State, Status};
+use super::status::{State, Status};
 use super::store::{Kept, Start, Store};
 use super::{JobError, STATE_BYTES_MAX};
 use crate::storage::account::Account;
-use futures_util::future::join_all;
 use ironbrook_analytics::Query;
-use ironbrook_analytics::engine::{DataError, Decoder, Engine, EngineError};
+use ironbrook_analytics::engine::{Decoder, Engine, EngineError};
 use ironbrook_analytics::format::{EventReader, InputFormat, ReadError};
 use ironbrook_analytics::value::{DateTime, Record};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::{Clock, Routed};
 use ironbrook_log::{Offset, PartitionId, Seek};
 use ironbrook_model::Timestamp;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -375,90 +376,6 @@ impl Worker {
         true
     }
 
-    /// Sends what is in the outbox; each output waits for its own receiver only. False where it was cancelled before the end.
-    async fn deliver(&mut self, cancel: &CancellationToken) -> Result<bool, JobError> {
-        let mut by_output: BTreeMap<Arc<str>, Vec<Delivery>> = BTreeMap::new();
-        for delivery in self.outbox.drain(..) {
-            by_output.entry(delivery.output.clone()).or_default().push(delivery);
-        }
-        // It is kept as it was until the next time; what was sent is in there no more then.
-        self.is_dirty = true;
-        let this = &*self;
-        let ends =
-            join_all(by_output.into_iter().map(|(output, deliveries)| async move {
-                this.deliver_to(&output, deliveries, cancel).await
-            }));
-        let (mut left, mut refused) = (Vec::new(), None);
-        for (rest, end) in ends.await {
-            left.extend(rest);
-            refused = refused.or(end.err());
-        }
-        self.outbox = left;
-        match refused {
-            Some(error) => {
-                self.save(cancel).await;
-                Err(error)
-            }
-            None => Ok(self.outbox.is_empty()),
-        }
-    }
-
-    /// Sends in order; gives back what was not sent.
-    async fn deliver_to(
-        &self,
-        output: &Arc<str>,
-        deliveries: Vec<Delivery>,
-        cancel: &CancellationToken,
-    ) -> (Vec<Delivery>, Result<(), JobError>) {
-        let same = |(name, _): &&(Arc<str>, Sender)| name.eq_ignore_ascii_case(output);
-        let Some((_, sender)) = self.senders.iter().find(same) else {
-            let rows = deliveries.iter().map(|delivery| delivery.rows).sum();
-            let why = "the output was removed before it took these rows";
-            self.status.dropped(output, rows, why, self.clock.now());
-            return (Vec::new(), Ok(()));
-        };
-        let mut left = std::collections::VecDeque::from(deliveries);
-        while let Some(delivery) = left.front() {
-            let sent = tokio::select! {
-                sent = self.deliver_one(sender, output, delivery) => sent,
-                () = cancel.cancelled() => return (left.into(), Ok(())),
-            };
-            if let Err(why) = sent {
-                if self.definition.output_error_policy == OutputErrors::Stop {
-                    let error = JobError::Output { output: output.to_string(), why };
-                    return (left.into(), Err(error));
-                }
-                tracing::warn!(job = self.name, %output, first = delivery.first, why, "rows of a streaming job left out");
-                self.status.dropped(output, delivery.rows, &why, self.clock.now());
-            } else {
-                self.status.output(output, |report| report.delivered_rows += delivery.rows);
-            }
-            left.pop_front();
-        }
-        (Vec::new(), Ok(()))
-    }
-
-    /// Tries again until the receiver has it, will never have it, or its time is over.
-    async fn deliver_one(&self, sender: &Sender, output: &str, delivery: &Delivery) -> Result<(), String> {
-        let patience = self.definition.output(output).and_then(send::patience);
-        let (began, mut wait) = (self.clock.now(), *RETRY.start());
-        loop {
-            let (asked, why) = match sender.send(delivery).await {
-                Sent::Done => return Ok(()),
-                Sent::Refused(why) => return Err(why),
-                Sent::Later(asked, why) => (asked, why),
-            };
-            let now = self.clock.now();
-            self.status.retry(output, &why, now);
-            if patience.is_some_and(|patience| now.since(began) >= patience) {
-                return Err(format!("given up after {} s: {why}", now.since(began).as_secs()));
-            }
-            tracing::debug!(job = self.name, output, why, "a delivery is tried again");
-            self.clock.sleep(asked.map_or(wait, |asked| asked.max(wait).min(RETRY_AFTER_MAX))).await;
-            wait = (wait * 2).min(*RETRY.end());
-        }
-    }
-
     /// Waits for reference data; false where it was cancelled.
     async fn load_references(&mut self, cancel: &CancellationToken) -> Result<bool, JobError> {
         for number in 0..self.references.len() {
@@ -533,41 +450,6 @@ impl Worker {
         let engine: u64 = self.engine.data_errors().counts().map(|(_, count)| count).sum();
         self.counts.data_errors = self.before.data_errors + engine + self.events.unreadable();
         self.counts.lost = self.before.lost + self.events.lost();
-    }
-
-    /// Tells how it goes.
-    fn tell(&mut self) {
-        self.count();
-        self.status.count(self.counts);
-        let now = self.clock.now();
-        let watermark = self.engine.watermark();
-        let delay = (watermark > DateTime::MIN)
-            .then(|| (now.as_millis() - watermark.unix_millis()).max(0) as f64 / 1000.0);
-        let (backlog, state) = (self.events.backlog(), self.engine.state_bytes() as u64);
-        let outputs = &self.outputs;
-        self.status.change(|report| {
-            report.backlogged_events = backlog;
-            report.watermark_delay_seconds = delay;
-            report.state_bytes = state;
-            for output in outputs {
-                let report = report.outputs.entry(output.name().to_string()).or_default();
-                (report.rows, report.waiting_rows) = (output.rows(), output.waiting() as u64);
-            }
-        });
-        if self.sampled == self.counts.data_errors {
-            return;
-        }
-        self.sampled = self.counts.data_errors;
-        let samples = self.engine.data_errors().samples();
-        let surplus = samples.len().saturating_sub(SAMPLES);
-        let sample = |error: &DataError| Sample {
-            kind: error.kind.name().to_owned(),
-            source: error.source.to_string(),
-            time: error.at.to_string(),
-            message: error.message.clone(),
-        };
-        let samples = samples.skip(surplus).map(sample).collect();
-        self.status.change(|report| report.samples = samples);
     }
 }
 
