@@ -250,29 +250,31 @@ impl Worker {
 
     /// What there is to do; waits where there is nothing. Cancel-safe.
     async fn next(&mut self) -> Result<Round, JobError> {
-        let round = self.events.read().await?;
-        if !round.messages.is_empty() {
-            return Ok(round);
-        }
-        let tick = (self.engine.state_bytes() > 0).then_some(self.tick_at);
-        let save = self.is_dirty.then_some(self.save_at);
-        let refresh = (!self.references.is_empty()).then_some(self.refresh_at);
-        let due = self.outputs.iter().filter_map(Output::due_at).min();
-        let wake = [tick, save, refresh, due].into_iter().flatten().min();
-        if wake.is_some_and(|wake| wake <= self.clock.now()) {
-            return Ok(round);
-        }
-        let sleep = async {
-            match wake {
-                Some(wake) => self.clock.sleep_until(wake).await,
-                None => std::future::pending().await,
+        loop {
+            // Read anew after each wait: only what was just read says how far the events are complete, and so what may close.
+            let round = self.events.read().await?;
+            if !round.messages.is_empty() {
+                return Ok(round);
             }
-        };
-        tokio::select! {
-            () = sleep => {}
-            changed = self.events.changed() => changed?,
+            let tick = (self.engine.state_bytes() > 0).then_some(self.tick_at);
+            let save = self.is_dirty.then_some(self.save_at);
+            let refresh = (!self.references.is_empty()).then_some(self.refresh_at);
+            let due = self.outputs.iter().filter_map(Output::due_at).min();
+            let wake = [tick, save, refresh, due].into_iter().flatten().min();
+            if wake.is_some_and(|wake| wake <= self.clock.now()) {
+                return Ok(round);
+            }
+            let sleep = async {
+                match wake {
+                    Some(wake) => self.clock.sleep_until(wake).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => {}
+                changed = self.events.changed() => changed?,
+            }
         }
-        Ok(Round::default())
     }
 
     fn take_all(&mut self, round: Round) -> Result<(), EngineError> {

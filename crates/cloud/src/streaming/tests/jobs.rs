@@ -30,6 +30,16 @@ async fn rows_of_all_partitions_come_to_blobs_with_what_the_hub_knows_rule_asa_0
 }
 
 #[tokio::test]
+async fn a_window_closes_by_the_clock_where_no_more_events_come() {
+    let node = Node::start(&Memory::new()).await;
+    let query = "SELECT COUNT(*) AS n INTO o FROM i GROUP BY TumblingWindow(millisecond, 100)";
+    node.job("still", query, blob("box")).await;
+    assert!(node.send("d0", &json!({})).await);
+    assert_eq!(node.wait_lines("box", 1).await, [json!({ "n": 1 })]);
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_job_goes_on_where_it_stopped_and_begins_where_it_is_told() {
     let storage = Memory::new();
     let node = Node::start(&storage).await;
