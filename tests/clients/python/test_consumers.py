@@ -114,7 +114,9 @@ def test_processors_share_the_partitions_and_go_on_at_their_checkpoints(dev, con
     # Each began where the one before had left it.
     assert three.numbers == [first + 3]
     assert (one.numbers + two.numbers)[-3:] == [first, first + 1, first + 2]
-    assert one.errors == two.errors == three.errors == []
+    # Who is told by the hub that a partition was taken over, before it read that in the blobs, has lost nothing.
+    assert [error for error in one.errors if "amqp:link:stolen" not in str(error)] == []
+    assert two.errors == three.errors == []
 
 
 @pytest.mark.feature("epoch")
