@@ -10,7 +10,7 @@ const LOCK_FILE: &str = "ironbrook.lock";
 /// The file other commands find the running hub by.
 const CONNECTION_FILE: &str = "connection.json";
 /// What is kept in the folder beside our lock, with the parts of unfinished writes; the first is the stores' own lock.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     ".lock",
     "account",
     "ca",
@@ -23,6 +23,7 @@ const OWN: [&str; 12] = [
     "hub.json.part",
     "log",
     "registry",
+    "streaming",
 ];
 
 /// The folder, held by this process.

@@ -54,8 +54,7 @@ async fn a_job_goes_on_where_it_stopped_and_begins_where_it_is_told() {
     let refused = node.streaming.start("one", StartMode::JobStartTime).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::OperationNotAllowedInCurrentState);
     // The hub stops and starts: the job is still wanted.
-    node.stop().await;
-    let node = Node::start(&storage).await;
+    let node = node.again(&storage).await;
     node.send("d0", &json!({ "n": 3 })).await;
     node.wait_lines("box", 3).await;
     node.streaming.stop("one").await.unwrap();
@@ -98,8 +97,7 @@ async fn a_window_outlives_a_stop_and_a_change_of_another_step() {
     node.streaming.start("one", StartMode::default()).await.unwrap();
     node.send("d0", &at(10)).await;
     node.report("one", "the first event", |report| report.input_events == 1).await;
-    node.stop().await;
-    let node = Node::start(&storage).await;
+    let node = node.again(&storage).await;
     node.send("d0", &at(20)).await;
     node.report("one", "the second event", |report| report.input_events == 2).await;
     job["query"] = format!("{window} SELECT n, 'changed' AS x INTO o FROM w").into();
