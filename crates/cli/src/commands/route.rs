@@ -1,10 +1,10 @@
 //! `ironbrook route`: the routes of a hub, which of them a message takes and why, and how endpoints do.
 
 use super::connection::Where;
+use super::registry::client;
 use super::{Global, OutputFormat};
 use anyhow::Context as _;
 use clap::Subcommand;
-use ironbrook_client::ServiceClient;
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -59,19 +59,6 @@ struct Test {
 fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it has the form NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// The client of a hub's service API.
-pub(super) fn client(at: &Where) -> anyhow::Result<ServiceClient> {
-    let target = at.service()?;
-    let mut builder = ServiceClient::builder(&target.connection_string)?;
-    if let Some(ca) = &target.ca {
-        builder = builder.ca_file(ca)?;
-    }
-    if let Some(address) = target.address {
-        builder = builder.address(address);
-    }
-    Ok(builder.build()?)
 }
 
 /// Runs the command.

@@ -2,7 +2,8 @@
 
 use super::Global;
 use super::connection::Where;
-use super::route::{client, print, text, trial_text};
+use super::registry::client;
+use super::route::{print, text, trial_text};
 use anyhow::Context as _;
 use ironbrook_hub::seams::{Clock as _, SystemClock};
 use ironbrook_model::Timestamp;
