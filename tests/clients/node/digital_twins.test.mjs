@@ -20,11 +20,12 @@ test(covers("a digital twin is read, changed and called", ["node-hub/rest", "dig
   t.after(() => client.close());
   client.onDeviceMethod("thermostat1*reset", (request, response) => response.send(200, { took: request.payload }));
   const twin = await client.getTwin();
+  // The SDK does not say when it is subscribed: the answer to what it sends after that does.
+  const told = new Promise((resolve) => twin.on("properties.desired.target", resolve));
   await new Promise((resolve, reject) => twin.properties.reported.update({ max: 29.5 }, (error) => (error ? reject(error) : resolve())));
 
   const read = await twins.getDigitalTwin(deviceId);
   assert.deepEqual([read.$dtId, read.$metadata.$model, read.max], [deviceId, MODEL, 29.5]);
-  const told = new Promise((resolve) => twin.on("properties.desired.target", resolve));
   await twins.updateDigitalTwin(deviceId, [{ op: "add", path: "/target", value: 21 }]);
   assert.equal(await told, 21);
   assert.equal((await twins.getDigitalTwin(deviceId)).$metadata.target.desiredValue, 21);
