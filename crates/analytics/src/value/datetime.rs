@@ -150,6 +150,35 @@ impl DateTime {
     }
 }
 
+impl DateTime {
+    /// Reads the form in which devices mostly write: `2021-12-10T10:00:00`, perhaps a fraction, then `Z`. Other texts may be
+    /// times all the same, which [`parse`](Self::parse) reads.
+    pub(crate) fn from_instant(text: &[u8]) -> Option<Self> {
+        let (head, rest) = text.split_first_chunk::<19>()?;
+        let fraction = match rest {
+            [b'Z'] => 0,
+            [b'.', digits @ .., b'Z'] => Scanner { rest: digits }.only_fraction()?,
+            _ => return None,
+        };
+        let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        if marks.iter().any(|(place, mark)| head[*place] != *mark) {
+            return None;
+        }
+        let digit = |place: usize| i64::from(head[place].wrapping_sub(b'0'));
+        let places = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
+        if places.iter().any(|place| digit(*place) > 9) {
+            return None;
+        }
+        let two = |place: usize| digit(place) * 10 + digit(place + 1);
+        let (hour, minute, second) = (two(11), two(14), two(17));
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let date = Date::new(two(0) * 100 + two(2), two(5), two(8))?;
+        Self::new(date, ((hour * 60 + minute) * 60 + second) * SECOND + fraction)
+    }
+}
+
 struct Scanner<'a> {
     rest: &'a [u8],
 }
@@ -180,6 +209,12 @@ impl Scanner<'_> {
             ticks * 10 + digits.get(place).map_or(0, |digit| i64::from(digit - b'0'))
         });
         (count > 0).then_some(ticks)
+    }
+
+    /// As [`fraction`](Self::fraction), if there is nothing behind it.
+    fn only_fraction(mut self) -> Option<i64> {
+        let ticks = self.fraction()?;
+        self.rest.is_empty().then_some(ticks)
     }
 
     /// Ticks that local time is ahead of UTC: `Z`, `+hh:mm`, `+hhmm`, `+hh` or nothing.
@@ -301,6 +336,7 @@ mod tests {
         fn text_goes_round(ticks in 0..=DateTime::MAX.0) {
             let time = DateTime(ticks);
             prop_assert_eq!(DateTime::parse(&time.to_string()), Some(time));
+            prop_assert_eq!(DateTime::from_instant(time.to_string().as_bytes()), Some(time));
         }
 
         #[test]
@@ -309,6 +345,13 @@ mod tests {
             let other: jiff::Timestamp = time.to_string().parse().unwrap();
             prop_assert_eq!(other.as_nanosecond(), i128::from(ticks - UNIX_EPOCH) * 100);
             prop_assert_eq!(other.as_nanosecond().div_euclid(1000), time.unix_micros().into());
+        }
+
+        #[test]
+        fn the_common_form_is_no_other(text in "20[0-9:]{2}-[01/][0-9]-[0-3][0-9][Tt ][0-2][0-9]:[0-6][0-9]:[0-6][0-9]([.,][0-9]{0,9}x?)?[Zz+]?") {
+            if let Some(time) = DateTime::from_instant(text.as_bytes()) {
+                prop_assert_eq!(DateTime::parse(&text), Some(time));
+            }
         }
 
         #[test]

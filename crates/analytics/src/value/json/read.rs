@@ -27,11 +27,14 @@ impl<'a, 'n> Parser<'a, 'n> {
         if payload.len() > MAX_BYTES {
             return Err(JsonError::TooLarge { bytes: payload.len() });
         }
-        let text = std::str::from_utf8(payload)
-            .map_err(|error| JsonError::Syntax { offset: error.valid_up_to(), expected: "UTF-8" })?;
+        // Most payloads are ASCII, which is quicker to see.
+        if !payload.is_ascii() {
+            std::str::from_utf8(payload)
+                .map_err(|error| JsonError::Syntax { offset: error.valid_up_to(), expected: "UTF-8" })?;
+        }
         // A byte order mark is no JSON, but .NET writers like to begin with one.
-        let at = if text.starts_with('\u{feff}') { 3 } else { 0 };
-        Ok(Self { scan: Scan { text, at }, depth: 0, options, left, invalid: None })
+        let at = if payload.starts_with("\u{feff}".as_bytes()) { 3 } else { 0 };
+        Ok(Self { scan: Scan { text: payload, at }, depth: 0, options, left, invalid: None })
     }
 
     /// All events of the payload. `event` reads one, from its first byte on.
@@ -78,7 +81,8 @@ impl<'a, 'n> Parser<'a, 'n> {
     /// One value that takes up the whole payload.
     pub(super) fn only(&mut self, shape: &mut Option<Box<Shape>>) -> Result<Value, JsonError> {
         self.scan.white_space();
-        let value = self.value(shape, &Wanted::Whole, None)?;
+        let mut value = Value::Null;
+        self.value(shape, &Wanted::Whole, &mut value)?;
         self.scan.white_space();
         match self.scan.peek() {
             Some(_) => Err(self.scan.expected("the end")),
@@ -86,38 +90,52 @@ impl<'a, 'n> Parser<'a, 'n> {
         }
     }
 
-    /// Reads any value, with white space before it already gone. Objects in it have the shape; the memory of the one before
-    /// is used where nobody else holds it.
+    /// Reads any value to its place, with white space before it already gone. Objects in it have the shape; the memory of the
+    /// one that stands there is used where nobody else holds it.
     fn value(
         &mut self,
         shape: &mut Option<Box<Shape>>,
         wanted: &Wanted,
-        before: Option<Arc<Record>>,
-    ) -> Result<Value, JsonError> {
+        into: &mut Value,
+    ) -> Result<(), JsonError> {
         match self.scan.peek() {
             Some(b'{') => {
                 let shape = shape.get_or_insert_with(|| Box::new(Shape::new(wanted.clone())));
-                Ok(Value::Record(self.object(shape, before)?.unwrap_or_default()))
+                let before = match std::mem::replace(into, Value::Null) {
+                    Value::Record(record) => Some(record),
+                    _ => None,
+                };
+                *into = Value::Record(self.object(shape, before)?.unwrap_or_default());
             }
             Some(b'[') => {
                 let mut items = Vec::new();
                 self.list(b']', "',' or ']'", &mut |parser| {
-                    items.push(parser.value(shape, wanted, None)?);
-                    Ok(())
+                    items.push(Value::Null);
+                    items.last_mut().map_or(Ok(()), |item| parser.value(shape, wanted, item))
                 })?;
-                Ok(items.into())
+                *into = items.into();
             }
-            Some(b'"') => self.text_value(matches!(wanted, Wanted::Time)),
+            Some(b'"') => *into = self.text_value(matches!(wanted, Wanted::Time))?,
             Some(b'-' | b'0'..=b'9') => {
                 let offset = self.scan.at;
                 let number = self.scan.number()?;
-                Ok(self.number(number, offset))
+                *into = self.number(number, offset);
             }
-            Some(b't') => self.scan.word("true").map(|()| self.bit(true)),
-            Some(b'f') => self.scan.word("false").map(|()| self.bit(false)),
-            Some(b'n') => self.scan.word("null").map(|()| Value::Null),
-            _ => Err(self.scan.expected("a value")),
+            Some(b't') => {
+                self.scan.word("true")?;
+                *into = self.bit(true);
+            }
+            Some(b'f') => {
+                self.scan.word("false")?;
+                *into = self.bit(false);
+            }
+            Some(b'n') => {
+                self.scan.word("null")?;
+                *into = Value::Null;
+            }
+            _ => return Err(self.scan.expected("a value")),
         }
+        Ok(())
     }
 
     /// Checks any value as [`value`](Self::value) does.
@@ -138,7 +156,7 @@ impl<'a, 'n> Parser<'a, 'n> {
                 }
                 Ok(())
             }
-            _ => self.value(&mut None, &Wanted::Nothing, None).map(drop),
+            _ => self.value(&mut None, &Wanted::Nothing, &mut Value::Null),
         }
     }
 
@@ -147,9 +165,14 @@ impl<'a, 'n> Parser<'a, 'n> {
     }
 
     fn text_value(&mut self, as_time: bool) -> Result<Value, JsonError> {
-        let text = self.scan.string()?.value();
+        let text = self.scan.string()?;
         // rule JSON-02: only texts with date and time were ever taken for one, not dates alone.
-        if (as_time || self.options.dates && text.as_bytes().get(10) == Some(&b'T'))
+        let is_time = |text: &[u8]| as_time || self.options.dates && text.get(10) == Some(&b'T');
+        if let Some(time) = text.plain().filter(|text| is_time(text)).and_then(DateTime::from_instant) {
+            return Ok(Value::DateTime(time));
+        }
+        let text = text.value();
+        if is_time(text.as_bytes())
             && let Some(time) = DateTime::parse(&text)
         {
             return Ok(Value::DateTime(time));
@@ -200,10 +223,7 @@ impl<'a, 'n> Parser<'a, 'n> {
             let slot = shape.slot(place);
             let again = met.again(slot.first);
             repeated |= again;
-            if let Some(value) = parser.field(slot, &mut fields)? {
-                fields.push(&slot.name, value);
-            }
-            Ok(())
+            parser.field(slot, &mut fields)
         })?;
         let mut fields = fields.finish();
         if repeated || unknown {
@@ -218,25 +238,25 @@ impl<'a, 'n> Parser<'a, 'n> {
         Ok(())
     }
 
-    /// The value of a field, if it is wanted.
-    fn field(&mut self, slot: &mut Slot, fields: &mut Fields) -> Result<Option<Value>, JsonError> {
+    /// Reads the value of a field to its place, if it is wanted.
+    #[inline]
+    fn field(&mut self, slot: &mut Slot, fields: &mut Fields) -> Result<(), JsonError> {
         if !matches!(slot.wanted, Wanted::Nothing) {
-            let before = if self.scan.peek() == Some(b'{') { fields.object_before() } else { None };
-            return self.value(&mut slot.inner, &slot.wanted, before).map(Some);
+            return self.value(&mut slot.inner, &slot.wanted, fields.place(&slot.name));
         }
         // Names that must not be equal have to be looked at.
         if self.options.lower_case_names && matches!(self.scan.peek(), Some(b'{' | b'[')) {
-            return self.value(&mut slot.inner, &slot.wanted, None).map(|_| None);
+            return self.value(&mut slot.inner, &slot.wanted, &mut Value::Null);
         }
-        self.pass_over().map(|()| None)
+        self.pass_over()
     }
 
     /// Reads a name and its colon; gives its place, or nothing, and stands before the name again, where there is no room.
     fn known_name(&mut self, shape: &mut Shape, next: usize) -> Result<Option<usize>, JsonError> {
         if let Some(expected) = shape.expected(next)
-            && self.scan.rest().starts_with(expected.as_bytes())
+            && let length @ 1.. = expected.begins(self.scan.rest())
         {
-            self.scan.at += expected.len();
+            self.scan.at += length;
             self.scan.white_space();
             return Ok(Some(next));
         }
@@ -267,8 +287,7 @@ impl<'a, 'n> Parser<'a, 'n> {
             Wanted::Nothing if !strict => self.pass_over()?,
             // Where equal names are an error, all are kept until the end of the object.
             wanted => {
-                let value = self.value(&mut None, &wanted, None)?;
-                fields.push(&name, value);
+                self.value(&mut None, &wanted, fields.place(&name))?;
             }
         }
         Ok(again)

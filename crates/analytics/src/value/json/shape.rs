@@ -20,7 +20,7 @@ const MAX_LENGTH: usize = 128;
 pub(super) struct Shape {
     wanted: Wanted,
     slots: Vec<Slot>,
-    places: HashMap<Box<str>, usize>,
+    places: HashMap<Box<[u8]>, usize>,
     /// The record given out last, of events: when nobody holds it any more, its memory is used again.
     pub(super) last: Option<Arc<Record>>,
 }
@@ -28,14 +28,22 @@ pub(super) struct Shape {
 /// A field of them.
 #[derive(Debug)]
 pub(super) struct Slot {
-    /// The name as it mostly stands in the text, from quote to colon.
-    lead: Box<str>,
+    lead: Lead,
     pub(super) name: Arc<str>,
     /// The first slot with this name; names can be spelt in several ways.
     pub(super) first: usize,
     pub(super) wanted: Wanted,
     /// What objects in it look like.
     pub(super) inner: Option<Box<Shape>>,
+}
+
+/// A name as it mostly stands in the text, from quote to colon.
+#[derive(Debug)]
+pub(super) struct Lead {
+    text: Box<[u8]>,
+    /// Its first 16 bytes, and which of them there are: most names are compared without a look at the rest.
+    words: [u64; 2],
+    masks: [u64; 2],
 }
 
 /// The fields of an object that were met.
@@ -61,12 +69,13 @@ impl Shape {
     }
 
     /// The name that is expected at a place, with its colon.
-    pub(super) fn expected(&self, place: usize) -> Option<&str> {
-        self.slots.get(place).map(|slot| &*slot.lead)
+    #[inline]
+    pub(super) fn expected(&self, place: usize) -> Option<&Lead> {
+        self.slots.get(place).map(|slot| &slot.lead)
     }
 
     /// The place of a name as it stands in the text.
-    pub(super) fn place(&self, quoted: &str) -> Option<usize> {
+    pub(super) fn place(&self, quoted: &[u8]) -> Option<usize> {
         self.places.get(quoted).copied()
     }
 
@@ -76,16 +85,18 @@ impl Shape {
     }
 
     /// Makes a place for a name if there is room; `left` counts down over all shapes of a reader.
-    pub(super) fn add(&mut self, quoted: &str, name: &Arc<str>, left: &mut usize) -> Option<usize> {
+    pub(super) fn add(&mut self, quoted: &[u8], name: &Arc<str>, left: &mut usize) -> Option<usize> {
         if *left == 0 || self.slots.len() == MAX_SLOTS || quoted.len() > MAX_LENGTH {
             return None;
         }
         *left -= 1;
         let place = self.slots.len();
         let known = self.place_of_name(name);
-        let name = known.map_or(name, |known| &self.slots[known].name).clone();
+        // The query's own, where it has one: its expressions find their fields quicker by it.
+        let own = known.map(|known| &self.slots[known].name).or_else(|| self.wanted.name(name));
+        let name = own.unwrap_or(name).clone();
         let (first, wanted) = (known.unwrap_or(place), self.wanted.of(&name));
-        self.slots.push(Slot { lead: format!("{quoted}:").into(), name, first, wanted, inner: None });
+        self.slots.push(Slot { lead: Lead::new([quoted, b":"].concat()), name, first, wanted, inner: None });
         self.places.insert(quoted.into(), place);
         Some(place)
     }
@@ -109,27 +120,49 @@ impl Fields {
         Self { list: before, filled: 0 }
     }
 
-    /// The object of the record before that stands where the next field comes, so that its memory can be used for this one.
-    pub(super) fn object_before(&mut self) -> Option<Arc<Record>> {
-        let (_, old) = self.list.get_mut(self.filled)?;
-        match std::mem::replace(old, Value::Null) {
-            Value::Record(record) => Some(record),
-            _ => None,
-        }
-    }
-
-    pub(super) fn push(&mut self, name: &Arc<str>, value: Value) {
-        match self.list.get_mut(self.filled) {
-            Some((known, old)) if Arc::ptr_eq(known, name) => *old = value,
-            Some(old) => *old = (name.clone(), value),
-            None => self.list.push((name.clone(), value)),
-        }
+    /// The place of the next field. What stood there before is still in it, so that its memory can be used.
+    #[inline]
+    pub(super) fn place(&mut self, name: &Arc<str>) -> &mut Value {
+        let filled = self.filled;
         self.filled += 1;
+        match self.list.get_mut(filled) {
+            Some((known, _)) if Arc::ptr_eq(known, name) => {}
+            Some((known, _)) => *known = name.clone(),
+            None => self.list.push((name.clone(), Value::Null)),
+        }
+        &mut self.list[filled].1
     }
 
     pub(super) fn finish(mut self) -> Vec<(Arc<str>, Value)> {
         self.list.truncate(self.filled);
         self.list
+    }
+}
+
+impl Lead {
+    fn new(text: Vec<u8>) -> Self {
+        let mut lead = Self { text: text.into(), words: [0; 2], masks: [0; 2] };
+        for (place, byte) in lead.text.iter().take(16).enumerate() {
+            lead.words[place / 8] |= u64::from(*byte) << (place % 8 * 8);
+            lead.masks[place / 8] |= 0xff << (place % 8 * 8);
+        }
+        lead
+    }
+
+    /// How many bytes it takes up at the beginning of a text; 0 if that begins otherwise.
+    #[inline]
+    pub(super) fn begins(&self, text: &[u8]) -> usize {
+        let found = match text.as_chunks::<8>().0 {
+            [first, second, ..] => {
+                let differs = |word: &[u8; 8], place: usize| {
+                    (u64::from_le_bytes(*word) ^ self.words[place]) & self.masks[place]
+                };
+                differs(first, 0) | differs(second, 1) == 0
+                    && (self.text.len() <= 16 || text.starts_with(&self.text))
+            }
+            _ => text.starts_with(&self.text),
+        };
+        if found { self.text.len() } else { 0 }
     }
 }
 

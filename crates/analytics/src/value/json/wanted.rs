@@ -29,6 +29,14 @@ impl Wanted {
         }
     }
 
+    /// The name of a wanted field as the query shares it.
+    pub(super) fn name(&self, name: &str) -> Option<&Arc<str>> {
+        match self {
+            Self::Fields(fields) => fields.iter().map(|(field, _)| field).find(|field| ***field == *name),
+            _ => None,
+        }
+    }
+
     /// Adds a field of a field …, with everything in it; without names everything.
     pub(crate) fn add(&mut self, path: &[Arc<str>]) {
         let Some((name, rest)) = path.split_first() else {
