@@ -41,6 +41,10 @@ impl FormerState {
         Self { calls: specs.iter().map(|_| Call { keys: HashMap::new(), swept: DateTime::MIN }).collect() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls.is_empty()
+    }
+
     /// Takes in a row of one source; it goes to `out` with what the functions give.
     pub(crate) fn extend(
         &mut self,

@@ -102,14 +102,7 @@ pub enum EngineError {
 pub struct Engine {
     query: Arc<Query>,
     policies: Policies,
-    /// At least one; in the order in which they began.
-    shards: Vec<Shard>,
-    /// Where the timeline of a key is; empty without TIMESTAMP BY … OVER.
-    keys: HashMap<Key, usize>,
-    /// What windows of timelines that are still to begin must not begin before.
-    complete_from: DateTime,
-    /// What [`advance`](Self::advance) told last.
-    now: DateTime,
+    timelines: Timelines,
     /// The reference data of each node.
     tables: Vec<Versions>,
     rows: Vec<OutputRow>,
@@ -130,10 +123,12 @@ impl Engine {
         let shards = if plan.substreams() { Vec::new() } else { vec![Shard::new(&query, DateTime::MIN)] };
         Self {
             policies,
-            shards,
-            keys: HashMap::new(),
-            complete_from: DateTime::MIN,
-            now: DateTime::MIN,
+            timelines: Timelines {
+                shards,
+                keys: HashMap::new(),
+                complete_from: DateTime::MIN,
+                now: DateTime::MIN,
+            },
             tables: plan.nodes.iter().map(|_| Versions::default()).collect(),
             rows: Vec::new(),
             errors: DataErrors::default(),
@@ -179,24 +174,10 @@ impl Engine {
         metadata: Option<Arc<Record>>,
     ) -> Result<(), EngineError> {
         self.check()?;
-        let query = self.query.clone();
-        let plan = query.plan();
-        let known = plan.inputs.get(input).filter(|known| !known.reference);
-        let name = &known.ok_or(EngineError::NoSuchInput(input))?.name;
         let arrival = arrival.clamp(DateTime::MIN, DateTime::MAX);
-        let mut readers =
-            plan.readers.iter().enumerate().filter(|(_, reader)| reader.input == input).peekable();
-        let mut event = Some(event);
-        while let Some((number, reader)) = readers.next() {
-            let own = if readers.peek().is_some() { event.clone() } else { event.take() };
-            let mut arrived = Arrived::new(own.unwrap_or_default(), metadata.as_ref(), arrival, name);
-            if !arrived.convert(reader, &mut self.errors) {
-                continue;
-            }
-            let Some(shard) = self.shard(reader, &arrived) else { continue };
-            let result = self.work(shard, |shard, work| shard.push(work, number, arrived));
-            self.keep_going(result)?;
-        }
+        let (timelines, mut work) = self.parts();
+        let result = timelines.push(&mut work, input, arrival, event, metadata.as_ref());
+        self.keep_going(result)?;
         self.weigh(1)
     }
 
@@ -253,11 +234,9 @@ impl Engine {
     /// As [`push`](Self::push).
     pub fn advance(&mut self, now: DateTime) -> Result<(), EngineError> {
         self.check()?;
-        self.now = now.clamp(DateTime::MIN, DateTime::MAX);
-        for shard in 0..self.shards.len() {
-            let result = self.idle(shard);
-            self.keep_going(result)?;
-        }
+        let (timelines, mut work) = self.parts();
+        let result = timelines.advance(&mut work, now.clamp(DateTime::MIN, DateTime::MAX));
+        self.keep_going(result)?;
         self.weigh(1)
     }
 
@@ -268,13 +247,9 @@ impl Engine {
     /// As [`push`](Self::push).
     pub fn flush(&mut self) -> Result<(), EngineError> {
         self.check()?;
-        for shard in 0..self.shards.len() {
-            for reader in 0..self.query.plan().readers.len() {
-                let result = self.work(shard, |shard, work| shard.raise(work, reader, END_OF_TIME));
-                self.keep_going(result)?;
-            }
-        }
-        Ok(())
+        let (timelines, mut work) = self.parts();
+        let result = timelines.flush(&mut work);
+        self.keep_going(result)
     }
 
     /// Hands out the rows made since the last time, in the order of their timestamps per output (and per key, with TIMESTAMP
@@ -290,13 +265,14 @@ impl Engine {
 
     /// The moment before which no more rows of any output will come, of the keys seen so far.
     pub fn watermark(&self) -> DateTime {
-        self.shards.iter().map(Shard::watermark).min().unwrap_or(DateTime::MIN)
+        self.timelines.shards.iter().map(Shard::watermark).min().unwrap_or(DateTime::MIN)
     }
 
     /// About how many bytes open windows and waiting events hold.
     pub fn state_bytes(&self) -> usize {
-        let keys: usize = self.keys.keys().map(|key| window::key_weight(key) + self.shard_bytes()).sum();
-        keys + self.shards.iter().map(Shard::weight).sum::<usize>()
+        let Timelines { shards, keys, .. } = &self.timelines;
+        let keys: usize = keys.keys().map(|key| window::key_weight(key) + self.shard_bytes()).sum();
+        keys + shards.iter().map(Shard::weight).sum::<usize>()
     }
 
     fn shard_bytes(&self) -> usize {
@@ -310,16 +286,13 @@ impl Engine {
     }
 
     fn keep_going(&mut self, result: Result<(), EngineError>) -> Result<(), EngineError> {
-        self.stopped |= result.is_err();
+        self.stopped |= result.as_ref().is_err_and(|error| !matches!(error, EngineError::NoSuchInput(_)));
         result
     }
 
-    fn work(
-        &mut self,
-        shard: usize,
-        act: impl FnOnce(&mut Shard, &mut Work<'_>) -> Result<(), EngineError>,
-    ) -> Result<(), EngineError> {
-        let mut work = Work {
+    /// The timelines, and what they work with.
+    fn parts(&mut self) -> (&mut Timelines, Work<'_>) {
+        let work = Work {
             query: &self.query,
             policies: &self.policies,
             tables: &self.tables,
@@ -327,38 +300,7 @@ impl Engine {
             errors: &mut self.errors,
             scratch: &mut self.scratch,
         };
-        act(&mut self.shards[shard], &mut work)
-    }
-
-    /// The timeline of an event; `None` if it has none and is dropped.
-    fn shard(&mut self, reader: &crate::plan::Reader, arrived: &Arrived<'_>) -> Option<usize> {
-        if !self.query.plan().substreams() {
-            return Some(0);
-        }
-        let key = arrived.key(reader, &mut self.errors)?;
-        if let Some(shard) = self.keys.get(key.as_slice()) {
-            return Some(*shard);
-        }
-        self.shards.push(Shard::new(&self.query, self.complete_from));
-        let shard = self.shards.len() - 1;
-        self.keys.insert(key.into(), shard);
-        // It holds nothing yet, so there is nothing that could fail.
-        let _ = self.idle(shard);
-        Some(shard)
-    }
-
-    /// Raises the watermarks of a timeline to where time without events has brought them.
-    fn idle(&mut self, shard: usize) -> Result<(), EngineError> {
-        let late = ticks(self.policies.late_arrival);
-        let (query, now) = (self.query.clone(), self.now);
-        for (number, reader) in query.plan().readers.iter().enumerate() {
-            // rule SQL-02
-            // Without TIMESTAMP BY the arrival is the time, and what is still to come arrives later.
-            let distance = if reader.timestamp.is_some() { late } else { 0 };
-            let reached = DateTime(now.0.saturating_sub(distance));
-            self.work(shard, |shard, work| shard.raise(work, number, reached))?;
-        }
-        Ok(())
+        (&mut self.timelines, work)
     }
 
     /// Weighs the state now and then. What lies between two times is at most as many events as that.
@@ -367,7 +309,8 @@ impl Engine {
         if self.until_weighed > 0 {
             return Ok(());
         }
-        self.drop_idle();
+        let reached = self.timelines.now.0.saturating_sub(ticks(self.policies.late_arrival));
+        self.timelines.drop_idle(DateTime(reached));
         let bytes = self.state_bytes();
         // Weighing costs about as much as there is state: done rarer, it stays a small part of the whole.
         self.until_weighed = WEIGH_EVERY.max(bytes / BYTES_PER_CALL);
@@ -378,10 +321,88 @@ impl Engine {
         }
         Ok(())
     }
+}
 
-    /// Forgets timelines that hold nothing and for which no event can come that they would treat otherwise than new ones.
-    fn drop_idle(&mut self) {
-        let reached = DateTime(self.now.0.saturating_sub(ticks(self.policies.late_arrival)));
+/// The timelines of a query: one, or one for each key of TIMESTAMP BY … OVER.
+#[derive(Debug)]
+struct Timelines {
+    /// In the order in which they began.
+    shards: Vec<Shard>,
+    /// Where the timeline of a key is; empty without TIMESTAMP BY … OVER.
+    keys: HashMap<Key, usize>,
+    /// What windows of timelines that are still to begin must not begin before.
+    complete_from: DateTime,
+    /// What [`Engine::advance`] told last.
+    now: DateTime,
+}
+
+impl Timelines {
+    /// Takes in an event.
+    fn push(
+        &mut self,
+        work: &mut Work<'_>,
+        input: usize,
+        arrival: DateTime,
+        event: Arc<Record>,
+        metadata: Option<&Arc<Record>>,
+    ) -> Result<(), EngineError> {
+        let plan = work.query.plan();
+        let known = plan.inputs.get(input).filter(|known| !known.reference);
+        let name = &known.ok_or(EngineError::NoSuchInput(input))?.name;
+        let mut readers =
+            plan.readers.iter().enumerate().filter(|(_, reader)| reader.input == input).peekable();
+        let mut event = Some(event);
+        while let Some((number, reader)) = readers.next() {
+            let own = if readers.peek().is_some() { event.clone() } else { event.take() };
+            let mut arrived = Arrived::new(own.unwrap_or_default(), metadata, arrival, name);
+            if !arrived.convert(reader, work.errors) {
+                continue;
+            }
+            if let Some(shard) = self.of(work, reader, &arrived) {
+                shard.push(work, number, arrived)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, work: &mut Work<'_>, now: DateTime) -> Result<(), EngineError> {
+        self.now = now;
+        self.shards.iter_mut().try_for_each(|shard| idle(shard, work, now))
+    }
+
+    fn flush(&mut self, work: &mut Work<'_>) -> Result<(), EngineError> {
+        let readers = work.query.plan().readers.len();
+        for shard in &mut self.shards {
+            (0..readers).try_for_each(|reader| shard.raise(work, reader, END_OF_TIME))?;
+        }
+        Ok(())
+    }
+
+    /// That of an event; `None` if it has none and is dropped.
+    fn of(
+        &mut self,
+        work: &mut Work<'_>,
+        reader: &crate::plan::Reader,
+        arrived: &Arrived<'_>,
+    ) -> Option<&mut Shard> {
+        if !work.query.plan().substreams() {
+            return self.shards.first_mut();
+        }
+        let key = arrived.key(reader, work.errors)?;
+        if let Some(shard) = self.keys.get(key.as_slice()) {
+            return self.shards.get_mut(*shard);
+        }
+        let mut shard = Shard::new(work.query, self.complete_from);
+        // It holds nothing yet, so there is nothing that could fail.
+        let _ = idle(&mut shard, work, self.now);
+        self.keys.insert(key.into(), self.shards.len());
+        self.shards.push(shard);
+        self.shards.last_mut()
+    }
+
+    /// Forgets timelines that hold nothing and for which no event can come that they would treat otherwise than new ones:
+    /// none before this time is to come.
+    fn drop_idle(&mut self, reached: DateTime) {
         let idle = |shard: &Shard| shard.weight() == 0 && shard.watermark() <= reached;
         if self.keys.is_empty() || !self.shards.iter().any(idle) {
             return;
@@ -396,6 +417,18 @@ impl Engine {
             self.shards.push(shard);
         }
     }
+}
+
+/// Raises the watermarks of a timeline to where time without events has brought them.
+fn idle(shard: &mut Shard, work: &mut Work<'_>, now: DateTime) -> Result<(), EngineError> {
+    let late = ticks(work.policies.late_arrival);
+    for (number, reader) in work.query.plan().readers.iter().enumerate() {
+        // rule SQL-02
+        // Without TIMESTAMP BY the arrival is the time, and what is still to come arrives later.
+        let distance = if reader.timestamp.is_some() { late } else { 0 };
+        shard.raise(work, number, DateTime(now.0.saturating_sub(distance)))?;
+    }
+    Ok(())
 }
 
 /// An event adds at least so much where it adds anything.

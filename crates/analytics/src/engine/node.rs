@@ -102,6 +102,16 @@ impl NodeState {
         }
     }
 
+    /// Whether [`reached`](Self::reached) may have something to do but pass the watermark on: a cheap look before it.
+    #[inline]
+    pub(crate) fn may_be_due(&self, watermark: DateTime) -> bool {
+        match &self.state {
+            OperatorState::Select(state) => state.may_be_due(watermark),
+            OperatorState::Stateless => false,
+            _ => true,
+        }
+    }
+
     /// The time of the earliest row that is still to come although the watermark is beyond it.
     pub(crate) fn held(&self) -> Option<DateTime> {
         match &self.state {

@@ -44,33 +44,34 @@ impl ReaderState {
         self.weight
     }
 
-    /// Takes in an event; rows that are due go to `out`, in order.
+    /// Takes in an event; rows that are due go to `out`, in order, or the event's own is given if it needs not wait for
+    /// anything.
     pub(crate) fn push(
         &mut self,
         reader: &plan::Reader,
         mut at: Arrived<'_>,
         work: &mut Work<'_>,
         out: &mut Vec<Row>,
-    ) {
+    ) -> Option<Row> {
         if self.watermark == END_OF_TIME {
             work.errors.add(DataErrorKind::OutOfOrderEvent, at.input, at.arrival, || {
                 "the input had ended".to_owned()
             });
-            return;
+            return None;
         }
-        let Some(time) = self.time(reader, &at, work) else { return };
+        let time = self.time(reader, &at, work)?;
         let tolerance = if reader.timestamp.is_some() { ticks(work.policies.out_of_order) } else { 0 };
         self.watermark = self.watermark.max(DateTime(time.0.saturating_sub(tolerance)));
         at.part.time = time;
         let row = Row::of(time, at.part);
         if self.waiting.is_empty() && time <= self.watermark {
-            out.push(row);
-            return;
+            return Some(row);
         }
         self.weight += size_of::<Waiting>() + row.weight();
         self.sequence += 1;
         self.waiting.push(Reverse(Waiting { sequence: self.sequence, row }));
         self.release(out);
+        None
     }
 
     /// The event's time after all policies; `None` if it is dropped.

@@ -102,6 +102,11 @@ impl SelectState {
         Ok(())
     }
 
+    /// Whether [`close`](Self::close) may have something to do.
+    pub(crate) fn may_be_due(&self, watermark: DateTime) -> bool {
+        !self.former.is_empty() || self.windows.iter().any(|window| window.is_due(watermark))
+    }
+
     /// Gives the results of windows that end before the watermark. A result that cannot be computed does not keep back
     /// the others; the first such error is given.
     pub(crate) fn close(
@@ -110,11 +115,11 @@ impl SelectState {
         watermark: DateTime,
         out: &mut Vec<Row>,
     ) -> Result<(), Failed> {
-        self.former.forget(&select.former, watermark);
-        let Some(group) = &select.group else { return Ok(()) };
-        if !self.windows.iter().any(|window| window.is_due(watermark)) {
+        if !self.may_be_due(watermark) {
             return Ok(());
         }
+        self.former.forget(&select.former, watermark);
+        let Some(group) = &select.group else { return Ok(()) };
         let mut first_error = None;
         let mut keep = |result: Result<(), Failed>| {
             if let Err(failed) = result {

@@ -62,10 +62,14 @@ impl Shard {
         reader: usize,
         arrived: Arrived<'_>,
     ) -> Result<(), EngineError> {
-        let mut due = work.scratch.pop().unwrap_or_default();
         let plan = &work.query.plan().readers[reader];
-        self.readers[reader].push(plan, arrived, work, &mut due);
-        let result = self.release(work, reader, &mut due);
+        let mut due = work.scratch.pop().unwrap_or_default();
+        let at_once = self.readers[reader].push(plan, arrived, work, &mut due);
+        let mut result = Ok(());
+        if let Some(row) = at_once {
+            result = self.pass_on(work, &plan.targets, row);
+        }
+        let result = result.and_then(|()| self.release(work, reader, &mut due));
         work.give_back(due);
         result
     }
@@ -100,15 +104,18 @@ impl Shard {
         targets: &[Target],
         rows: &mut Vec<Row>,
     ) -> Result<(), EngineError> {
-        for row in rows.drain(..) {
-            if let Some((last, others)) = targets.split_last() {
-                for target in others {
-                    self.row_to(work, *target, row.clone())?;
-                }
-                self.row_to(work, *last, row)?;
-            }
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        rows.drain(..).try_for_each(|row| self.pass_on(work, targets, row))
+    }
+
+    fn pass_on(&mut self, work: &mut Work<'_>, targets: &[Target], row: Row) -> Result<(), EngineError> {
+        let Some((last, others)) = targets.split_last() else { return Ok(()) };
+        for target in others {
+            self.row_to(work, *target, row.clone())?;
+        }
+        self.row_to(work, *last, row)
     }
 
     fn row_to(&mut self, work: &mut Work<'_>, target: Target, row: Row) -> Result<(), EngineError> {
@@ -137,11 +144,16 @@ impl Shard {
     ) -> Result<(), EngineError> {
         let Target::Node { node, port } = target else { return Ok(()) };
         let plan = &work.query.plan().nodes[node];
-        let mut out = work.scratch.pop().unwrap_or_default();
-        let (result, reached) = self.nodes[node].reached(&plan.operator, port, watermark, &mut out);
-        let result = work.tolerate(node, result).and_then(|()| self.deliver(work, &plan.targets, &mut out));
-        work.give_back(out);
-        result?;
+        let mut reached = watermark;
+        if self.nodes[node].may_be_due(watermark) {
+            let mut out = work.scratch.pop().unwrap_or_default();
+            let result;
+            (result, reached) = self.nodes[node].reached(&plan.operator, port, watermark, &mut out);
+            let result = work.tolerate(node, result);
+            let result = result.and_then(|()| self.deliver(work, &plan.targets, &mut out));
+            work.give_back(out);
+            result?;
+        }
         if reached > self.nodes[node].watermark {
             self.nodes[node].watermark = reached;
             for target in &plan.targets {
@@ -157,8 +169,12 @@ const KEPT_ROWS: usize = 1024;
 
 impl Work<'_> {
     /// Stops at an error or counts it, as the policy says.
+    #[inline]
     fn tolerate(&mut self, node: usize, result: Result<(), Failed>) -> Result<(), EngineError> {
-        let Err(Failed { error, span, time }) = result else { return Ok(()) };
+        result.or_else(|failed| self.judge(node, failed))
+    }
+
+    fn judge(&mut self, node: usize, Failed { error, span, time }: Failed) -> Result<(), EngineError> {
         let step = &self.query.plan().nodes[node].name;
         let Place { line, column, .. } = Place::of(self.query.text(), span.start);
         let error = EngineError::Evaluation { step: step.clone(), line, column, error };
@@ -170,6 +186,7 @@ impl Work<'_> {
     }
 
     /// Keeps a list for the next use, unless a burst has made it large.
+    #[inline]
     fn give_back(&mut self, mut list: Vec<Row>) {
         list.clear();
         if list.capacity() <= KEPT_ROWS {

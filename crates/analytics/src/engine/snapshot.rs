@@ -32,15 +32,15 @@ impl Engine {
         let mut out = Writer::new();
         MAGIC.iter().for_each(|byte| out.byte(*byte));
         out.byte(VERSION);
-        out.signed(self.complete_from.0);
+        out.signed(self.timelines.complete_from.0);
         out.size(plan.readers.len());
         plan.readers.iter().for_each(|reader| out.unsigned(reader.fingerprint));
         out.size(plan.nodes.len());
         plan.nodes.iter().for_each(|node| out.unsigned(node.fingerprint));
-        out.size(self.shards.len());
-        let mut keys: Vec<&[GroupKey]> = vec![&[]; self.shards.len()];
-        self.keys.iter().for_each(|(key, shard)| keys[*shard] = key);
-        for (shard, key) in self.shards.iter().zip(keys) {
+        out.size(self.timelines.shards.len());
+        let mut keys: Vec<&[GroupKey]> = vec![&[]; self.timelines.shards.len()];
+        self.timelines.keys.iter().for_each(|(key, shard)| keys[*shard] = key);
+        for (shard, key) in self.timelines.shards.iter().zip(keys) {
             write_key(key, &mut out);
             for reader in &shard.readers {
                 let mut own = Writer::new();
@@ -70,35 +70,35 @@ impl Engine {
     pub fn restore(query: Arc<Query>, policies: Policies, snapshot: &[u8]) -> Result<Self, SnapshotError> {
         let kept = Kept::read(snapshot)?;
         let mut engine = Self::new(query.clone(), policies);
-        engine.complete_from = kept.complete_from;
+        engine.timelines.complete_from = kept.complete_from;
         let plan = query.plan();
         let substreams = plan.substreams();
         let mut shards = Vec::new();
         for old in &kept.shards {
             // A query that had keys and has none any more, or the other way round, begins empty.
             if old.key.is_empty() == substreams {
-                engine.complete_from = engine.complete_from.max(old.reached()?);
+                engine.timelines.complete_from = engine.timelines.complete_from.max(old.reached()?);
                 continue;
             }
             let shard = old.restore(&query)?;
-            if substreams && engine.keys.insert(old.key.as_slice().into(), shards.len()).is_some() {
+            if substreams && engine.timelines.keys.insert(old.key.as_slice().into(), shards.len()).is_some() {
                 return Err(SnapshotError::Damaged("a key that comes twice"));
             }
             shards.push(shard);
         }
         if plan.nodes.iter().any(|node| !kept.nodes.contains(&node.fingerprint)) {
             for old in &kept.shards {
-                engine.complete_from = engine.complete_from.max(old.reached()?);
+                engine.timelines.complete_from = engine.timelines.complete_from.max(old.reached()?);
             }
         }
         if !substreams {
             let fresh = |from| Shard::new(&query, from);
             shards.truncate(1);
             if shards.is_empty() {
-                shards.push(fresh(engine.complete_from));
+                shards.push(fresh(engine.timelines.complete_from));
             }
         }
-        engine.shards = shards;
+        engine.timelines.shards = shards;
         Ok(engine)
     }
 
