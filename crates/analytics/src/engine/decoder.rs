@@ -119,7 +119,7 @@ impl Decoder {
 fn json(query: &Arc<Query>, input: usize, policies: &Policies) -> Reader {
     let plan = query.plan();
     // Events that wait for their turn may meet another query, which looks at other fields.
-    let waits = !policies.out_of_order.is_zero()
+    let waits = (!policies.out_of_order.is_zero() || policies.partitions > 1)
         && plan.readers.iter().any(|reader| reader.input == input && reader.timestamp.is_some());
     let known = plan.inputs.get(input).is_some_and(|input| !input.reference);
     let wanted = if waits || !known { Wanted::Whole } else { plan.wanted(input) };

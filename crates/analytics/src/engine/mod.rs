@@ -57,7 +57,8 @@ use window::Key;
 pub struct OutputRow {
     /// Index of the output in [`Query::outputs`].
     pub output: usize,
-    /// `System.Timestamp()` of the row. Rows of one output come in its order.
+    /// `System.Timestamp()` of the row. Rows of one output come in its order; where an input has several partitions and nothing
+    /// is kept from row to row, those of each partition do.
     pub timestamp: DateTime,
     /// The columns.
     pub record: Arc<Record>,
@@ -120,7 +121,8 @@ impl Engine {
     /// An engine without any events behind it.
     pub fn new(query: Arc<Query>, policies: Policies) -> Self {
         let plan = query.plan();
-        let shards = if plan.substreams() { Vec::new() } else { vec![Shard::new(&query, DateTime::MIN)] };
+        let one = || vec![Shard::new(&query, policies.partitions, DateTime::MIN)];
+        let shards = if plan.substreams() { Vec::new() } else { one() };
         Self {
             policies,
             timelines: Timelines {
@@ -173,10 +175,26 @@ impl Engine {
         event: Arc<Record>,
         metadata: Option<Arc<Record>>,
     ) -> Result<(), EngineError> {
+        self.push_from(0, input, arrival, event, metadata)
+    }
+
+    /// As [`push_with_metadata`](Self::push_with_metadata), for an input of several partitions ([`Policies::partitions`]; a number
+    /// beyond is the first). Events of one partition decide what is out of order in it alone; the input goes on with the slowest.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn push_from(
+        &mut self,
+        partition: usize,
+        input: usize,
+        arrival: DateTime,
+        event: Arc<Record>,
+        metadata: Option<Arc<Record>>,
+    ) -> Result<(), EngineError> {
         self.check()?;
         let arrival = arrival.clamp(DateTime::MIN, DateTime::MAX);
         let (timelines, mut work) = self.parts();
-        let result = timelines.push(&mut work, input, arrival, event, metadata.as_ref());
+        let result = timelines.push(&mut work, input, (arrival, partition), event, metadata.as_ref());
         self.keep_going(result)?;
         self.weigh(1)
     }
@@ -337,12 +355,12 @@ struct Timelines {
 }
 
 impl Timelines {
-    /// Takes in an event.
+    /// Takes in an event. `at` is its arrival and its partition.
     fn push(
         &mut self,
         work: &mut Work<'_>,
         input: usize,
-        arrival: DateTime,
+        at: (DateTime, usize),
         event: Arc<Record>,
         metadata: Option<&Arc<Record>>,
     ) -> Result<(), EngineError> {
@@ -354,7 +372,7 @@ impl Timelines {
         let mut event = Some(event);
         while let Some((number, reader)) = readers.next() {
             let own = if readers.peek().is_some() { event.clone() } else { event.take() };
-            let mut arrived = Arrived::new(own.unwrap_or_default(), metadata, arrival, name);
+            let mut arrived = Arrived::new(own.unwrap_or_default(), metadata, at, name);
             if !arrived.convert(reader, work.errors) {
                 continue;
             }
@@ -392,7 +410,7 @@ impl Timelines {
         if let Some(shard) = self.keys.get(key.as_slice()) {
             return self.shards.get_mut(*shard);
         }
-        let mut shard = Shard::new(work.query, self.complete_from);
+        let mut shard = Shard::new(work.query, work.policies.partitions, self.complete_from);
         // It holds nothing yet, so there is nothing that could fail.
         let _ = idle(&mut shard, work, self.now);
         self.keys.insert(key.into(), self.shards.len());

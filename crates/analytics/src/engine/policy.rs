@@ -41,10 +41,13 @@ pub struct Policies {
     pub on_error: OnError,
     /// How many bytes open windows and waiting events may hold, roughly; beyond, the engine stops with an error.
     pub max_state: usize,
+    /// How many partitions an input has, each with a watermark of its own; [`Engine::push_from`](super::Engine::push_from) says by
+    /// which one an event came.
+    pub partitions: usize,
 }
 
 impl Default for Policies {
-    /// The service's: 5 s late, none out of order, 5 minutes early, adjust, stop; and 256 MiB of state.
+    /// The service's: 5 s late, none out of order, 5 minutes early, adjust, stop; 256 MiB of state, and one partition.
     fn default() -> Self {
         Self {
             late_arrival: Duration::from_secs(5),
@@ -53,6 +56,7 @@ impl Default for Policies {
             on_violation: OnViolation::Adjust,
             on_error: OnError::Stop,
             max_state: 256 << 20,
+            partitions: 1,
         }
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! The *watermark* promises that no row with an earlier time will come. It follows the greatest time seen at the distance
 //! of the out-of-order tolerance, and the clock at that of the late-arrival tolerance. Events between the watermark and the
-//! greatest time wait in a heap; those before the watermark are moved up to it or dropped.
+//! greatest time wait in a heap; those before the watermark are moved up to it or dropped. Each partition of an input has a
+//! watermark of its own, so that a device whose clock is ahead makes nobody's events late but those beside it.
 
 use super::eval::View;
 use super::policy::{DataErrorKind, DataErrors, OnViolation, ticks};
 use super::row::{END_OF_TIME, Extra, Part, Row};
 use super::shard::Work;
-use crate::plan::{self, DeclaredColumn, Located};
+use crate::plan::{self, DeclaredColumn, Located, Plan};
 use crate::value::snapshot::{self, SnapshotError};
 use crate::value::{DateTime, GroupKey, Record, Value};
 use std::cmp::Reverse;
@@ -18,11 +19,22 @@ use std::sync::Arc;
 /// Events of one input on their way to rows.
 #[derive(Debug)]
 pub(crate) struct ReaderState {
+    /// The first partition; all of them where they need not be told apart.
+    first: Partition,
+    /// The others.
+    others: Vec<Partition>,
+    /// Whether rows of all partitions go out in one order; else those of each do.
+    is_merged: bool,
+    weight: usize,
+}
+
+/// Events of one partition of an input, with a watermark of their own. rule SQL-13
+#[derive(Debug)]
+struct Partition {
     waiting: BinaryHeap<Reverse<Waiting>>,
     /// Events so far, so that equal times keep the order of arrival.
     sequence: u64,
     watermark: DateTime,
-    weight: usize,
 }
 
 #[derive(Debug)]
@@ -32,12 +44,23 @@ struct Waiting {
 }
 
 impl ReaderState {
-    pub(crate) fn new() -> Self {
-        Self { waiting: BinaryHeap::new(), sequence: 0, watermark: DateTime::MIN, weight: 0 }
+    /// Empty, for a reader of a plan.
+    pub(crate) fn new(plan: &Plan, reader: usize, partitions: usize) -> Self {
+        let known = &plan.readers[reader];
+        // Arrivals come in one order anyway, and a timeline of OVER is as good as a partition.
+        let is_split = partitions > 1 && known.timestamp.is_some() && known.over.is_empty();
+        let others = if is_split { partitions - 1 } else { 0 };
+        Self {
+            first: Partition::new(DateTime::MIN),
+            others: (0..others).map(|_| Partition::new(DateTime::MIN)).collect(),
+            is_merged: is_split && plan.needs_order(reader),
+            weight: 0,
+        }
     }
 
+    /// No row with an earlier time will come: that of the slowest partition.
     pub(crate) fn watermark(&self) -> DateTime {
-        self.watermark
+        self.others.iter().fold(self.first.watermark, |least, other| least.min(other.watermark))
     }
 
     pub(crate) fn weight(&self) -> usize {
@@ -53,25 +76,137 @@ impl ReaderState {
         work: &mut Work<'_>,
         out: &mut Vec<Row>,
     ) -> Option<Row> {
-        if self.watermark == END_OF_TIME {
+        let is_alone = self.others.is_empty() || !self.is_merged;
+        let own = at.partition.checked_sub(1).and_then(|other| self.others.get_mut(other));
+        let partition = own.unwrap_or(&mut self.first);
+        if partition.watermark == END_OF_TIME {
             work.errors.add(DataErrorKind::OutOfOrderEvent, at.input, at.arrival, || {
                 "the input had ended".to_owned()
             });
             return None;
         }
-        let time = self.time(reader, &at, work)?;
+        let time = partition.time(reader, &at, work)?;
         let tolerance = if reader.timestamp.is_some() { ticks(work.policies.out_of_order) } else { 0 };
-        self.watermark = self.watermark.max(DateTime(time.0.saturating_sub(tolerance)));
+        partition.watermark = partition.watermark.max(DateTime(time.0.saturating_sub(tolerance)));
         at.part.time = time;
         let row = Row::of(time, at.part);
-        if self.waiting.is_empty() && time <= self.watermark {
+        if is_alone && partition.waiting.is_empty() && time <= partition.watermark {
             return Some(row);
         }
         self.weight += size_of::<Waiting>() + row.weight();
-        self.sequence += 1;
-        self.waiting.push(Reverse(Waiting { sequence: self.sequence, row }));
+        partition.sequence += 1;
+        partition.waiting.push(Reverse(Waiting { sequence: partition.sequence, row }));
         self.release(out);
         None
+    }
+
+    /// Raises the watermark, as time without events does.
+    pub(crate) fn raise(&mut self, watermark: DateTime, out: &mut Vec<Row>) {
+        let mut is_raised = false;
+        for partition in self.partitions_mut() {
+            is_raised |= watermark > partition.watermark;
+            partition.watermark = partition.watermark.max(watermark);
+        }
+        if is_raised {
+            self.release(out);
+        }
+    }
+
+    fn release(&mut self, out: &mut Vec<Row>) {
+        let before = out.len();
+        if self.is_merged {
+            while let Some(row) = self.next_merged() {
+                out.push(row);
+            }
+        } else {
+            for partition in self.partitions_mut() {
+                partition.release(out);
+            }
+        }
+        let released = &out[before..];
+        self.weight -= released.iter().map(|row| size_of::<Waiting>() + row.weight()).sum::<usize>();
+        for partition in self.partitions_mut() {
+            partition.give_back();
+        }
+    }
+
+    /// The next row of all partitions, where none before it can come any more. Of rows of one time those of the first partition
+    /// come first, so that the order is the same however partitions are read side by side.
+    fn next_merged(&mut self) -> Option<Row> {
+        let firsts = self.partitions().enumerate().filter_map(|(place, one)| Some((one.next_time()?, place)));
+        let next = firsts.min()?;
+        let reached = self.partitions().enumerate().map(|(place, one)| (one.watermark, place)).min()?;
+        if next > reached {
+            return None;
+        }
+        let Reverse(first) = self.partitions_mut().nth(next.1)?.waiting.pop()?;
+        Some(first.row)
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn partitions_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    pub(crate) fn write(&self, out: &mut snapshot::Writer) {
+        out.size(1 + self.others.len());
+        self.partitions().for_each(|partition| partition.write(out));
+    }
+
+    /// Takes in what [`write`](Self::write) wrote, also where there were more partitions or fewer: a new one begins where the
+    /// slowest is.
+    pub(crate) fn restore(&mut self, kept: KeptReader) {
+        let least = kept.watermark();
+        self.weight = kept.weight;
+        let mut kept = kept.partitions.into_iter();
+        for partition in self.partitions_mut() {
+            *partition = kept.next().unwrap_or_else(|| Partition::new(least));
+        }
+        for surplus in kept {
+            self.first.take_over(surplus);
+        }
+    }
+}
+
+/// A reader's state out of a snapshot.
+pub(crate) struct KeptReader {
+    /// At least one.
+    partitions: Vec<Partition>,
+    weight: usize,
+}
+
+impl KeptReader {
+    /// Reads the form that snapshots of a version have.
+    pub(crate) fn read(from: &mut snapshot::Reader<'_>, version: u8) -> Result<Self, SnapshotError> {
+        // Before the third version an input had one watermark.
+        let count = if version < 3 { 1 } else { from.size()? };
+        let partitions = (0..count).map(|_| Partition::read(from)).collect::<Result<Vec<_>, _>>()?;
+        if partitions.is_empty() {
+            return Err(SnapshotError::Damaged("an input without partitions"));
+        }
+        let waiting = partitions.iter().flat_map(|partition| &partition.waiting);
+        let weight = waiting.map(|Reverse(event)| size_of::<Waiting>() + event.row.weight()).sum();
+        Ok(Self { partitions, weight })
+    }
+
+    /// No row with an earlier time will come.
+    fn watermark(&self) -> DateTime {
+        self.partitions.iter().map(|partition| partition.watermark).min().unwrap_or(DateTime::MIN)
+    }
+
+    /// No row behind this went out yet.
+    pub(crate) fn reached(&self) -> DateTime {
+        let watermarks = self.partitions.iter().map(|partition| partition.watermark);
+        watermarks.filter(|watermark| *watermark != END_OF_TIME).max().unwrap_or(DateTime::MIN)
+    }
+}
+
+impl Partition {
+    fn new(watermark: DateTime) -> Self {
+        Self { waiting: BinaryHeap::new(), sequence: 0, watermark }
     }
 
     /// The event's time after all policies; `None` if it is dropped.
@@ -98,27 +233,31 @@ impl ReaderState {
         Some(time)
     }
 
-    /// Raises the watermark, as time without events does.
-    pub(crate) fn raise(&mut self, watermark: DateTime, out: &mut Vec<Row>) {
-        if watermark > self.watermark {
-            self.watermark = watermark;
-            self.release(out);
-        }
+    fn next_time(&self) -> Option<DateTime> {
+        self.waiting.peek().map(|Reverse(first)| first.row.time)
     }
 
     fn release(&mut self, out: &mut Vec<Row>) {
-        while self.waiting.peek().is_some_and(|Reverse(first)| first.row.time <= self.watermark) {
-            if let Some(Reverse(first)) = self.waiting.pop() {
-                self.weight -= size_of::<Waiting>() + first.row.weight();
-                out.push(first.row);
-            }
+        while self.next_time().is_some_and(|first| first <= self.watermark) {
+            out.extend(self.waiting.pop().map(|Reverse(first)| first.row));
         }
+    }
+
+    fn give_back(&mut self) {
         if self.waiting.is_empty() && self.waiting.capacity() > KEPT_CAPACITY {
             self.waiting = BinaryHeap::new();
         }
     }
 
-    pub(crate) fn write(&self, out: &mut snapshot::Writer) {
+    /// Takes in what waits in a partition that is no more.
+    fn take_over(&mut self, other: Self) {
+        for Reverse(waiting) in other.waiting.into_sorted_vec().into_iter().rev() {
+            self.sequence += 1;
+            self.waiting.push(Reverse(Waiting { sequence: self.sequence, row: waiting.row }));
+        }
+    }
+
+    fn write(&self, out: &mut snapshot::Writer) {
         out.signed(self.watermark.0);
         out.unsigned(self.sequence);
         let mut waiting: Vec<&Waiting> = self.waiting.iter().map(|Reverse(waiting)| waiting).collect();
@@ -130,13 +269,11 @@ impl ReaderState {
         }
     }
 
-    pub(crate) fn read(from: &mut snapshot::Reader<'_>) -> Result<Self, SnapshotError> {
-        let mut state = Self::new();
-        state.watermark = DateTime(from.signed()?);
+    fn read(from: &mut snapshot::Reader<'_>) -> Result<Self, SnapshotError> {
+        let mut state = Self::new(DateTime(from.signed()?));
         state.sequence = from.unsigned()?;
         for _ in 0..from.size()? {
             let (sequence, row) = (from.unsigned()?, Row::read(1, from)?);
-            state.weight += size_of::<Waiting>() + row.weight();
             state.waiting.push(Reverse(Waiting { sequence, row }));
         }
         if state.watermark < DateTime::MIN
@@ -156,6 +293,8 @@ pub(crate) struct Arrived<'a> {
     /// The event, still without its time.
     pub(crate) part: Part,
     pub(crate) arrival: DateTime,
+    /// Which partition of its input it came by.
+    pub(crate) partition: usize,
     /// The input's name.
     pub(crate) input: &'a Arc<str>,
 }
@@ -164,13 +303,13 @@ impl<'a> Arrived<'a> {
     pub(crate) fn new(
         event: Arc<Record>,
         metadata: Option<&Arc<Record>>,
-        arrival: DateTime,
+        (arrival, partition): (DateTime, usize),
         input: &'a Arc<str>,
     ) -> Self {
         let extra =
             |metadata: &Arc<Record>| Arc::new(Extra { former: Vec::new(), metadata: Some(metadata.clone()) });
         let part = Part { time: DateTime::MIN, record: Some(event), extra: metadata.map(extra) };
-        Self { part, arrival, input }
+        Self { part, arrival, partition, input }
     }
 
     /// Converts the declared columns; `false` if one does not convert or is missing, and the event is dropped.

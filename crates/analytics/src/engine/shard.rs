@@ -36,10 +36,12 @@ pub(crate) struct Work<'a> {
 
 impl Shard {
     /// Empty state; windows that begin before `complete_from` give no result.
-    pub(crate) fn new(query: &Query, complete_from: DateTime) -> Self {
+    pub(crate) fn new(query: &Query, partitions: usize, complete_from: DateTime) -> Self {
         let plan = query.plan();
         Self {
-            readers: plan.readers.iter().map(|_| ReaderState::new()).collect(),
+            readers: (0..plan.readers.len())
+                .map(|reader| ReaderState::new(plan, reader, partitions))
+                .collect(),
             nodes: plan.nodes.iter().map(|node| NodeState::new(&node.operator, complete_from)).collect(),
         }
     }

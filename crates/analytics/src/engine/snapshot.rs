@@ -9,8 +9,7 @@
 //! begins empty; what only the snapshot has is left behind.
 
 use super::node::NodeState;
-use super::reader::ReaderState;
-use super::row::END_OF_TIME;
+use super::reader::KeptReader;
 use super::shard::Shard;
 use super::window::{read_key, write_key};
 use super::{Engine, Policies};
@@ -23,7 +22,9 @@ use std::sync::Arc;
 
 const MAGIC: &[u8; 4] = b"IBSQ";
 /// Grows when old programs could not read what new ones write, or the other way round.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+/// The oldest that is still read. The third has the partitions of inputs.
+const VERSION_LEAST: u8 = 2;
 
 impl Engine {
     /// All that decides about future rows. Rows not yet handed out are not in it: take them first.
@@ -69,6 +70,7 @@ impl Engine {
     /// [`SnapshotError`] for bytes that are no snapshot, damaged, or of another version.
     pub fn restore(query: Arc<Query>, policies: Policies, snapshot: &[u8]) -> Result<Self, SnapshotError> {
         let kept = Kept::read(snapshot)?;
+        let partitions = policies.partitions;
         let mut engine = Self::new(query.clone(), policies);
         engine.timelines.complete_from = kept.complete_from;
         let plan = query.plan();
@@ -80,7 +82,7 @@ impl Engine {
                 engine.timelines.complete_from = engine.timelines.complete_from.max(old.reached()?);
                 continue;
             }
-            let shard = old.restore(&query)?;
+            let shard = old.restore(&query, partitions)?;
             if substreams && engine.timelines.keys.insert(old.key.as_slice().into(), shards.len()).is_some() {
                 return Err(SnapshotError::Damaged("a key that comes twice"));
             }
@@ -92,7 +94,7 @@ impl Engine {
             }
         }
         if !substreams {
-            let fresh = |from| Shard::new(&query, from);
+            let fresh = |from| Shard::new(&query, partitions, from);
             shards.truncate(1);
             if shards.is_empty() {
                 shards.push(fresh(engine.timelines.complete_from));
@@ -123,6 +125,7 @@ struct Kept<'a> {
 
 /// A timeline of a snapshot; its readers and nodes by fingerprint.
 struct KeptShard<'a> {
+    version: u8,
     key: Vec<GroupKey>,
     readers: HashMap<u64, &'a [u8]>,
     nodes: HashMap<u64, (DateTime, &'a [u8])>,
@@ -140,7 +143,8 @@ impl<'a> Kept<'a> {
             return Err(SnapshotError::Damaged("the checksum"));
         }
         let mut from = Reader::new(rest);
-        if from.byte()? != VERSION {
+        let version = from.byte()?;
+        if !(VERSION_LEAST..=VERSION).contains(&version) {
             return Err(SnapshotError::Damaged("the version, which this program does not know"));
         }
         let complete_from = DateTime(from.signed()?);
@@ -149,7 +153,7 @@ impl<'a> Kept<'a> {
         let mut shards = Vec::new();
         for _ in 0..from.size()? {
             let key = read_key(&mut from)?.to_vec();
-            let mut shard = KeptShard { key, readers: HashMap::new(), nodes: HashMap::new() };
+            let mut shard = KeptShard { version, key, readers: HashMap::new(), nodes: HashMap::new() };
             for reader in &readers {
                 shard.readers.insert(*reader, from.bytes()?);
             }
@@ -169,22 +173,19 @@ impl KeptShard<'_> {
     fn reached(&self) -> Result<DateTime, SnapshotError> {
         let mut reached = DateTime::MIN;
         for bytes in self.readers.values() {
-            let reader = ReaderState::read(&mut Reader::new(bytes))?.watermark();
-            if reader != END_OF_TIME {
-                reached = reached.max(reader);
-            }
+            reached = reached.max(KeptReader::read(&mut Reader::new(bytes), self.version)?.reached());
         }
         Ok(reached)
     }
 
     /// The timeline for a query, with what of its state is still of use.
-    fn restore(&self, query: &Query) -> Result<Shard, SnapshotError> {
+    fn restore(&self, query: &Query, partitions: usize) -> Result<Shard, SnapshotError> {
         let plan = query.plan();
-        let mut shard = Shard::new(query, DateTime::MIN);
+        let mut shard = Shard::new(query, partitions, DateTime::MIN);
         for (state, reader) in shard.readers.iter_mut().zip(&plan.readers) {
             if let Some(bytes) = self.readers.get(&reader.fingerprint) {
                 let mut from = Reader::new(bytes);
-                *state = ReaderState::read(&mut from)?;
+                state.restore(KeptReader::read(&mut from, self.version)?);
                 at_end(&from)?;
             }
         }

@@ -58,6 +58,22 @@ impl Plan {
     pub(crate) fn substreams(&self) -> bool {
         self.readers.iter().any(|reader| !reader.over.is_empty())
     }
+
+    /// Whether something behind a reader keeps anything from row to row, so that it needs the rows of all partitions in one order.
+    pub(crate) fn needs_order(&self, reader: usize) -> bool {
+        self.readers[reader].targets.iter().any(|target| self.keeps_rows(*target))
+    }
+
+    fn keeps_rows(&self, target: Target) -> bool {
+        let Target::Node { node, .. } = target else { return false };
+        let node = &self.nodes[node];
+        let own = match &node.operator {
+            Operator::Select(select) => !select.former.is_empty() || select.group.is_some(),
+            Operator::Lookup(_) | Operator::Apply(_) => false,
+            Operator::Union { .. } | Operator::Join(_) | Operator::Recognize(_) | Operator::Former(_) => true,
+        };
+        own || node.targets.iter().any(|target| self.keeps_rows(*target))
+    }
 }
 
 /// Where rows go.

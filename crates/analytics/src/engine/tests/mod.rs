@@ -1,6 +1,7 @@
 mod former;
 mod joins;
 mod naive;
+mod partitions;
 mod recognize;
 mod snapshot;
 mod substreams;
