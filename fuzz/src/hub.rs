@@ -83,6 +83,7 @@ impl World {
             routing: Default::default(),
             throttles: Default::default(),
             file_upload: None,
+            streaming: Default::default(),
         };
         let seed = SeedFile::parse(SEED).expect("it is well formed");
         let mut metrics = prometheus_client::registry::Registry::default();

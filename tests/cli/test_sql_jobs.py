@@ -129,3 +129,50 @@ def test_what_cannot_be_meant_is_told_before_any_hub_is_asked(tmp_path, query, t
     nowhere = ["--data-dir", tmp_path / "nowhere"]
     _, err = command.run("sql", "job", "create", "one", tmp_path / "q.sql", "--to", to, *nowhere, status=command.FAILED)
     assert (part or "nowhere") in err
+
+
+def test_bodies_of_csv_are_looked_up_in_a_series_of_reference_data(new_hub, tmp_path):
+    hub = new_hub()
+    hub.start()
+    lists = BlobServiceClient.from_connection_string(hub.ready["blob_connection_string"]).get_container_client("lists")
+    lists.create_container()
+    lists.upload_blob("2020-01-01/names.csv", "k,name\na,old\n")
+    lists.upload_blob("2020-01-02/names.csv", "k,name\na,newer\n")
+    (tmp_path / "q.sql").write_text(
+        "CREATE TABLE events (n bigint, k nvarchar(max));"
+        " SELECT events.n, names.name INTO found FROM events JOIN names ON names.k = events.k"
+    )
+    definition = {
+        "query": (tmp_path / "q.sql").read_text(),
+        "inputs": {
+            "events": {"type": "events", "serialization": {"type": "Csv", "properties": {"fieldDelimiter": ";"}}},
+            "names": {
+                "type": "reference",
+                "container": "lists",
+                "pathPattern": "{date}/names.csv",
+                "dateFormat": "yyyy-MM-dd",
+                "serialization": {"type": "Csv"},
+            },
+        },
+        "outputs": {"found": {"type": "blob", "container": "rows"}},
+    }
+    (tmp_path / "job.json").write_text(json.dumps(definition))
+    sql_job(hub, "create", "looked-up", "--definition", tmp_path / "job.json", "--start")
+    client = Raw(hub.ready, DEVICE, own_token(hub.ready, hub.ready["device_connection_strings"][DEVICE]))
+    assert client.next() == ("connack", CONNECTED)
+    for body in ("n;k\n1;a\n2;b\n", "n;k\nx;a\n3;a\n"):
+        client.publish(f"devices/{DEVICE}/messages/events/", body)
+        assert client.next()[0] == "puback"
+    client.close()
+    eventually(lambda: len(rows(hub, "rows")) >= 2, what="rows")
+    assert rows(hub, "rows") == [{"n": 1, "name": "newer"}, {"n": 3, "name": "newer"}]
+    (job,) = sql_job(hub, "show", "looked-up")
+    assert "InputDeserializerError.TypeConversionError" in {sample["kind"] for sample in job["samples"]}
+    # Options say the same as the file.
+    sql_job(
+        hub, "create", "by-options", tmp_path / "q.sql", "--input-format", "csv", "--delimiter", ";",
+        "--reference", "names=lists/{date}/names.csv", "--to", "blob:rows",
+    )
+    (job,) = sql_job(hub, "show", "by-options")
+    assert job["definition"]["inputs"]["events"]["serialization"] == definition["inputs"]["events"]["serialization"]
+    assert job["definition"]["inputs"]["names"]["serialization"] == {"type": "Csv"}

@@ -4,12 +4,14 @@ mod bridges;
 mod file_upload;
 mod log;
 mod routing;
+mod streaming;
 mod throttles;
 mod topics;
 
 pub use file_upload::FileUpload;
 pub use log::Log;
 pub use routing::Routing;
+pub use streaming::Streaming;
 pub use throttles::Throttles;
 pub use topics::Topics;
 
@@ -62,6 +64,8 @@ pub struct Config {
     pub file_upload: FileUpload,
     /// Where messages go besides.
     pub routing: Routing,
+    /// Streaming jobs.
+    pub streaming: Streaming,
     /// The edge device.
     pub edge: Edge,
     /// Ordinary MQTT topics.
@@ -308,6 +312,7 @@ impl Config {
         config
             .check()
             .and_then(|()| config.topics.check())
+            .and_then(|()| config.streaming.check())
             .map_err(|message| Error::Text { origin: origin.into(), message })?;
         Ok(config)
     }
@@ -428,6 +433,12 @@ mod tests {
             ("[log]\ngroup_max_bytes = 0", "log.group_max_bytes"),
             ("[file_upload]\nsas_minutes = 0", "file_upload.sas_minutes"),
             ("[file_upload]\nsas_minutes = 1441", "file_upload.sas_minutes"),
+            ("[streaming]\nmax_jobs = 0", "streaming.max_jobs"),
+            ("[streaming]\nmax_state_mib = 65537", "streaming.max_state_mib"),
+            ("[streaming]\nmax_reference_mib = 65", "streaming.max_reference_mib"),
+            ("[streaming]\nrefresh_seconds = 0", "streaming.refresh_seconds"),
+            ("[streaming]\ncheckpoint_ms = 99", "streaming.checkpoint_ms"),
+            ("[streaming]\nclose_delay_ms = 60001", "streaming.close_delay_ms"),
         ] {
             let error = Config::parse(text, "f", no_environment()).unwrap_err().to_string();
             assert!(error.starts_with(&format!("f: {key}: ")), "{error}");

@@ -38,6 +38,9 @@ const KNOWN_WAIT: Duration = Duration::from_secs(3);
 const AGAIN_FIRST: Duration = Duration::from_millis(500);
 const AGAIN_LONGEST: Duration = Duration::from_secs(30);
 
+/// The folder of everything an edge device keeps, in the data folder.
+pub const FOLDER: &str = "edge";
+
 /// What an edge device is. `Debug` shows no key.
 #[derive(Clone)]
 pub struct Config {

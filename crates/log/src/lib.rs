@@ -21,4 +21,4 @@ pub use error::Error;
 pub use keys::{KeyFileError, KeyId, Keys};
 pub use redb_backend::{RedbBackend, redb_backend};
 pub use segment::{Config, Retention, SegmentLog, Stats, SyncPolicy, inspect};
-pub use storage::{File, Files, Memory, ReadOnly, Storage};
+pub use storage::{File, Files, LOCK, Memory, ReadOnly, Storage};

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-pub use files::{Files, ReadOnly};
+pub use files::{Files, LOCK, ReadOnly};
 pub use memory::Memory;
 
 /// An open file.

@@ -339,5 +339,6 @@ fn config() -> assembly::Config {
         },
         account_name: "test".to_owned(),
         file_upload: None,
+        streaming: Default::default(),
     }
 }

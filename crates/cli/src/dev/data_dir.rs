@@ -1,6 +1,7 @@
 //! The folder that holds everything `dev` keeps.
 
 use anyhow::{Context as _, bail};
+use ironbrook_cloud::assembly;
 use std::fs;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -9,22 +10,10 @@ use std::path::{Path, PathBuf};
 const LOCK_FILE: &str = "ironbrook.lock";
 /// The file other commands find the running hub by.
 const CONNECTION_FILE: &str = "connection.json";
-/// What is kept in the folder beside our lock, with the parts of unfinished writes; the first is the stores' own lock.
-const OWN: [&str; 13] = [
-    ".lock",
-    "account",
-    "ca",
-    "checkpoints",
-    "checkpoints.new",
-    "connection.json",
-    "connection.part",
-    "edge",
-    "hub.json",
-    "hub.json.part",
-    "log",
-    "registry",
-    "streaming",
-];
+/// Its part while it is written.
+const CONNECTION_PART: &str = "connection.part";
+/// The folder of the private authority.
+pub(super) const AUTHORITY: &str = "ca";
 
 /// The folder, held by this process.
 pub struct DataDir {
@@ -59,7 +48,7 @@ impl DataDir {
     /// Writes what other commands need to find the hub; only the owner may read it, it holds keys.
     pub fn write_connection(&self, ready: &impl serde::Serialize) -> anyhow::Result<()> {
         let path = self.path.join(CONNECTION_FILE);
-        let part = path.with_extension("part");
+        let part = self.path.join(CONNECTION_PART);
         let mut file =
             fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
         file.write_all(&serde_json::to_vec_pretty(ready)?)?;
@@ -125,11 +114,19 @@ pub fn reset(path: &Path, yes: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether something in the folder is kept there by the hub, the edge device or this program, all but our lock.
+fn is_own(name: &str) -> bool {
+    let ours =
+        [CONNECTION_FILE, CONNECTION_PART, AUTHORITY, ironbrook_log::LOCK, ironbrook_edge::assembly::FOLDER];
+    let is = |name: &str| ours.contains(&name) || assembly::OWN.contains(&name);
+    is(name) || assembly::UNFINISHED.iter().any(|ending| name.strip_suffix(ending).is_some_and(is))
+}
+
 /// True if the folder is gone too. The lock goes last: without it the rest of an interrupted reset would be no data folder.
 fn remove_own(folder: &Path) -> std::io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(|name| OWN.contains(&name)) {
+        if !entry.file_name().to_str().is_some_and(is_own) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -167,6 +164,10 @@ mod tests {
         drop(DataDir::open(folder.path()).unwrap());
         fs::create_dir_all(folder.path().join("log/00000")).unwrap();
         fs::write(folder.path().join("hub.json.part"), "").unwrap();
+        fs::create_dir(folder.path().join("edge")).unwrap();
+        for own in assembly::OWN {
+            fs::create_dir_all(folder.path().join(own)).unwrap();
+        }
         fs::write(folder.path().join("log.txt"), "").unwrap();
         fs::create_dir(folder.path().join("photos")).unwrap();
         reset(folder.path(), true).unwrap();

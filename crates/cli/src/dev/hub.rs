@@ -92,6 +92,7 @@ pub fn settings(config: &Config, hosts: Vec<String>, ports: &Ports) -> anyhow::R
         },
         account_name: config.storage.account.clone(),
         file_upload: config.file_upload.settings(ports.https.port()),
+        streaming: config.streaming.settings(),
     };
     config.routing.apply(&mut settings).map_err(|error| config::Error::Text {
         origin: "routing".to_owned(),
@@ -153,7 +154,7 @@ pub async fn ready(
         events_connection_string: events(&with_port(host, config.listen.amqp.port(), 5671)),
         events_connection_string_plain: format!("{};UseDevelopmentEmulator=true", events(&plain)),
         blob_connection_string: cloud.account().connection_string(&format!("http://{}", ports.blob())),
-        ca_file: data.path().join("ca").join("ca.pem"),
+        ca_file: data.path().join(super::data_dir::AUTHORITY).join("ca.pem"),
         ca_sha256,
         portal_url: format!("http://{}:{}/?token={setup_token}", portal_host(portal), portal.port()),
         listeners: BTreeMap::new(),

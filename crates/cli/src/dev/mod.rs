@@ -126,7 +126,7 @@ async fn serve(
     let mut metrics = Metrics::default();
     let storage = Arc::new(Files::open(data.path()).with_context(|| data.path().display().to_string())?);
     let hosts = certificates::subject_names(&config.hub.hosts);
-    let certificates = Certificates::open(&data.path().join("ca"), hosts.clone())?;
+    let certificates = Certificates::open(&data.path().join(data_dir::AUTHORITY), hosts.clone())?;
     let mut ports = listen::Ports::choose(&config.listen);
     let settings = hub::settings(config, hosts, &ports)?;
     let cloud = Cloud::open(storage.clone(), Arc::new(SystemClock), settings, seed, &mut metrics).await?;

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::Path;
 
+/// The file, and its part while it is written.
+pub(super) const FILE: &str = "hub.json";
+pub(super) const PART: &str = "hub.json.part";
 /// Longest file that is read.
 const FILE_LEN_MAX: usize = 4096;
 
@@ -27,7 +30,7 @@ pub(super) struct Birth {
 
 /// Reads `hub.json` in a folder, or makes it.
 pub(super) fn load_or_create(storage: &dyn Storage, folder: &Path, now: Timestamp) -> io::Result<Birth> {
-    let path = folder.join("hub.json");
+    let path = folder.join(FILE);
     let stored = match storage.open(&path, false) {
         Ok(file) => {
             let mut bytes = vec![0; FILE_LEN_MAX];
@@ -56,7 +59,7 @@ fn create(storage: &dyn Storage, folder: &Path, path: &Path, now: Timestamp) -> 
         account_primary_key: SharedAccessKey::generate(),
         account_secondary_key: SharedAccessKey::generate(),
     };
-    let part = folder.join("hub.json.part");
+    let part = folder.join(PART);
     let file = storage.open(&part, true)?;
     file.set_len(0)?;
     file.write_at(&serde_json::to_vec(&stored)?, 0)?;

@@ -86,6 +86,8 @@ pub struct Config {
     pub account_name: String,
     /// Where files of devices go; nowhere without.
     pub file_upload: Option<uploads::Config>,
+    /// Streaming jobs.
+    pub streaming: crate::streaming::Settings,
 }
 
 /// Settings of the message log.

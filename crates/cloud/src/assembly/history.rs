@@ -14,8 +14,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Bytes of each of the two files; the older one is thrown away when the newer one is full.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The newer file, and the older one.
-const NEWER: &str = "endpoint-history.jsonl";
-const OLDER: &str = "endpoint-history.1.jsonl";
+pub(super) const NEWER: &str = "endpoint-history.jsonl";
+pub(super) const OLDER: &str = "endpoint-history.1.jsonl";
 
 /// Writes what became of batches.
 pub(super) struct Keeper {

@@ -38,6 +38,29 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// Folders of the stores, and the file of checkpoints.
+const REGISTRY: &str = "registry";
+const LOG: &str = "log";
+const CHECKPOINTS: &str = "checkpoints";
+const ACCOUNT: &str = "account";
+
+/// All that a hub makes in the root of its storage, by the names that the stores themselves have. Parts of unfinished writes have
+/// one of [`UNFINISHED`] behind them.
+pub const OWN: [&str; 9] = [
+    REGISTRY,
+    LOG,
+    CHECKPOINTS,
+    ACCOUNT,
+    birth::FILE,
+    history::NEWER,
+    history::OLDER,
+    crate::streaming::FOLDER,
+    crate::topics::FOLDER,
+];
+
+/// Endings of what is written beside a file to be put in its place.
+pub const UNFINISHED: [&str; 2] = [".new", ".part"];
+
 /// Of how many batches is remembered what became of them.
 const HISTORY_BATCHES: usize = 20_000;
 
@@ -207,7 +230,8 @@ impl Cloud {
         registry.set_fabric(hub.seams().fabric.clone());
         let provisioning = ProvisioningService::new(registry.clone(), hub.clone(), id_scope);
         let groups = config.consumer_groups.clone();
-        let streaming = Streaming::open(hub.clone(), account.clone(), storage, groups).await?;
+        let streaming =
+            Streaming::open(hub.clone(), account.clone(), storage, groups, config.streaming).await?;
         streaming::register(metrics, &streaming);
         let links = events::Config { consumer_groups: config.consumer_groups, created_at, enricher };
         let uploads =
@@ -341,16 +365,16 @@ fn open_stores(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>, config: &Config
         Profile::Azure => registry::Config::azure(config.hub_name.clone()),
         Profile::Native => registry::Config::native(config.hub_name.clone()),
     };
-    let registry = Registry::open(storage.clone(), &folder("registry")?, clock.clone(), registry_config)?;
+    let registry = Registry::open(storage.clone(), &folder(REGISTRY)?, clock.clone(), registry_config)?;
     let log = Arc::new(SegmentLog::open(
         storage.clone(),
-        &folder("log")?,
+        &folder(LOG)?,
         config.log.to_segments(config.partitions),
     )?);
-    let checkpoints = Arc::new(FileCheckpoints::open(storage.clone(), Path::new("checkpoints"))?);
+    let checkpoints = Arc::new(FileCheckpoints::open(storage.clone(), Path::new(CHECKPOINTS))?);
     let birth = birth::load_or_create(&*storage, Path::new(""), clock.now())?;
     let account_config = account::Config { name: config.account_name.clone(), keys: birth.account_keys };
-    let account = Account::open(storage.clone(), &folder("account")?, account_config, clock)?;
+    let account = Account::open(storage.clone(), &folder(ACCOUNT)?, account_config, clock)?;
     storage.sync_folder(Path::new(""))?;
     let (owner, rights) = SharedAccessPolicy::PROVISIONING_OWNER;
     registry.ensure_policy(owner, rights)?;

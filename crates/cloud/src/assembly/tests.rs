@@ -24,6 +24,7 @@ fn config(profile: Profile) -> Config {
         },
         account_name: "account".to_owned(),
         file_upload: None,
+        streaming: Default::default(),
     }
 }
 
@@ -31,6 +32,22 @@ async fn open(config: Config) -> Result<Cloud, Error> {
     let seed = SeedFile::parse(r#"{"devices":[{"deviceId":"d"}]}"#).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();
     Cloud::open(Arc::new(Memory::new()), Arc::new(SystemClock), config, Some(&seed), &mut metrics).await
+}
+
+#[tokio::test]
+async fn a_hub_makes_nothing_that_is_not_said_to_be_its_own() {
+    let mut metrics = prometheus_client::registry::Registry::default();
+    let storage = Arc::new(Memory::new());
+    let config = config(Profile::Native);
+    let cloud =
+        Cloud::open(storage.clone(), Arc::new(SystemClock), config, None, &mut metrics).await.unwrap();
+    cloud.account().ensure_container("box").await.unwrap();
+    let made = storage.list(Path::new("")).unwrap();
+    assert!(made.len() > 5, "{made:?}");
+    for name in &made {
+        let bare = UNFINISHED.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+        assert!(OWN.contains(&bare), "{name} stays behind when the hub is removed");
+    }
 }
 
 fn endpoint(number: usize) -> StorageEndpointConfig {

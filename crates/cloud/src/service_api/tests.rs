@@ -68,6 +68,7 @@ pub(super) async fn hub_with(
         },
         account_name: "account".to_owned(),
         file_upload: None,
+        streaming: Default::default(),
     };
     let seed = SeedFile::parse(r#"{"devices":[{"deviceId":"d"},{"deviceId":"other"}]}"#).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();

@@ -1,8 +1,12 @@
 //! A job as people write it down: a query, where its events come from, where its rows go.
 
+pub use serialization::{
+    Compression, CompressionKind, Serialization, SerializationKind, SerializationProperties,
+};
+
 use super::output::pattern::PatternError;
 use ironbrook_analytics::engine::{OnError, OnViolation, Policies};
-use ironbrook_analytics::format::{Decimal, Delimiter, OutputFormat};
+use ironbrook_analytics::format::{Decimal, Delimiter, JsonLayout, OutputFormat};
 use ironbrook_analytics::{Compatibility, Level, Options, Query};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -101,13 +105,33 @@ pub enum Input {
         /// A consumer group of the endpoint. The job keeps its own place; the name says who reads.
         #[serde(default = "default_group")]
         consumer_group: String,
+        /// How bodies are written.
+        #[serde(default, skip_serializing_if = "Serialization::is_default")]
+        serialization: Serialization,
+        /// What was done to their bytes.
+        #[serde(default, skip_serializing_if = "Compression::is_default")]
+        compression: Compression,
     },
-    /// Reference data: a blob of the built-in account, JSON. It is read again when it changes.
+    /// Reference data: a blob of the built-in account, which is read again when it changes, or a series of them.
+    #[serde(rename_all = "camelCase")]
     Reference {
         /// The container.
         container: String,
-        /// The blob.
+        /// The blob; with `{date}` and `{time}` in its name each that fits, from the time in its name on.
+        #[serde(alias = "pathPattern")]
         blob: String,
+        /// What `{date}` is.
+        #[serde(default = "date_format")]
+        date_format: String,
+        /// What `{time}` is.
+        #[serde(default = "time_format")]
+        time_format: String,
+        /// How rows are written.
+        #[serde(default, skip_serializing_if = "Serialization::is_default")]
+        serialization: Serialization,
+        /// What was done to their bytes.
+        #[serde(default, skip_serializing_if = "Compression::is_default")]
+        compression: Compression,
     },
 }
 
@@ -170,16 +194,25 @@ pub enum Format {
     Parquet,
 }
 
+/// How a blob comes to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Growth {
+    /// Rows are appended.
+    Grows(JsonLayout),
+    /// Each batch is a blob.
+    Whole(OutputFormat),
+}
+
 impl Format {
-    /// The format of a blob that is written whole; `None` for those that grow.
-    pub(super) fn whole(self) -> Option<OutputFormat> {
+    /// How blobs of it come to be.
+    pub(super) fn growth(self) -> Growth {
+        let (delimiter, decimal) = (Delimiter::default(), Decimal::default());
         match self {
-            Self::JsonLines | Self::JsonArray => None,
-            Self::Csv => {
-                Some(OutputFormat::Csv { delimiter: Delimiter::default(), decimal: Decimal::default() })
-            }
-            Self::Avro => Some(OutputFormat::Avro),
-            Self::Parquet => Some(OutputFormat::Parquet),
+            Self::JsonLines => Growth::Grows(JsonLayout::LineSeparated),
+            Self::JsonArray => Growth::Grows(JsonLayout::Array),
+            Self::Csv => Growth::Whole(OutputFormat::Csv { delimiter, decimal }),
+            Self::Avro => Growth::Whole(OutputFormat::Avro),
+            Self::Parquet => Growth::Whole(OutputFormat::Parquet),
         }
     }
 }
@@ -307,10 +340,10 @@ pub enum DefinitionError {
         reason: String,
     },
     /// The pattern of a path.
-    #[error("outputs.{output}.pathPattern: {error}")]
+    #[error("{setting}: {error}")]
     Pattern {
-        /// The output.
-        output: String,
+        /// Its path.
+        setting: String,
         /// Why.
         error: PatternError,
     },
@@ -394,7 +427,7 @@ impl Definition {
     }
 
     /// For the engine.
-    pub(super) fn policies(&self, max_state: usize) -> Policies {
+    pub(super) fn policies(&self, max_state: usize, partitions: usize) -> Policies {
         Policies {
             late_arrival: Duration::from_secs(self.events_late_arrival_max_delay_in_seconds),
             out_of_order: Duration::from_secs(self.events_out_of_order_max_delay_in_seconds),
@@ -407,6 +440,7 @@ impl Definition {
                 Failure::Skip => OnError::Skip,
             },
             max_state,
+            partitions,
             ..Policies::default()
         }
     }
@@ -461,5 +495,6 @@ impl std::fmt::Debug for Webhook {
 }
 
 mod check;
+mod serialization;
 #[cfg(test)]
 mod tests;

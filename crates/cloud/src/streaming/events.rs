@@ -14,14 +14,14 @@ const READ_MESSAGES: usize = 2_000;
 /// Bytes read from all partitions at once, and from each at least.
 const READ_BYTES: usize = 4 << 20;
 const READ_BYTES_LEAST: usize = 256 << 10;
-/// A message may become readable so much later than it was stamped: its disk was busy.
-const SETTLE: Duration = Duration::from_millis(250);
 
 /// Follows the events of all partitions.
 pub(super) struct Events {
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     partitions: Vec<Partition>,
+    /// A message may become readable so much later than it was stamped: its disk was busy.
+    settle: Duration,
     /// Messages that were gone before they were read.
     lost: u64,
     /// Records that are no messages.
@@ -35,15 +35,17 @@ struct Partition {
     /// Read, and not handed out.
     waiting: VecDeque<Routed>,
     is_at_end: bool,
+    /// When the last message was stamped that was read.
+    last: Timestamp,
 }
 
 /// What there is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Round {
     /// With their partitions, in the order of their times.
     pub(super) messages: Vec<(PartitionId, Routed)>,
-    /// Everything that was stamped before this moment is in this round or was in one before; `None` while there is more to read.
-    pub(super) complete_until: Option<Timestamp>,
+    /// Everything that was stamped before this moment is in this round or was in one before.
+    pub(super) complete_until: Timestamp,
 }
 
 impl Events {
@@ -53,6 +55,7 @@ impl Events {
         clock: Arc<dyn Clock>,
         places: &[Offset],
         start: Seek,
+        settle: Duration,
     ) -> Result<Self, LogError> {
         let mut partitions = Vec::new();
         for id in (0..log.partitions()).map(PartitionId) {
@@ -60,9 +63,15 @@ impl Events {
                 Some(place) => *place,
                 None => log.seek(id, start).await?,
             };
-            partitions.push(Partition { id, read, waiting: VecDeque::new(), is_at_end: false });
+            partitions.push(Partition {
+                id,
+                read,
+                waiting: VecDeque::new(),
+                is_at_end: false,
+                last: Timestamp::from_millis(0),
+            });
         }
-        Ok(Self { log, clock, partitions, lost: 0, unreadable: 0 })
+        Ok(Self { log, clock, partitions, settle, lost: 0, unreadable: 0 })
     }
 
     /// Where each partition goes on behind what was handed out.
@@ -107,7 +116,10 @@ impl Events {
             partition.is_at_end = batch.next >= bounds.end;
             for stored in &batch.records {
                 match record::decode(stored) {
-                    Ok(routed) => partition.waiting.push_back(routed),
+                    Ok(routed) => {
+                        partition.last = partition.last.max(routed.enqueued);
+                        partition.waiting.push_back(routed);
+                    }
                     Err(error) => {
                         self.unreadable += 1;
                         tracing::error!(partition = partition.id.0, offset = stored.offset.0, %error, "event left out");
@@ -115,16 +127,21 @@ impl Events {
                 }
             }
         }
-        let is_complete = self.partitions.iter().all(|partition| partition.is_at_end);
-        let complete_until = is_complete.then(|| Timestamp::from_millis(asked.as_millis() - SETTLE_MILLIS));
-        Ok(Round { messages: self.merge(), complete_until })
+        let until = self.until();
+        let settle = i64::try_from(self.settle.as_millis()).unwrap_or(i64::MAX);
+        let settled = Timestamp::from_millis(asked.as_millis().saturating_sub(settle));
+        let complete_until = until.map_or(settled, |until| until.min(settled));
+        Ok(Round { messages: self.merge(until), complete_until })
+    }
+
+    /// Until when messages can be taken: up to the last of those read of each partition that has more. `None` where none has.
+    fn until(&self) -> Option<Timestamp> {
+        let more = self.partitions.iter().filter(|partition| !partition.is_at_end);
+        more.map(|partition| partition.waiting.back().map_or(partition.last, |routed| routed.enqueued)).min()
     }
 
     /// Takes messages by their times, as far as it is known that no earlier one follows in another partition.
-    fn merge(&mut self) -> Vec<(PartitionId, Routed)> {
-        let has_more = |partition: &&Partition| !partition.is_at_end;
-        let last = |partition: &Partition| partition.waiting.back().map(|routed| routed.enqueued);
-        let until = self.partitions.iter().filter(has_more).filter_map(last).min();
+    fn merge(&mut self, until: Option<Timestamp>) -> Vec<(PartitionId, Routed)> {
         let mut messages = Vec::new();
         loop {
             let heads = self.partitions.iter_mut().filter(|partition| !partition.waiting.is_empty());
@@ -153,14 +170,14 @@ impl Events {
     }
 }
 
-const SETTLE_MILLIS: i64 = SETTLE.as_millis() as i64;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use ironbrook_hub::seams::SystemClock;
     use ironbrook_log::{Append, Config, Memory, SegmentLog};
     use std::path::Path;
+
+    const SETTLE: Duration = Duration::from_millis(250);
 
     async fn put(log: &SegmentLog, partition: u16, seconds: i64, queue: QueueId) {
         let body = format!("{partition} {seconds}");
@@ -181,7 +198,7 @@ mod tests {
     }
 
     async fn open(log: &Arc<SegmentLog>, places: &[Offset], start: Seek) -> Events {
-        Events::open(log.clone(), Arc::new(SystemClock), places, start).await.unwrap()
+        Events::open(log.clone(), Arc::new(SystemClock), places, start, SETTLE).await.unwrap()
     }
 
     fn texts(round: &Round) -> Vec<String> {
@@ -200,7 +217,7 @@ mod tests {
         let mut events = open(&log, &[], Seek::Earliest).await;
         let round = events.read().await.unwrap();
         assert_eq!(texts(&round), ["0 1", "1 2", "1 3", "0 4", "1 4"]);
-        assert!(round.complete_until.is_some());
+        assert!(round.complete_until > Timestamp::from_secs(1000), "by the clock: there is no more");
         assert_eq!(events.places(), [Offset(2), Offset(4)]);
         assert_eq!(events.backlog(), 0);
         assert!(events.read().await.unwrap().messages.is_empty());
@@ -226,9 +243,10 @@ mod tests {
             let round = events.read().await.unwrap();
             times.extend(round.messages.iter().map(|(_, routed)| routed.enqueued));
             rounds += 1;
-            if round.complete_until.is_some() {
+            if round.complete_until > Timestamp::from_secs(READ_MESSAGES as i64 + 5) {
                 break;
             }
+            assert!(round.messages.iter().all(|(_, routed)| routed.enqueued <= round.complete_until));
             assert_eq!(events.places()[1], Offset(1), "the later message waits for the other partition");
         }
         assert!(rounds > 1 && times.is_sorted(), "{rounds}");

@@ -12,6 +12,7 @@ mod events;
 mod metrics;
 mod output;
 mod reference;
+mod settings;
 mod state;
 mod status;
 mod store;
@@ -20,10 +21,11 @@ mod tests;
 mod worker;
 
 pub use definition::{
-    Blob, Definition, DefinitionError, Failure, Format, Input, Method, Output, OutputErrors, Receiver,
-    Violation, Webhook,
+    Blob, Compression, CompressionKind, Definition, DefinitionError, Failure, Format, Input, Method, Output,
+    OutputErrors, Receiver, Serialization, SerializationKind, SerializationProperties, Violation, Webhook,
 };
 pub use output::pattern::{Pattern, PatternError};
+pub use settings::Settings;
 pub use status::{OutputReport, Report, Sample, State};
 
 use crate::storage::account::Account;
@@ -44,11 +46,8 @@ use tokio_util::sync::CancellationToken;
 use worker::{Parts, Place, Worker, blocking};
 
 pub(crate) use metrics::register;
+pub(crate) use store::FOLDER;
 
-/// Most jobs of a hub: each has a thread of its own.
-const JOBS_MAX: usize = 64;
-/// What open windows and waiting events of a job may hold, in bytes.
-const STATE_BYTES_MAX: usize = 512 << 20;
 /// How long a call that starts a job waits until the job's place is kept.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -156,6 +155,7 @@ impl Streaming {
         account: Account,
         storage: Arc<dyn Storage>,
         groups: Vec<String>,
+        settings: Settings,
     ) -> io::Result<Self> {
         let (store, kept) = blocking(move || {
             let store = Store::open(storage)?;
@@ -166,7 +166,7 @@ impl Streaming {
         let entry = |kept| Entry { kept, status: Status::default(), running: None };
         let by_name = kept.into_iter().map(|(name, kept)| (name, entry(kept))).collect();
         let jobs = Mutex::new(Jobs { by_name, is_open: false });
-        let place = Place { hub, account, store };
+        let place = Place { hub, account, store, settings: Arc::new(settings) };
         Ok(Self { shared: Arc::new(Shared { place, groups, jobs, changing: Default::default() }) })
     }
 
@@ -219,8 +219,11 @@ impl Streaming {
         let before = {
             let jobs = self.lock();
             let before = jobs.by_name.get(name).map(|entry| entry.kept.clone());
-            if before.is_none() && jobs.by_name.len() >= JOBS_MAX {
-                let text = format!("a hub has at most {JOBS_MAX} streaming jobs; delete one");
+            let most = self.shared.place.settings.max_jobs;
+            if before.is_none() && jobs.by_name.len() >= most {
+                let text = format!(
+                    "a hub has at most {most} streaming jobs; delete one, or raise [streaming] max_jobs"
+                );
                 return Err(Refusal::new(ErrorCode::JobQuotaExceeded, text));
             }
             before

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The folder, in the hub's.
-const FOLDER: &str = "streaming";
+pub(crate) const FOLDER: &str = "streaming";
 /// Endings of names.
 const JOB: &str = ".job.json";
 const STATE: &str = ".state";

@@ -9,22 +9,24 @@
 //! from the record: what it sends again are the same deliveries, and what the engine had done since is done again.
 
 mod deliver;
+mod look_up;
 mod tell;
 
+use super::JobError;
 use super::columns::Columns;
 use super::definition::Definition;
 use super::events::{Events, Round};
 use super::output::send::{self, Sender};
 use super::output::{Delivery, Output};
 use super::reference::Reference;
+use super::settings::Settings;
 use super::state::{Counts, Saved, Saving};
 use super::status::{State, Status};
 use super::store::{Kept, Start, Store};
-use super::{JobError, STATE_BYTES_MAX};
 use crate::storage::account::Account;
 use ironbrook_analytics::Query;
 use ironbrook_analytics::engine::{Decoder, Engine, EngineError};
-use ironbrook_analytics::format::{EventReader, InputFormat, ReadError};
+use ironbrook_analytics::format::{EventReader, ReadError};
 use ironbrook_analytics::value::{DateTime, Record};
 use ironbrook_hub::Hub;
 use ironbrook_hub::seams::{Clock, Routed};
@@ -37,11 +39,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the clock is shown to the engine while windows are open.
 const TICK: Duration = Duration::from_millis(100);
-/// How often state is kept where nothing is to be sent, and the part of the time that keeping it may take.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// The part of the time that keeping state may take.
 const SAVE_PART: u32 = 10;
-/// How often it is looked whether reference data changed.
-const REFRESH_EVERY: Duration = Duration::from_secs(5);
 /// First and longest wait after a failed attempt to send.
 const RETRY: std::ops::RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(30);
 /// Longest pause a receiver can ask for.
@@ -57,6 +56,7 @@ pub(super) struct Place {
     pub(super) hub: Hub,
     pub(super) account: Account,
     pub(super) store: Store,
+    pub(super) settings: Arc<Settings>,
 }
 
 /// Reads the events of one input.
@@ -90,7 +90,12 @@ pub(super) struct Worker {
     readings: Vec<(usize, Reading)>,
     references: Vec<Reference>,
     columns: Columns,
+    /// The latest arrival so far.
     floor: DateTime,
+    /// No event arrives before this any more.
+    complete: DateTime,
+    /// When the oldest event arrived that is still to come, at the start.
+    from: DateTime,
     /// As the query's.
     outputs: Vec<Output>,
     senders: Vec<(Arc<str>, Sender)>,
@@ -134,7 +139,9 @@ impl Worker {
             None => store.state(&job),
         });
         let saved = bytes.await?.map(|bytes| Saved::read(&bytes)).transpose()?;
-        let policies = definition.policies(STATE_BYTES_MAX);
+        let settings = place.settings.clone();
+        let log = place.hub.seams().log.clone();
+        let policies = definition.policies(settings.max_state, usize::from(log.partitions()));
         let (engine, saved) = match saved {
             Some(saved) => (Engine::restore(query.clone(), policies.clone(), &saved.engine)?, Some(saved)),
             None => (Engine::new(query.clone(), policies.clone()), None),
@@ -146,15 +153,20 @@ impl Worker {
         let places: &[Offset] = saved.as_ref().map_or(&[], |saved| &saved.places);
         // A partition that was added since begins where it begins.
         let seek = if saved.is_some() { Seek::Earliest } else { seek };
-        let events = Events::open(place.hub.seams().log.clone(), clock.clone(), places, seek).await?;
+        let events = Events::open(log, clock.clone(), places, seek, settings.close_delay).await?;
         let run = saved.as_ref().map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), |s| s.run.clone());
         let columns = Columns::of(&query, place.hub.auth().hub_name());
-        let reading = |input| match columns.names_columns {
-            true => Reading::Whole(InputFormat::default().reader(query.json_options())),
-            false => Reading::Wanted(Box::new(Decoder::new(&query, input, &policies))),
-        };
-        let streams = query.inputs().iter().enumerate().filter(|(_, input)| !input.reference);
-        let readings = streams.map(|(input, _)| (input, reading(input))).collect();
+        let mut readings = Vec::new();
+        for (number, stream) in query.inputs().iter().enumerate().filter(|(_, input)| !input.reference) {
+            let format =
+                definition.input(&stream.name).map(|input| input.format(&stream.name)).transpose()?;
+            let format = format.unwrap_or_default();
+            let reading = match columns.names_columns {
+                true => Reading::Whole(format.reader(query.json_options())),
+                false => Reading::Wanted(Box::new(Decoder::of(&query, number, &policies, format))),
+            };
+            readings.push((number, reading));
+        }
         let (mut outputs, senders) = sides(&place, &name, &run, &definition, &query)?;
         let (mut floor, mut outbox, mut before) = (DateTime::MIN, Vec::new(), Counts::default());
         if let Some(saved) = saved {
@@ -167,7 +179,15 @@ impl Worker {
             }
         }
         let now = clock.now();
-        let references = Reference::all(&query, &definition);
+        let references = Reference::all(&query, &definition, settings.max_reference)?;
+        let from = match start {
+            Some(Start::At(millis)) => DateTime::from_unix_millis(millis).unwrap_or(DateTime::MIN),
+            _ if floor == DateTime::MIN => time(now),
+            // Events that wait for their turn are from before.
+            _ => Some(engine.watermark())
+                .filter(|reached| *reached > DateTime::MIN)
+                .map_or(floor, |at| at.min(floor)),
+        };
         Ok(Self {
             place,
             clock,
@@ -181,6 +201,8 @@ impl Worker {
             references,
             columns,
             floor,
+            complete: DateTime::MIN,
+            from,
             outputs,
             senders,
             outbox,
@@ -287,9 +309,10 @@ impl Worker {
             return Ok(());
         }
         self.tick_at = now.plus(TICK);
-        let complete = round.complete_until.and_then(|until| DateTime::from_unix_millis(until.as_millis()));
-        if let Some(complete) = complete.filter(|complete| *complete > self.floor) {
-            self.floor = complete;
+        let complete = DateTime::from_unix_millis(round.complete_until.as_millis()).unwrap_or(self.complete);
+        if complete > self.complete {
+            self.complete = complete;
+            self.floor = self.floor.max(complete);
             self.engine.advance(complete)?;
         }
         Ok(())
@@ -302,9 +325,9 @@ impl Worker {
             return Ok(());
         }
         let enqueued = DateTime::from_unix_millis(routed.enqueued.as_millis()).unwrap_or(self.floor);
-        // Partitions are written side by side, so times may come a little mixed.
         self.floor = self.floor.max(enqueued);
-        let arrival = self.floor;
+        // Partitions are written side by side, so times may come a little mixed, but not before what was promised.
+        let arrival = enqueued.max(self.complete);
         let columns = &self.columns;
         let values = columns.has_columns.then(|| columns.values(partition, routed, now));
         for (input, reading) in &mut self.readings {
@@ -319,7 +342,8 @@ impl Worker {
                         }
                         let metadata =
                             columns.has_metadata.then(|| columns.metadata(partition, routed, now, place));
-                        result = engine.push_with_metadata(*input, arrival, event, metadata);
+                        let partition = usize::from(partition.0);
+                        result = engine.push_from(partition, *input, arrival, event, metadata);
                     }
                     Ok(_) => {}
                     Err(error) => engine.refuse(*input, arrival, &error),
@@ -373,55 +397,9 @@ impl Worker {
             }
         }
         let now = self.clock.now();
-        self.save_at = now.plus(SAVE_EVERY.max(now.since(began) * SAVE_PART));
+        self.save_at = now.plus(self.place.settings.checkpoint.max(now.since(began) * SAVE_PART));
         self.is_dirty = false;
         true
-    }
-
-    /// Waits for reference data; false where it was cancelled.
-    async fn load_references(&mut self, cancel: &CancellationToken) -> Result<bool, JobError> {
-        for number in 0..self.references.len() {
-            loop {
-                let reference = &mut self.references[number];
-                match reference.read(&self.place.account, &self.query).await {
-                    Ok(rows) => {
-                        let rows = rows.unwrap_or_default();
-                        self.engine.load_reference(reference.input, DateTime::MIN, &rows)?;
-                        break;
-                    }
-                    Err(error) => self.status.trouble(&format!("waiting: {error}")),
-                }
-                tokio::select! {
-                    () = cancel.cancelled() => return Ok(false),
-                    () = self.clock.sleep(REFRESH_EVERY) => {}
-                }
-            }
-        }
-        self.refresh_at = self.clock.now().plus(REFRESH_EVERY);
-        Ok(true)
-    }
-
-    /// Reads reference data again where it is time and it changed. What cannot be read leaves the rows that are there.
-    async fn refresh(&mut self) {
-        let now = self.clock.now();
-        if self.references.is_empty() || now < self.refresh_at {
-            return;
-        }
-        self.refresh_at = now.plus(REFRESH_EVERY);
-        for reference in &mut self.references {
-            match reference.read(&self.place.account, &self.query).await {
-                Ok(None) => {}
-                Ok(Some(rows)) => {
-                    // The input is one of the query's own.
-                    let _ = self.engine.load_reference(reference.input, self.floor, &rows);
-                    tracing::info!(job = self.name, rows = rows.len(), "reference data read again");
-                }
-                Err(error) => {
-                    tracing::warn!(job = self.name, %error, "reference data stays as it was");
-                    self.status.trouble(&format!("reference data stays as it was: {error}"));
-                }
-            }
-        }
     }
 
     /// Sends what can be sent, and keeps the rest.
@@ -471,13 +449,19 @@ fn sides(
         // What is missing was refused when the job was compiled.
         let Some(settings) = definition.output(name) else { continue };
         let output = Output::new(name.clone(), settings, run).map_err(|error| {
-            super::definition::DefinitionError::Pattern { output: name.to_string(), error }
+            let setting = format!("outputs.{name}.pathPattern");
+            super::definition::DefinitionError::Pattern { setting, error }
         })?;
         outputs.push(output);
         let sender = Sender::new(&place.hub, &place.account, (job, run, name), settings)?;
         senders.push((name.clone(), sender));
     }
     Ok((outputs, senders))
+}
+
+/// A moment for the engine.
+fn time(at: Timestamp) -> DateTime {
+    DateTime::from_unix_millis(at.as_millis()).unwrap_or(DateTime::MIN)
 }
 
 /// Disk calls where they may block.

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The journal's folder in the data folder.
-const FOLDER: &str = "topics";
+pub(crate) const FOLDER: &str = "topics";
 /// Bytes of a segment of the journal.
 const SEGMENT_BYTES: u64 = 16 << 20;
 /// How often the broker's timers are looked at: delays of wills and ends of sessions come late by that at most.

@@ -37,6 +37,7 @@ async fn hub_with(file_upload: Option<Config>, throttles: assembly::Throttles) -
         log: LogConfig { segment_bytes: 1 << 20, retention_bytes: 1 << 20, ..LogConfig::default() },
         account_name: "account".to_owned(),
         file_upload,
+        streaming: Default::default(),
     };
     let seed = SeedFile::parse(r#"{"devices":[{"deviceId":"d"},{"deviceId":"other"}]}"#).unwrap();
     let mut metrics = prometheus_client::registry::Registry::default();

@@ -138,7 +138,7 @@ impl Daemon {
         registry: Arc<dyn ModuleRegistry>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
-        let home = config.data_dir.join("edge");
+        let home = config.data_dir.join(crate::assembly::FOLDER);
         files::make_folder(&home)?;
         let folder = Folder::open(&config.data_dir, config.runtime_dir.as_deref())?;
         let socket = folder.bind("mgmt")?;

@@ -89,7 +89,7 @@ impl Config {
             device,
             hub_host: hub_host.into(),
             gateway_hosts: Vec::new(),
-            folder: PathBuf::from("edge"),
+            folder: PathBuf::from(crate::assembly::FOLDER),
             segment_bytes: 16 << 20,
             sync: SyncPolicy::default(),
             keys: Keys::default(),

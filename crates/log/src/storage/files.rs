@@ -6,8 +6,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The name of the lock file in the root.
-const LOCK: &str = ".lock";
+/// The name of the lock file in the root of [`Files`].
+pub const LOCK: &str = ".lock";
 
 /// Real files below a root folder, which one process at a time may use.
 ///

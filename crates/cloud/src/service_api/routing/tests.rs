@@ -56,6 +56,7 @@ fn config() -> Config {
         log: LogConfig::default(),
         account_name: "account".to_owned(),
         file_upload: None,
+        streaming: Default::default(),
     }
 }
 

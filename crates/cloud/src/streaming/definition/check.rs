@@ -1,16 +1,19 @@
 //! Whether inputs and outputs can be meant.
 
+use super::serialization;
 use super::{
     ANSWER, Blob, DefinitionError, Input, Output, PATIENCE_MAX, ROWS_MAX, Receiver, WAIT_MAX, Webhook, wrong,
 };
 use crate::streaming::output::pattern::{Pattern, PatternError};
 use http::{HeaderName, HeaderValue};
+use ironbrook_analytics::format::InputFormat;
 use ironbrook_model::DeviceId;
 
 impl Input {
     pub(super) fn check(&self, name: &str, groups: &[String]) -> Result<(), DefinitionError> {
+        self.format(name)?;
         match self {
-            Self::Events { consumer_group: group } => {
+            Self::Events { consumer_group: group, .. } => {
                 let is = |known: &str| known.eq_ignore_ascii_case(group);
                 if is("$Default") || groups.iter().any(|known| is(known)) {
                     return Ok(());
@@ -18,11 +21,40 @@ impl Input {
                 let reason = format!("there is no consumer group {group:?}; add it to the configuration");
                 Err(wrong(format!("inputs.{name}.consumerGroup"), reason))
             }
-            Self::Reference { container, blob } if container.is_empty() || blob.is_empty() => {
+            Self::Reference { container, blob, .. } if container.is_empty() || blob.is_empty() => {
                 Err(wrong(format!("inputs.{name}"), "reference data is a container and a blob in it"))
             }
-            Self::Reference { .. } => Ok(()),
+            Self::Reference { .. } => self.series(name).map(drop),
         }
+    }
+
+    /// How its payloads are written.
+    pub(in crate::streaming) fn format(&self, name: &str) -> Result<InputFormat, DefinitionError> {
+        match self {
+            Self::Events { serialization, compression, .. }
+            | Self::Reference { serialization, compression, .. } => {
+                serialization::format(name, serialization, *compression)
+            }
+        }
+    }
+
+    /// What the blobs of reference data are named by, where there are several.
+    pub(in crate::streaming) fn series(&self, name: &str) -> Result<Option<Pattern>, DefinitionError> {
+        let Self::Reference { blob, date_format, time_format, .. } = self else { return Ok(None) };
+        if !blob.contains(['{', '}']) {
+            return Ok(None);
+        }
+        let setting = format!("inputs.{name}.blob");
+        let pattern = Pattern::parse(blob, date_format, time_format);
+        let pattern =
+            pattern.map_err(|error| DefinitionError::Pattern { setting: setting.clone(), error })?;
+        if pattern.names_times() {
+            return Ok(Some(pattern));
+        }
+        Err(wrong(
+            setting,
+            "the name of a series has a {date} with a year in it, may have a {time}, and no column",
+        ))
     }
 }
 
@@ -58,7 +90,8 @@ impl Blob {
         if self.max_seconds > WAIT_MAX {
             return Err(wrong(at("maxSeconds"), format!("it is at most {WAIT_MAX}")));
         }
-        self.pattern().map(drop).map_err(|error| DefinitionError::Pattern { output: name.to_owned(), error })
+        let setting = at("pathPattern");
+        self.pattern().map(drop).map_err(|error| DefinitionError::Pattern { setting, error })
     }
 
     /// What its blobs are named by.

@@ -18,7 +18,7 @@ fn what_is_left_out_has_the_defaults_of_the_service() {
     definition(|json| json["inputs"]["i"]["consumerGroup"] = "MINE".into()).unwrap();
     let text = r#"{"query":"q","inputs":{},"outputs":{}}"#;
     let definition: Definition = serde_json::from_str(text).unwrap();
-    let policies = definition.policies(1);
+    let policies = definition.policies(1, 4);
     assert_eq!(policies.late_arrival, Duration::from_secs(5));
     assert_eq!((policies.out_of_order, policies.on_error), (Duration::ZERO, OnError::Stop));
 }

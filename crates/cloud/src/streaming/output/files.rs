@@ -2,8 +2,7 @@
 //! `{path}/{hash of the columns}_{guid}_{number}.{ending}`, and a new blob begins with each path, each hour and each start.
 
 use super::To;
-use crate::streaming::definition::Format;
-use ironbrook_analytics::format::{OutputFormat, RowWriter, WriteError};
+use ironbrook_analytics::format::{JsonLayout, OutputFormat, RowWriter, WriteError};
 use ironbrook_analytics::value::Record;
 use ironbrook_analytics::value::snapshot::{Reader, SnapshotError, Writer};
 use ironbrook_model::Timestamp;
@@ -38,7 +37,7 @@ struct Open {
     /// When it began, in milliseconds.
     since: i64,
     used: i64,
-    format: Format,
+    layout: JsonLayout,
 }
 
 impl Files {
@@ -59,32 +58,32 @@ impl Files {
     pub(super) fn append(
         &mut self,
         path: String,
-        format: Format,
+        layout: JsonLayout,
         rows: &[Arc<Record>],
         now: Timestamp,
     ) -> (Vec<u8>, To) {
         let now = now.as_millis();
         let grows = |open: &Open| {
-            open.format == format
+            open.layout == layout
                 && open.blocks < BLOCKS_MAX
                 && open.bytes < BYTES_MAX
                 && now.div_euclid(HOUR) == open.since.div_euclid(HOUR)
         };
         let mut open = match self.open.remove(&path) {
             Some(open) if grows(&open) => open,
-            _ => self.begin(&path, format, now),
+            _ => self.begin(&path, layout, now),
         };
         let block = open.blocks;
-        let body = encode(format, rows, block == 0);
+        let body = encode(layout, rows, block == 0);
         open.blocks += 1;
         open.bytes += body.len() as u64;
         open.used = now;
-        let to = To::Block { blob: open.name.clone(), block, is_array: format == Format::JsonArray };
+        let to = To::Block { blob: open.name.clone(), block, is_array: layout == JsonLayout::Array };
         self.open.insert(path, open);
         (body, to)
     }
 
-    fn begin(&mut self, path: &str, format: Format, now: i64) -> Open {
+    fn begin(&mut self, path: &str, layout: JsonLayout, now: i64) -> Open {
         if self.open.len() >= OPEN_MAX {
             let oldest = self.open.iter().min_by_key(|(_, open)| open.used);
             let oldest = oldest.map(|(path, _)| path.clone());
@@ -94,7 +93,7 @@ impl Files {
         // JSON has no columns of its own, so there is nothing to hash.
         let name = format!("{path}{slash}0_{}_{}.json", self.run, self.number);
         self.number += 1;
-        Open { name, blocks: 0, bytes: 0, since: now, used: now, format }
+        Open { name, blocks: 0, bytes: 0, since: now, used: now, layout }
     }
 
     /// The blobs of a batch in a format that is written whole: number of rows, bytes and place of each. A format that
@@ -159,10 +158,9 @@ impl Files {
             out.unsigned(open.bytes);
             out.signed(open.since);
             out.signed(open.used);
-            out.byte(match open.format {
-                Format::JsonArray => 1,
-                // Others never grow.
-                Format::JsonLines | Format::Csv | Format::Avro | Format::Parquet => 0,
+            out.byte(match open.layout {
+                JsonLayout::LineSeparated => 0,
+                JsonLayout::Array => 1,
             });
         }
     }
@@ -178,9 +176,9 @@ impl Files {
                 bytes: from.unsigned()?,
                 since: from.signed()?,
                 used: from.signed()?,
-                format: match from.byte()? {
-                    0 => Format::JsonLines,
-                    1 => Format::JsonArray,
+                layout: match from.byte()? {
+                    0 => JsonLayout::LineSeparated,
+                    1 => JsonLayout::Array,
                     _ => return Err(SnapshotError::Damaged("a format")),
                 },
             };
@@ -196,15 +194,15 @@ fn columns(row: &Record) -> u32 {
 }
 
 /// Rows of a blob that grows.
-fn encode(format: Format, rows: &[Arc<Record>], is_first: bool) -> Vec<u8> {
+fn encode(layout: JsonLayout, rows: &[Arc<Record>], is_first: bool) -> Vec<u8> {
     let mut body = Vec::new();
     for (number, row) in rows.iter().enumerate() {
-        match format {
-            Format::JsonLines | Format::Csv | Format::Avro | Format::Parquet => {
+        match layout {
+            JsonLayout::LineSeparated => {
                 row.write_json(&mut body);
                 body.push(b'\n');
             }
-            Format::JsonArray => {
+            JsonLayout::Array => {
                 // The end of the array is a block of its own, which stays the last.
                 body.extend(if is_first && number == 0 { "[" } else { ",\r\n" }.bytes());
                 row.write_json(&mut body);

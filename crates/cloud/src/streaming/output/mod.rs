@@ -7,7 +7,7 @@ pub(super) mod files;
 pub(super) mod pattern;
 pub(super) mod send;
 
-use super::definition::{Format, Output as Settings, Receiver};
+use super::definition::{Growth, Output as Settings, Receiver};
 use bytes::Bytes;
 use files::Files;
 use ironbrook_analytics::engine::OutputRow;
@@ -120,7 +120,7 @@ pub(super) struct Output {
 /// What makes deliveries of rows.
 #[derive(Debug)]
 enum Rule {
-    Blob { pattern: Pattern, format: Format, rows: usize, wait: Duration },
+    Blob { pattern: Pattern, growth: Growth, rows: usize, wait: Duration },
     Url { rows: usize, wait: Duration },
     Device(Receiver),
 }
@@ -131,7 +131,7 @@ impl Output {
         let rule = match settings {
             Settings::Blob(blob) => Rule::Blob {
                 pattern: blob.pattern()?,
-                format: blob.format,
+                growth: blob.format.growth(),
                 rows: blob.min_rows,
                 wait: Duration::from_secs(blob.max_seconds),
             },
@@ -236,16 +236,16 @@ impl Output {
         let Some(waiting) = self.waiting.remove(&path) else { return };
         let rows = &waiting.rows;
         let blobs = match &self.rule {
-            Rule::Blob { format, .. } => match format.whole() {
-                Some(format) => {
+            Rule::Blob { growth, .. } => match *growth {
+                Growth::Whole(format) => {
                     let refused = &mut self.refused;
                     self.files.whole(&path, format, rows, &mut |why| {
                         let count = refused.as_ref().map_or(0, |(count, _)| *count);
                         *refused = Some((count + 1, why));
                     })
                 }
-                None => {
-                    let (body, to) = self.files.append(path, *format, rows, now);
+                Growth::Grows(layout) => {
+                    let (body, to) = self.files.append(path, layout, rows, now);
                     vec![(rows.len(), body, to)]
                 }
             },

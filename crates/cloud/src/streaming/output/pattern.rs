@@ -59,6 +59,58 @@ impl Pattern {
         Ok(Self(tokens))
     }
 
+    /// The text before the first token.
+    pub(crate) fn start(&self) -> &str {
+        match self.0.first() {
+            Some(Token::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// Whether each time gives a path, and a path its time: it has the year and no column.
+    pub(crate) fn names_times(&self) -> bool {
+        self.0.contains(&Token::Part("yyyy")) && !self.0.iter().any(|token| matches!(token, Token::Column(_)))
+    }
+
+    /// Whether paths in the order of their letters are in that of their times too.
+    pub(crate) fn is_sorted(&self) -> bool {
+        const ORDER: [&str; 6] = ["yyyy", "MM", "dd", "HH", "mm", "ss"];
+        let part = |token: &Token| match token {
+            Token::Part(part) => Some(*part),
+            Token::Text(_) | Token::Column(_) => None,
+        };
+        let parts: Vec<&str> = self.0.iter().filter_map(part).collect();
+        ORDER.starts_with(&parts)
+    }
+
+    /// The time that a path was made of; `None` for a path that this pattern does not make.
+    pub(crate) fn time_of(&self, path: &str) -> Option<DateTime> {
+        let (mut rest, mut found) = (path, [None; 6]);
+        for token in &self.0 {
+            let part = match token {
+                Token::Text(text) => {
+                    rest = rest.strip_prefix(&**text)?;
+                    continue;
+                }
+                Token::Part(part) => part,
+                Token::Column(_) => return None,
+            };
+            // A part of one letter has one digit or two.
+            let digits = rest.bytes().take(part.len().max(2)).take_while(u8::is_ascii_digit).count();
+            let (number, behind) = rest.split_at(digits);
+            let place = ["y", "M", "d", "H", "m", "s"].iter().position(|first| part.starts_with(first))?;
+            (found[place], rest) = (Some(number.parse::<u32>().ok()?), behind);
+        }
+        let [year, month, day, hour, minute, second] = found;
+        let (month, day, zero) =
+            (month.unwrap_or(1), day.unwrap_or(1), |part: Option<u32>| part.unwrap_or(0));
+        let (year, hour, minute, second) = (year?, zero(hour), zero(minute), zero(second));
+        let time =
+            DateTime::parse(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))?;
+        // What is left over, or stands there twice and differs, is the name of something else.
+        (self.path(time, &Record::default()) == path).then_some(time)
+    }
+
     /// The path of a row.
     pub(crate) fn path(&self, at: DateTime, row: &Record) -> String {
         let mut path = String::new();

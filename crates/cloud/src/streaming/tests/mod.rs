@@ -1,6 +1,7 @@
 //! Jobs on a whole hub in memory: events are published, and what came of them is looked for at the receivers.
 
 mod cuts;
+mod inputs;
 mod jobs;
 mod receivers;
 
@@ -37,6 +38,7 @@ async fn open(storage: &Memory) -> Result<Cloud, crate::assembly::Error> {
         log: LogConfig { segment_bytes: 1 << 20, ..LogConfig::default() },
         account_name: "account".to_owned(),
         file_upload: None,
+        streaming: Settings { refresh: Duration::from_millis(200), ..Settings::default() },
     };
     let seed =
         SeedFile::parse(r#"{"devices":[{"deviceId":"d0"},{"deviceId":"d1"},{"deviceId":"d2"}]}"#).unwrap();
@@ -142,6 +144,14 @@ impl Node {
         };
         within(what, look).await
     }
+}
+
+/// Two devices whose events come by different partitions.
+fn apart(node: &Node) -> (&'static str, &'static str) {
+    let of =
+        |id: &str| node.cloud.hub().partition_of(&Identity::device(DeviceId::new(id.to_owned()).unwrap()));
+    let other = ["d1", "d2"].into_iter().find(|id| of(id) != of("d0"));
+    ("d0", other.expect("three devices are not all in one of two partitions"))
 }
 
 fn blob(container: &str) -> Value {

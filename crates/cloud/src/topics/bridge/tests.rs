@@ -55,6 +55,7 @@ fn config() -> Config {
         },
         account_name: "account".to_owned(),
         file_upload: None,
+        streaming: Default::default(),
     }
 }
 

@@ -67,7 +67,7 @@ pub struct Client {
 impl Client {
     /// The client of the daemon that runs on a data folder.
     pub fn for_data_dir(data_dir: &Path) -> Result<Self, ClientError> {
-        let path = data_dir.join("edge").join(MANAGEMENT_PATH_FILE);
+        let path = data_dir.join(crate::assembly::FOLDER).join(MANAGEMENT_PATH_FILE);
         let not_running =
             |reason: &str| ClientError::NotRunning { path: path.clone(), reason: reason.to_owned() };
         let bytes = files::read(&path).map_err(|error| not_running(&error.to_string()))?;

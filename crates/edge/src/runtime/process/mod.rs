@@ -90,7 +90,7 @@ pub struct ProcessRuntime {
 impl ProcessRuntime {
     /// Opens the runtime on a data folder: modules made before are known, and which of them had ended; none runs.
     pub fn new(config: ProcessConfig) -> io::Result<Self> {
-        let folder = config.data_dir.join("edge").join("modules");
+        let folder = config.data_dir.join(crate::assembly::FOLDER).join("modules");
         files::make_folder(&folder)?;
         let modules = module::load_all(&folder)?;
         let inner = Inner {
@@ -176,7 +176,7 @@ impl ModuleRuntime for ProcessRuntime {
         if self.inner.lock().contains_key(&spec.name) {
             return Err(io_error(&spec.name, "making it", io::ErrorKind::AlreadyExists.into()));
         }
-        let parent = self.inner.config.data_dir.join("edge").join("modules");
+        let parent = self.inner.config.data_dir.join(crate::assembly::FOLDER).join("modules");
         let owned = spec.clone();
         let made = tokio::task::spawn_blocking(move || Module::make(&parent, owned));
         let module = flat(made.await).map_err(|error| io_error(&spec.name, "making its folder", error))?;

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, bail};
 use ironbrook_analytics::Compatibility;
 use ironbrook_analytics::engine::OnViolation;
-use ironbrook_analytics::format::{InputFormat, JsonLayout, OutputFormat};
+use ironbrook_analytics::format::{JsonLayout, OutputFormat};
 use ironbrook_analytics::job::{
-    BlobContainer, DatasourceKind, FunctionBinding, InputKind, Job, JobInput, JobOutput, OnOutputError,
+    DatasourceKind, FunctionBinding, InputKind, Job, JobInput, JobOutput, OnOutputError,
 };
 use ironbrook_cloud::streaming::{Blob, Definition, Failure, Format, Input, Output, OutputErrors, Violation};
 use std::collections::BTreeMap;
@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 /// "Blob storage and Azure Data Lake Gen2 output".
 const WHOLE_ROWS: u64 = 2000;
 const WHOLE_SECONDS: u64 = 60;
+/// What `{date}` and `{time}` are where the definition does not say.
+const DATE: &str = "yyyy/MM/dd";
+const TIME: &str = "HH";
 
 /// The definition for a hub. Outputs in `to` replace those of the job with the same name.
 #[allow(clippy::print_stderr, reason = "what people should know of their job")]
@@ -58,27 +61,29 @@ pub(super) fn definition(text: &str, to: BTreeMap<String, Output>) -> anyhow::Re
 
 fn input(input: &JobInput) -> anyhow::Result<Input> {
     let name = &input.name;
-    if input.format != InputFormat::default() {
-        bail!("the input {name}: jobs in a hub read JSON without compression, and this is another format");
-    }
+    let (serialization, compression) = (input.format.serialization.into(), input.format.compression.into());
     match (input.kind, &input.datasource.kind) {
         (InputKind::Stream, DatasourceKind::IotHub { consumer_group, .. })
         | (InputKind::Stream, DatasourceKind::EventHub { consumer_group, .. }) => {
-            Ok(Input::Events { consumer_group: consumer_group.clone() })
+            Ok(Input::Events { consumer_group: consumer_group.clone(), serialization, compression })
         }
-        (InputKind::Reference, DatasourceKind::Blob(BlobContainer { container, path_pattern, .. })) => {
-            if path_pattern.contains('{') {
-                bail!(
-                    "the input {name}: reference data is one blob here; give its name in the place of {path_pattern}"
-                );
-            }
-            Ok(Input::Reference { container: container.clone(), blob: path_pattern.clone() })
-        }
+        (InputKind::Reference, DatasourceKind::Blob(place)) => Ok(Input::Reference {
+            container: place.container.clone(),
+            blob: place.path_pattern.trim_matches('/').to_owned(),
+            date_format: or(&place.date_format, DATE),
+            time_format: or(&place.time_format, TIME),
+            serialization,
+            compression,
+        }),
         _ => bail!(
             "the input {name}: events come from the hub itself and reference data from blobs, not from {}",
             input.datasource.ty
         ),
     }
+}
+
+fn or(text: &str, default: &str) -> String {
+    if text.is_empty() { default } else { text }.to_owned()
 }
 
 fn blob(output: &JobOutput) -> anyhow::Result<Output> {
@@ -96,12 +101,11 @@ fn blob(output: &JobOutput) -> anyhow::Result<Output> {
     let is_whole = !matches!(format, Format::JsonLines | Format::JsonArray);
     let rows = output.batching.rows.unwrap_or(if is_whole { WHOLE_ROWS } else { 1 });
     let seconds = output.batching.time.map(|time| time.as_secs());
-    let or = |text: &str, default: &str| if text.is_empty() { default } else { text }.to_owned();
     Ok(Output::Blob(Blob {
         container: place.container.clone(),
         path_pattern: place.path_pattern.trim_matches('/').to_owned(),
-        date_format: or(&place.date_format, "yyyy/MM/dd"),
-        time_format: or(&place.time_format, "HH"),
+        date_format: or(&place.date_format, DATE),
+        time_format: or(&place.time_format, TIME),
         format,
         min_rows: usize::try_from(rows.max(1)).context("the rows of a batch")?,
         max_seconds: seconds.unwrap_or(if is_whole { WHOLE_SECONDS } else { 1 }),
@@ -136,12 +140,29 @@ mod tests {
             (&*made.query, made.events_late_arrival_max_delay_in_seconds),
             ("SELECT * INTO o FROM i", 7)
         );
-        assert_eq!(made.inputs["i"], Input::Events { consumer_group: "g".to_owned() });
+        let events = serde_json::json!({ "type": "events", "consumerGroup": "g" });
+        assert_eq!(made.inputs["i"], serde_json::from_value(events).unwrap());
         let Output::Blob(blob) = &made.outputs["o"] else { panic!() };
         assert_eq!(
             (&*blob.container, &*blob.date_format, blob.format),
             ("c", "yyyy-MM-dd", Format::JsonArray)
         );
+    }
+
+    #[test]
+    fn formats_and_series_of_reference_data_come_along() {
+        let reference = r#"{ "name": "r", "properties": { "type": "Reference",
+            "datasource": { "type": "Microsoft.Storage/Blob", "properties": {
+              "container": "lists", "pathPattern": "/x/{date}/{time}/r.csv", "timeFormat": "HH-mm" } },
+            "compression": { "type": "GZip" },
+            "serialization": { "type": "Csv", "properties": { "fieldDelimiter": ";", "encoding": "UTF8" } } } },
+          { "name": "i", "#;
+        let text = EXPORT.replace("DATASOURCE", BLOB).replacen(r#"{ "name": "i", "#, reference, 1);
+        let made = definition(&text, BTreeMap::new()).unwrap();
+        let told = serde_json::json!({ "type": "reference", "container": "lists",
+            "blob": "x/{date}/{time}/r.csv", "timeFormat": "HH-mm", "compression": { "type": "GZip" },
+            "serialization": { "type": "Csv", "properties": { "fieldDelimiter": ";" } } });
+        assert_eq!(made.inputs["r"], serde_json::from_value(told).unwrap());
     }
 
     #[test]

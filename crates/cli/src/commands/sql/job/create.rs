@@ -1,11 +1,11 @@
 //! `sql job create`: from options and files to the definition of a job.
 
 use super::super::{Language, Told, text};
-use super::{azure, output};
+use super::{azure, input, output};
 use anyhow::{Context as _, anyhow, bail};
 use ironbrook_analytics::Query;
 use ironbrook_cloud::streaming::{Definition, Failure, Input, Output, OutputErrors, Violation};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -30,12 +30,15 @@ pub(super) struct Create {
     /// braces is the column that names it. Without NAME= it is the query's only output. May be given several times.
     #[arg(long = "to", value_name = "[NAME=]TARGET", id = "output_to")]
     to: Vec<String>,
-    /// Reference data of an input: a blob of the hub's storage account, JSON. May be given several times.
+    /// Reference data of an input: a blob of the hub's storage account; `{date}` and `{time}` in its name stand for a series. By its
+    /// ending it is JSON, CSV or Avro. May be given several times.
     #[arg(long, value_name = "NAME=CONTAINER/BLOB")]
     reference: Vec<String>,
     /// Consumer group that the other inputs read with.
     #[arg(long, default_value = "$Default", value_name = "NAME")]
     group: String,
+    #[command(flatten)]
+    bodies: input::Bodies,
     #[command(flatten)]
     blobs: output::Blobs,
     /// How many seconds an event may be behind its arrival.
@@ -102,15 +105,27 @@ impl Create {
             let named = text.split_once('=').and_then(|(name, place)| Some((name, place.split_once('/')?)));
             let (name, (container, blob)) =
                 named.ok_or_else(|| anyhow!("--reference: it is written NAME=CONTAINER/BLOB"))?;
-            let input = Input::Reference { container: container.to_owned(), blob: blob.to_owned() };
-            Ok((name.to_owned(), input))
+            let (kind, compression) = input::by_ending(blob);
+            let input = json!({
+                "type": "reference",
+                "container": container,
+                "blob": blob,
+                "serialization": { "type": kind },
+                "compression": { "type": compression },
+            });
+            Ok((name.to_owned(), serde_json::from_value(input)?))
         };
         self.reference.iter().map(one).collect()
     }
 
     fn inputs(&self, query: &Query, mut inputs: BTreeMap<String, Input>) -> BTreeMap<String, Input> {
         for stream in query.inputs().iter().filter(|input| !input.reference) {
-            inputs.insert(stream.name.to_string(), Input::Events { consumer_group: self.group.clone() });
+            let input = Input::Events {
+                consumer_group: self.group.clone(),
+                serialization: self.bodies.serialization(),
+                compression: self.bodies.compression(),
+            };
+            inputs.insert(stream.name.to_string(), input);
         }
         inputs
     }

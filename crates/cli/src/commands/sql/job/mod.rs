@@ -2,6 +2,7 @@
 
 mod azure;
 mod create;
+mod input;
 mod output;
 
 use crate::commands::connection::Where;
