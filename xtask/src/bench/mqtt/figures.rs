@@ -66,6 +66,8 @@ impl Figures {
             "gen_cpu%",
             "ack_p50us",
             "ack_p99us",
+            "e2e_p50us",
+            "e2e_p99us",
             "wr_B/msg",
         ];
         let shown = shown.into_iter().chain(["conn/s", "srv_us/conn", "rss_B/conn", PEAK]);
