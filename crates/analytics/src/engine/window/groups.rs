@@ -1,15 +1,12 @@
 //! The groups of one window: a key and the states of its aggregates each.
 
+use super::key::{Key, key_weight, read_key, write_key};
 use crate::functions::aggregates::Accumulator;
 use crate::plan::AggregateSpec;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
 use crate::value::{EvalError, GroupKey, Value};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use std::sync::Arc;
-
-/// The values of the key columns; empty where there are none.
-pub(crate) type Key = Arc<[GroupKey]>;
 
 /// Groups in the order in which their first events came, so that results come in an order that a replay repeats.
 #[derive(Debug, Default, Clone)]
@@ -118,24 +115,11 @@ impl Groups {
     }
 }
 
-/// What a group costs beside its values: an entry with its hash, its place in the index, the counts of the shared key.
-const GROUP_WEIGHT: usize = size_of::<(u64, Key, States)>() + 4 * size_of::<usize>();
-
-pub(crate) fn key_weight(key: &[GroupKey]) -> usize {
-    key.iter().map(|key| key.0.weight()).sum()
-}
+/// What a group costs beside its values: an entry with its hash, and its place in the index.
+const GROUP_WEIGHT: usize = size_of::<(u64, Key, States)>() + 2 * size_of::<usize>();
 
 pub(crate) fn states_weight(states: &[Accumulator]) -> usize {
     states.iter().map(|state| size_of::<Accumulator>() + state.weight()).sum()
-}
-
-pub(crate) fn write_key(key: &[GroupKey], out: &mut Writer) {
-    out.size(key.len());
-    key.iter().for_each(|key| out.value(&key.0));
-}
-
-pub(crate) fn read_key(from: &mut Reader<'_>) -> Result<Key, SnapshotError> {
-    Ok(from.values()?.into_iter().map(GroupKey).collect())
 }
 
 pub(crate) fn read_states(

@@ -6,10 +6,12 @@
 
 mod grid;
 mod groups;
+mod key;
 mod session;
 mod sliding;
 
-pub(crate) use groups::{Contribution, Groups, Key, States, key_weight, read_key, write_key};
+pub(crate) use groups::{Contribution, Groups, States};
+pub(crate) use key::{Key, key_weight, read_key, write_key};
 pub(crate) use sliding::Events;
 
 use super::eval::View;

@@ -5,7 +5,8 @@
 //! in, so a session needs one timer.
 
 use super::Closed;
-use super::groups::{self, Contribution, Groups, Key};
+use super::groups::{Contribution, Groups};
+use super::key::{Key, key_weight, read_key, write_key};
 use crate::engine::eval::View;
 use crate::plan::{AggregateSpec, Located};
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
@@ -103,7 +104,7 @@ impl Sessions {
 
     pub(super) fn weight(&self) -> usize {
         let session = |(key, session): (&Key, &Session)| {
-            size_of::<Session>() + 2 * groups::key_weight(key) + session.groups.weight()
+            size_of::<Session>() + 2 * key_weight(key) + session.groups.weight()
         };
         self.open.iter().map(session).sum()
     }
@@ -118,7 +119,7 @@ impl Sessions {
             };
             out.signed(*end);
             out.unsigned(*number);
-            groups::write_key(key, out);
+            write_key(key, out);
             out.signed(session.began);
             session.groups.write(out);
         }
@@ -132,7 +133,7 @@ impl Sessions {
         self.next = from.unsigned()?;
         for _ in 0..from.size()? {
             let (end, number, key, began) =
-                (from.signed()?, from.unsigned()?, groups::read_key(from)?, from.signed()?);
+                (from.signed()?, from.unsigned()?, read_key(from)?, from.signed()?);
             if super::grid::outside(end) || super::grid::outside(began) || number > self.next {
                 return Err(SnapshotError::Damaged("a session"));
             }

@@ -7,7 +7,8 @@
 //! percentiles, DISTINCT), the front would cost the square, and the window is computed anew instead.
 
 use super::Closed;
-use super::groups::{self, Contribution, Groups, Key, States};
+use super::groups::{self, Contribution, Groups, States};
+use super::key::{Key, key_weight, read_key, write_key};
 use crate::functions::aggregates::{Accumulator, Aggregate};
 use crate::plan::AggregateSpec;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
@@ -94,7 +95,7 @@ impl Sliding {
 
     pub(super) fn weight(&self) -> usize {
         let change = |keys: &Vec<Key>| size_of::<(i64, Vec<Key>)>() + keys.len() * size_of::<Key>();
-        self.keys.iter().map(|(key, events)| groups::key_weight(key) + events.weight()).sum::<usize>()
+        self.keys.iter().map(|(key, events)| key_weight(key) + events.weight()).sum::<usize>()
             + self.changes.values().map(change).sum::<usize>()
     }
 
@@ -104,14 +105,14 @@ impl Sliding {
         keys.sort_unstable_by(|a, b| a.0.cmp(b.0));
         out.size(keys.len());
         for (key, events) in keys {
-            groups::write_key(key, out);
+            write_key(key, out);
             events.write(out);
         }
         out.size(self.changes.len());
         for (instant, keys) in &self.changes {
             out.signed(*instant);
             out.size(keys.len());
-            keys.iter().for_each(|key| groups::write_key(key, out));
+            keys.iter().for_each(|key| write_key(key, out));
         }
     }
 
@@ -121,7 +122,7 @@ impl Sliding {
         aggregates: &[AggregateSpec],
     ) -> Result<(), SnapshotError> {
         for _ in 0..from.size()? {
-            let key = groups::read_key(from)?;
+            let key = read_key(from)?;
             let events = Events::read(from, aggregates)?;
             self.keys.insert(key, events);
         }
@@ -130,7 +131,7 @@ impl Sliding {
             if super::grid::outside(instant) {
                 return Err(SnapshotError::Damaged("the instant of a change"));
             }
-            let keys = (0..from.size()?).map(|_| groups::read_key(from)).collect::<Result<_, _>>()?;
+            let keys = (0..from.size()?).map(|_| read_key(from)).collect::<Result<_, _>>()?;
             self.changes.insert(instant, keys);
         }
         Ok(())
