@@ -17,7 +17,7 @@ use crate::script::Function;
 use crate::value::snapshot::{Reader, SnapshotError, Writer};
 use crate::value::{EvalError, GroupKey, Value};
 use extreme::Extreme;
-use numeric::{Moments, Sum};
+use numeric::{Moments, Sum, SumOf};
 use ordered::{Percentile, Top};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -158,8 +158,8 @@ pub enum Aggregate {
     },
 }
 
-/// The state of an aggregate for one group of one window, of which there can be millions: the common ones are small, the
-/// others in boxes.
+/// The state of an aggregate for one group of one window, of which there can be millions: the common ones take up 24 bytes,
+/// the others are in boxes.
 #[derive(Debug, Clone)]
 pub struct Accumulator {
     state: State,
@@ -171,9 +171,8 @@ enum State {
     Count(i64),
     Distinct(Box<Distinct>),
     Sum(Sum),
-    Avg(Sum),
     Extreme(Extreme),
-    Moments { of: Spread, moments: Moments },
+    Moments(Box<(Spread, Moments)>),
     Percentile(Box<Percentile>),
     Collect(Box<Collected>),
     Top(Box<Top>),
@@ -211,14 +210,13 @@ struct Spread {
 impl Accumulator {
     /// The state before any event.
     pub fn new(aggregate: &Aggregate) -> Self {
-        let spread =
-            |sample, root| State::Moments { of: Spread { sample, root }, moments: Moments::default() };
+        let spread = |sample, root| State::Moments(Box::new((Spread { sample, root }, Moments::default())));
         let state = match aggregate {
             Aggregate::CountAll => State::CountAll(0),
             Aggregate::Count => State::Count(0),
             Aggregate::CountDistinct => State::Distinct(Box::default()),
-            Aggregate::Sum => State::Sum(Sum::default()),
-            Aggregate::Avg => State::Avg(Sum::default()),
+            Aggregate::Sum => State::Sum(Sum::new(SumOf::Total)),
+            Aggregate::Avg => State::Sum(Sum::new(SumOf::Mean)),
             Aggregate::Min { text } => State::Extreme(Extreme::new(false, *text)),
             Aggregate::Max { text } => State::Extreme(Extreme::new(true, *text)),
             Aggregate::StDev => spread(true, true),
@@ -261,10 +259,9 @@ impl Accumulator {
             _ if value.is_null() => {}
             State::Count(count) => *count = count.saturating_add(1),
             State::Distinct(all) => all.insert(&GroupKey(value.clone())),
-            State::Sum(sum) => sum.add("SUM", value)?,
-            State::Avg(sum) => sum.add("AVG", value)?,
+            State::Sum(sum) => sum.add(value)?,
             State::Extreme(extreme) => extreme.add(value)?,
-            State::Moments { of, moments } => moments.add(of.name(), value)?,
+            State::Moments(of) => of.1.add(of.0.name(), value)?,
             State::Percentile(percentile) => percentile.add(value)?,
             State::Joined(joined) => joined.add(value)?,
         }
@@ -281,9 +278,9 @@ impl Accumulator {
                 *a = a.saturating_add(*b);
             }
             (State::Distinct(a), State::Distinct(b)) => b.seen.iter().for_each(|key| a.insert(key)),
-            (State::Sum(a), State::Sum(b)) | (State::Avg(a), State::Avg(b)) => a.merge(b),
+            (State::Sum(a), State::Sum(b)) => a.merge(b),
             (State::Extreme(a), State::Extreme(b)) => a.merge(b)?,
-            (State::Moments { moments: a, .. }, State::Moments { moments: b, .. }) => a.merge(b),
+            (State::Moments(a), State::Moments(b)) => a.1.merge(&b.1),
             (State::Percentile(a), State::Percentile(b)) => a.merge(b),
             (State::Collect(a), State::Collect(b)) => {
                 a.values.extend_from_slice(&b.values);
@@ -309,10 +306,9 @@ impl Accumulator {
         match &self.state {
             State::CountAll(count) | State::Count(count) => Ok(Value::BigInt(*count)),
             State::Distinct(all) => Ok(Value::BigInt(all.seen.len() as i64)),
-            State::Sum(sum) => sum.total(),
-            State::Avg(sum) => sum.mean(),
-            State::Extreme(extreme) => Ok(extreme.value().clone()),
-            State::Moments { of, moments } => Ok(moments.spread(of.sample, of.root).into()),
+            State::Sum(sum) => sum.finish(),
+            State::Extreme(extreme) => Ok(extreme.value()),
+            State::Moments(of) => Ok(of.1.spread(of.0.sample, of.0.root).into()),
             State::Percentile(percentile) => Ok(percentile.result()),
             State::Collect(all) => Ok(Value::Array(all.values.as_slice().into())),
             State::Top(top) => Ok(top.result()),
@@ -321,7 +317,7 @@ impl Accumulator {
         }
     }
 
-    /// About how many bytes of events it holds; the states that only count or add up hold none.
+    /// About how many bytes it holds beside its own.
     pub fn weight(&self) -> usize {
         match &self.state {
             State::Distinct(all) => size_of::<Distinct>() + all.weight,
@@ -330,7 +326,10 @@ impl Accumulator {
             State::Top(top) => top.weight(),
             State::Joined(joined) => size_of::<Joined>() + joined.text.as_ref().map_or(0, String::len),
             State::User(user) => user.weight(),
-            _ => 0,
+            State::Sum(sum) => sum.weight(),
+            State::Extreme(extreme) => extreme.weight(),
+            State::Moments(_) => size_of::<(Spread, Moments)>(),
+            State::CountAll(_) | State::Count(_) => 0,
         }
     }
 
@@ -345,9 +344,9 @@ impl Accumulator {
                 keys.sort_unstable();
                 keys.iter().for_each(|key| out.value(&key.0));
             }
-            State::Sum(sum) | State::Avg(sum) => sum.write(out),
-            State::Extreme(extreme) => out.value(extreme.value()),
-            State::Moments { moments, .. } => moments.write(out),
+            State::Sum(sum) => sum.write(out),
+            State::Extreme(extreme) => out.value(&extreme.value()),
+            State::Moments(of) => of.1.write(out),
             State::Percentile(percentile) => percentile.write(out),
             State::Collect(all) => out.values(&all.values),
             State::Top(top) => top.write(out),
@@ -367,9 +366,9 @@ impl Accumulator {
             State::Distinct(all) => {
                 from.values()?.into_iter().map(GroupKey).for_each(|key| all.insert(&key));
             }
-            State::Sum(sum) | State::Avg(sum) => *sum = Sum::read(from)?,
+            State::Sum(sum) => *sum = Sum::read(sum.of(), from)?,
             State::Extreme(extreme) => extreme.restore(from.value()?)?,
-            State::Moments { moments, .. } => *moments = Moments::read(from)?,
+            State::Moments(of) => of.1 = Moments::read(from)?,
             State::Percentile(percentile) => percentile.restore(from)?,
             State::Collect(all) => {
                 all.values = from.values()?;

@@ -19,22 +19,35 @@ fn number(function: &'static str, value: &Value) -> Result<Number, EvalError> {
 pub enum Sum {
     /// Whole numbers with a total that a `bigint` holds.
     Whole {
+        /// For which function.
+        of: SumOf,
+        /// How many.
+        count: u32,
         /// Their total.
         total: i64,
-        /// How many.
-        count: u64,
     },
     /// Floats.
     Floats {
+        /// For which function.
+        of: SumOf,
+        /// How many, at least one.
+        count: u32,
         /// Their sum, but for `lost`.
         sum: f64,
         /// What the additions rounded away.
         lost: f64,
-        /// How many, at least one.
-        count: u64,
     },
     /// Anything.
-    Any(Box<Parts>),
+    Any(SumOf, Box<Parts>),
+}
+
+/// What a sum is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SumOf {
+    /// `SUM`.
+    Total,
+    /// `AVG`.
+    Mean,
 }
 
 /// The parts of a [`Sum`].
@@ -47,21 +60,38 @@ pub struct Parts {
     floats: u64,
 }
 
-impl Default for Sum {
-    fn default() -> Self {
-        Self::Whole { total: 0, count: 0 }
+impl SumOf {
+    fn function(self) -> &'static str {
+        match self {
+            Self::Total => "SUM",
+            Self::Mean => "AVG",
+        }
     }
 }
 
 impl Sum {
+    /// Nothing yet.
+    pub fn new(of: SumOf) -> Self {
+        Self::Whole { of, total: 0, count: 0 }
+    }
+
+    /// What it is kept for.
+    pub fn of(&self) -> SumOf {
+        match self {
+            Self::Whole { of, .. } | Self::Floats { of, .. } | Self::Any(of, _) => *of,
+        }
+    }
+
     /// One more number.
-    pub fn add(&mut self, function: &'static str, value: &Value) -> Result<(), EvalError> {
-        match (number(function, value)?, &mut *self) {
-            (Number::Whole(number), Self::Whole { total, count }) if total.checked_add(number).is_some() => {
+    pub fn add(&mut self, value: &Value) -> Result<(), EvalError> {
+        match (number(self.of().function(), value)?, &mut *self) {
+            (Number::Whole(number), Self::Whole { total, count, .. })
+                if total.checked_add(number).is_some() && *count < u32::MAX =>
+            {
                 *total += number;
                 *count += 1;
             }
-            (Number::Float(number), Self::Floats { sum, lost, count }) => {
+            (Number::Float(number), Self::Floats { sum, lost, count, .. }) if *count < u32::MAX => {
                 add_float(sum, lost, number);
                 *count += 1;
             }
@@ -84,51 +114,56 @@ impl Sum {
 
     /// All numbers of another sum.
     pub fn merge(&mut self, other: &Self) {
-        match (&mut *self, other) {
-            (
-                Self::Floats { sum, lost, count },
-                Self::Floats { sum: more, lost: more_lost, count: others },
-            ) => {
-                add_float(sum, lost, *more);
-                *lost += more_lost;
-                *count = count.saturating_add(*others);
-            }
-            _ => {
-                let (mut parts, other) = (self.parts(), other.parts());
-                parts.whole = parts.whole.saturating_add(other.whole);
-                add_float(&mut parts.float, &mut parts.lost, other.float);
-                parts.lost += other.lost;
-                parts.count = parts.count.saturating_add(other.count);
-                parts.floats = parts.floats.saturating_add(other.floats);
-                self.put(parts);
-            }
-        }
+        let (mut parts, other) = (self.parts(), other.parts());
+        parts.whole = parts.whole.saturating_add(other.whole);
+        add_float(&mut parts.float, &mut parts.lost, other.float);
+        parts.lost += other.lost;
+        parts.count = parts.count.saturating_add(other.count);
+        parts.floats = parts.floats.saturating_add(other.floats);
+        self.put(parts);
     }
 
     fn parts(&self) -> Parts {
         let none = Parts { whole: 0, float: 0.0, lost: 0.0, count: 0, floats: 0 };
         match self {
-            Self::Whole { total, count } => Parts { whole: (*total).into(), count: *count, ..none },
-            Self::Floats { sum, lost, count } => {
-                Parts { float: *sum, lost: *lost, count: *count, floats: *count, ..none }
+            Self::Whole { total, count, .. } => {
+                Parts { whole: (*total).into(), count: (*count).into(), ..none }
             }
-            Self::Any(parts) => **parts,
+            Self::Floats { sum, lost, count, .. } => {
+                let count = u64::from(*count);
+                Parts { float: *sum, lost: *lost, count, floats: count, ..none }
+            }
+            Self::Any(_, parts) => **parts,
         }
     }
 
     fn put(&mut self, parts: Parts) {
-        *self = match (&mut *self, i64::try_from(parts.whole)) {
-            (Self::Any(known), _) => return **known = parts,
-            (_, Ok(total)) if parts.floats == 0 => Self::Whole { total, count: parts.count },
-            _ if parts.floats == parts.count => {
-                Self::Floats { sum: parts.float, lost: parts.lost, count: parts.count }
+        let of = self.of();
+        *self = match (&mut *self, i64::try_from(parts.whole), u32::try_from(parts.count)) {
+            (_, Ok(total), Ok(count)) if parts.floats == 0 => Self::Whole { of, total, count },
+            (_, _, Ok(count)) if parts.floats == parts.count => {
+                Self::Floats { of, sum: parts.float, lost: parts.lost, count }
             }
-            _ => Self::Any(Box::new(parts)),
+            (Self::Any(_, known), _, _) => return **known = parts,
+            _ => Self::Any(of, Box::new(parts)),
         };
     }
 
-    /// `SUM`: a `bigint` if all were, `NULL` if there were none.
-    pub fn total(&self) -> Result<Value, EvalError> {
+    /// The result: `NULL` if there were no numbers.
+    pub fn finish(&self) -> Result<Value, EvalError> {
+        match self.of() {
+            SumOf::Total => self.total(),
+            SumOf::Mean => self.mean(),
+        }
+    }
+
+    /// About how many bytes it holds beside its own.
+    pub fn weight(&self) -> usize {
+        if matches!(self, Self::Any(..)) { size_of::<Parts>() } else { 0 }
+    }
+
+    /// `SUM`: a `bigint` if all were.
+    fn total(&self) -> Result<Value, EvalError> {
         let out_of_range = |ty| EvalError::OutOfRange { operation: "SUM", ty };
         let parts = self.parts();
         match parts {
@@ -141,8 +176,8 @@ impl Sum {
         }
     }
 
-    /// `AVG`: a `float`, `NULL` if there were none.
-    pub fn mean(&self) -> Result<Value, EvalError> {
+    /// `AVG`: a `float`.
+    fn mean(&self) -> Result<Value, EvalError> {
         let parts = self.parts();
         match parts.as_float() / parts.count as f64 {
             _ if parts.count == 0 => Ok(Value::Null),
@@ -162,14 +197,14 @@ impl Sum {
     }
 
     /// Reads it back.
-    pub fn read(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+    pub fn read(of: SumOf, from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         let (whole, float, lost) = (from.wide()?, from.float()?, from.float()?);
         let (count, floats) = (from.unsigned()?, from.unsigned()?);
         // Further additions must stay in range.
         if floats > count || count > i64::MAX as u64 || whole.unsigned_abs() > u128::from(count) << 63 {
             return Err(SnapshotError::Damaged("a sum"));
         }
-        let mut sum = Self::default();
+        let mut sum = Self::new(of);
         sum.put(Parts { whole, float, lost, count, floats });
         Ok(sum)
     }

@@ -222,6 +222,27 @@ fn numbers() -> impl Strategy<Value = Vec<[Value; 2]>> {
     prop::collection::vec([number.clone(), number], 0..20)
 }
 
+/// There is one for each aggregate of each group of each open window.
+#[test]
+fn states_are_small() {
+    assert_eq!(size_of::<Accumulator>(), 24);
+}
+
+#[test]
+fn a_sum_goes_on_beyond_what_its_small_form_counts() {
+    let mut state =
+        Accumulator { state: State::Sum(Sum::Whole { of: SumOf::Total, count: u32::MAX, total: 7 }) };
+    for _ in 0..3 {
+        state.add(&[Value::BigInt(1)]).unwrap();
+    }
+    assert_eq!(state.finish(), Ok(Value::BigInt(10)));
+    let mut state = Accumulator {
+        state: State::Sum(Sum::Floats { of: SumOf::Mean, count: u32::MAX, sum: 0.0, lost: 0.0 }),
+    };
+    state.add(&[Value::Float(4_294_967_296.0)]).unwrap();
+    assert_eq!(state.finish(), Ok(Value::Float(1.0)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
