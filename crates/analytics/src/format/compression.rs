@@ -3,7 +3,7 @@
 use super::{EventReader, MAX_BYTES, ReadError};
 use crate::value::Record;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use std::io::Read;
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 /// What was done to the bytes of a payload (docs: "Stream data as input", Event compression type).
@@ -39,6 +39,19 @@ impl Compression {
             Self::Deflate if is_zlib(payload) => bounded(ZlibDecoder::new(payload), "Deflate", into),
             Self::Deflate => bounded(DeflateDecoder::new(payload), "Deflate", into),
         }
+    }
+
+    /// The bytes before compression, as they come. A file may be of any size, so there is no limit.
+    ///
+    /// # Errors
+    /// Of the first read, which tells what a deflate stream is wrapped in; later ones come from the reader.
+    pub fn reader<'a>(self, mut from: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::None => Box::new(from),
+            Self::GZip => Box::new(MultiGzDecoder::new(from)),
+            Self::Deflate if is_zlib(from.fill_buf()?) => Box::new(ZlibDecoder::new(from)),
+            Self::Deflate => Box::new(DeflateDecoder::new(from)),
+        })
     }
 }
 

@@ -37,7 +37,7 @@ impl Writer {
 impl RowWriter for Writer {
     fn write(&mut self, row: &Record) -> Result<(), WriteError> {
         let before = self.out.len();
-        match (self.layout, before) {
+        match (self.layout, self.rows) {
             (JsonLayout::LineSeparated, _) => {}
             (JsonLayout::Array, 0) => self.out.push(b'['),
             (JsonLayout::Array, _) => self.out.push(b','),
@@ -51,6 +51,10 @@ impl RowWriter for Writer {
         Ok(())
     }
 
+    fn drain(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
     fn rows(&self) -> usize {
         self.rows
     }
@@ -61,7 +65,7 @@ impl RowWriter for Writer {
 
     fn finish(mut self: Box<Self>) -> Result<Vec<u8>, WriteError> {
         if self.layout == JsonLayout::Array {
-            if self.out.is_empty() {
+            if self.rows == 0 {
                 self.out.push(b'[');
             }
             self.out.push(b']');

@@ -17,12 +17,14 @@ mod csv;
 mod error;
 mod json;
 mod parquet;
+mod pieces;
 mod shape;
 #[cfg(test)]
 mod tests;
 
 pub use compression::Compression;
 pub use error::{ReadError, WriteError};
+pub use pieces::{Located, Piece, Pieces};
 
 use crate::value::{JsonOptions, Record};
 use std::fmt::Debug;
@@ -219,13 +221,19 @@ pub trait RowWriter: Debug + Send {
     /// [`WriteError::Full`] and [`WriteError::OtherColumns`] ask for another file, the others are the row's own.
     fn write(&mut self, row: &Record) -> Result<(), WriteError>;
 
+    /// Bytes of the file that are settled, beginning with those behind what was handed out before, so that rows can leave before
+    /// the file ends. Formats whose files have a schema settle nothing before all rows are known.
+    fn drain(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// How many rows were taken.
     fn rows(&self) -> usize;
 
-    /// About how many bytes they are.
+    /// About how many bytes they are, without those that were [drained](Self::drain).
     fn size(&self) -> usize;
 
-    /// The file. Without rows it has no bytes, except that an array of JSON is `[]`.
+    /// The file, behind what was [drained](Self::drain) of it. Without rows it has no bytes, except that an array of JSON is `[]`.
     ///
     /// # Errors
     /// [`WriteError::Format`].

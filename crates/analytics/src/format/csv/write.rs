@@ -87,6 +87,10 @@ impl RowWriter for Writer {
         Ok(())
     }
 
+    fn drain(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
     fn rows(&self) -> usize {
         self.rows
     }
