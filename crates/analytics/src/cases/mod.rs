@@ -100,6 +100,15 @@ impl Case {
     /// # Errors
     /// [`CaseError`].
     pub fn parse(text: &str) -> Result<Self, CaseError> {
+        Self::parse_with(text, &BTreeMap::new())
+    }
+
+    /// Reads a case that may call functions which stand elsewhere: scripts by name. Those that it brings itself go before them,
+    /// and those that its query does not name are left alone.
+    ///
+    /// # Errors
+    /// [`CaseError`].
+    pub fn parse_with(text: &str, shared: &BTreeMap<String, String>) -> Result<Self, CaseError> {
         let members: Members =
             serde_json::from_str(text).map_err(|error| CaseError::Json { part: "the case", error })?;
         let member = |name: &'static str| members.get(name).ok_or(CaseError::Missing(name));
@@ -120,16 +129,18 @@ impl Case {
                 Compatibility::parse(&found).ok_or_else(|| unknown("compat", &found, "1.0, 1.1, 1.2"))?
             }
         };
+        let query: String = read("query", member("query")?)?;
+        let own =
+            members.get("functions").map_or_else(|| Ok(BTreeMap::new()), |text| read("functions", text))?;
+        let functions = functions(&query, own, shared)?;
         Ok(Self {
             name: text_of("name")?.unwrap_or_default(),
-            query: read("query", member("query")?)?,
+            query,
             options: Options {
                 level,
                 compatibility,
                 reference: reference.keys().cloned().collect(),
-                functions: members
-                    .get("functions")
-                    .map_or_else(|| Ok(Functions::default()), |text| functions(text))?,
+                functions,
             },
             policies: members.get("policies").map_or_else(|| Ok(never_late()), |text| policies(text))?,
             inputs: inputs(member("inputs")?)?,
@@ -143,10 +154,17 @@ impl Case {
     }
 }
 
-fn functions(text: &RawValue) -> Result<Functions, CaseError> {
-    let scripts: BTreeMap<String, String> = read("functions", text)?;
+fn functions(
+    query: &str,
+    own: BTreeMap<String, String>,
+    shared: &BTreeMap<String, String>,
+) -> Result<Functions, CaseError> {
+    let text = query.to_lowercase();
+    let is_own = |name: &str| own.keys().any(|known| known.eq_ignore_ascii_case(name));
+    let wanted = |name: &str| text.contains(&name.to_lowercase()) && !is_own(name);
+    let shared = shared.iter().filter(|(name, _)| wanted(name));
     let mut functions = Functions::default();
-    for (name, script) in &scripts {
+    for (name, script) in own.iter().chain(shared) {
         functions.add_script(name, script).map_err(CaseError::Function)?;
     }
     Ok(functions)

@@ -42,6 +42,18 @@ fn rows_of_an_output_that_is_not_expected_are_a_failure() {
 }
 
 #[test]
+fn functions_that_stand_elsewhere_are_taken_unless_the_case_has_its_own() {
+    let text = r#"{"query": "SELECT udf.f(a) AS r FROM i", OWN "expected": {"output": [{"r": 2}]},
+        "inputs": {"i": [{"event": {"a": 1}}]}}"#;
+    let shared = [("F", "function main(a) { return 2 * a; }"), ("unused", "no script")];
+    let shared = shared.map(|(name, script)| (name.to_owned(), script.to_owned())).into();
+    let verdict = |own: &str| Case::parse_with(&text.replace("OWN", own), &shared).unwrap().check();
+    assert_eq!(verdict(""), Verdict::Passed);
+    let own = verdict(r#""functions": {"f": "function main(a) { return 3 * a; }"},"#);
+    assert!(matches!(own, Verdict::Failed(text) if text.contains(r#"+ {"r":3}"#)));
+}
+
+#[test]
 fn what_is_no_case_is_told() {
     for (text, part) in [
         ("[", "the case cannot be read"),
