@@ -27,7 +27,7 @@ pub struct JobInput {
 /// Events for tests of a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalFile {
-    /// Its path, from the file that names it; with `/` between folders.
+    /// Its path, from the project's folder; with `/` between folders.
     pub path: String,
     /// How it is written.
     pub format: InputFormat,

@@ -63,7 +63,7 @@ pub(super) fn job(root: &str, read: Read<'_>) -> Result<Job, JobError> {
         let node = Node::root(&value, &place);
         match kind.as_str() {
             "input" => inputs.push(input(&node, &mut notes)?),
-            "inputmock" => locals.push(local(&node)?),
+            "inputmock" => locals.push(local(&node, path)?),
             _ => outputs.push(output(&node, &settings.locale, &mut notes)?),
         }
     }
@@ -117,10 +117,15 @@ fn input(node: &Node<'_>, notes: &mut Vec<JobNote>) -> Result<JobInput, JobError
     Ok(JobInput { name, kind: kind(node)?, datasource, format, local: None })
 }
 
-/// A file for tests: which input it stands for, and where it is.
-fn local(node: &Node<'_>) -> Result<(String, InputKind, LocalFile), JobError> {
+/// A file for tests: which input it stands for, and where it is. `from` is the file that says so.
+fn local(node: &Node<'_>, from: &str) -> Result<(String, InputKind, LocalFile), JobError> {
     let name = node.required_text("InputAlias", "the input that the file stands for")?.to_owned();
     let path = node.required_text("FilePath", "a file with events")?.replace('\\', "/");
+    // Paths in a file of a project begin where that file is.
+    let path = match from.rsplit_once('/') {
+        Some((folder, _)) if !path.starts_with('/') && !path.contains(':') => format!("{folder}/{path}"),
+        _ => path,
+    };
     let serialization = match node.text("Format")? {
         Some(ty) => input_serialization(node, Some(ty), node)?,
         None => Default::default(),

@@ -239,7 +239,10 @@ fn a_project_becomes_a_job() {
         consumer_group: "$Default".into(),
     };
     assert_eq!((&readings.datasource.kind, readings.format.serialization), (&hub, InputSerialization::Avro));
-    assert_eq!(readings.local.as_ref().map(|local| local.path.as_str()), Some("../data/readings.json"));
+    assert_eq!(
+        readings.local.as_ref().map(|local| local.path.as_str()),
+        Some("Inputs/../data/readings.json")
+    );
     let limits = job.input("limits").unwrap();
     assert_eq!(
         (limits.kind, &limits.datasource.kind),
