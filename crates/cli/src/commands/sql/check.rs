@@ -1,8 +1,9 @@
 //! `sql validate` and `sql explain`.
 
-use super::{Language, Told, text};
+use super::definition::Definition;
+use super::{Language, Told};
 use ironbrook_analytics::Query;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Options of `sql validate` and `sql explain`.
 #[derive(Debug, clap::Args)]
@@ -12,50 +13,59 @@ pub(super) struct Args {
     /// An input of reference data. May be given several times.
     #[arg(long, value_name = "NAME")]
     reference: Vec<String>,
+    /// A job of Stream Analytics with its query: the resource as exported, a template with it, or the folder of a project.
+    #[arg(long, value_name = "PATH", conflicts_with = "files")]
+    job: Option<PathBuf>,
     /// The queries; `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "job", value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
-/// Compiles all files; says of each what is wrong or odd.
+impl Args {
+    fn definitions(&self) -> anyhow::Result<Vec<Definition>> {
+        let (language, reference) = (&self.language, &self.reference);
+        if let Some(job) = &self.job {
+            return Ok(vec![Definition::of_job(language, job, reference.clone())?]);
+        }
+        self.files.iter().map(|file| Definition::of_query(language, file, reference.clone())).collect()
+    }
+}
+
+/// Compiles all queries; says of each what is wrong or odd.
 #[allow(clippy::print_stdout, reason = "what the command is asked for")]
 pub(super) fn validate(args: &Args) -> anyhow::Result<()> {
     let mut wrong = false;
-    for file in &args.files {
-        match compile(args, file)? {
-            Some(query) => println!("{}: the query can run; {}", file.display(), sides(&query)),
-            None => wrong = true,
+    for definition in args.definitions()? {
+        match compile(&definition) {
+            Ok(query) => println!("{}: the query can run; {}", definition.label(), sides(&query)),
+            Err(Told) => wrong = true,
         }
     }
     if wrong { Err(Told.into()) } else { Ok(()) }
 }
 
-/// Prints the plan of each file.
+/// Prints the plan of each query.
 #[allow(clippy::print_stdout, reason = "what the command is asked for")]
 pub(super) fn explain(args: &Args) -> anyhow::Result<()> {
-    for file in &args.files {
-        let query = compile(args, file)?.ok_or(Told)?;
-        print!("{}", query.explain());
+    for definition in args.definitions()? {
+        print!("{}", compile(&definition)?.explain());
     }
     Ok(())
 }
 
 #[allow(clippy::print_stderr, reason = "what people should know of their query")]
-fn compile(args: &Args, file: &Path) -> anyhow::Result<Option<Query>> {
-    let query = Query::compile(&text(file)?, &args.language.options(args.reference.clone())?);
-    let file = file.display();
-    match query {
-        Ok(query) => {
-            for note in query.diagnostics() {
-                eprintln!("{file}: note: {} (line {}, column {})", note.message, note.line, note.column);
-            }
-            Ok(Some(query))
-        }
-        Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("{file}: {error}"));
-            Ok(None)
-        }
+fn compile(definition: &Definition) -> Result<Query, Told> {
+    let query = definition.compile()?;
+    for note in query.diagnostics() {
+        eprintln!(
+            "{}: note: {} (line {}, column {})",
+            definition.label(),
+            note.message,
+            note.line,
+            note.column
+        );
     }
+    Ok(query)
 }
 
 fn sides(query: &Query) -> String {

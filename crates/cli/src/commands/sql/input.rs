@@ -1,59 +1,105 @@
 //! Events from files and standard input, in the order of their arrivals.
 
-use super::Named;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use ironbrook_analytics::Query;
-use ironbrook_analytics::engine::Decoder;
-use ironbrook_analytics::value::json::MAX_BYTES;
+use ironbrook_analytics::engine::{DataErrorKind, Decoder, Policies};
+use ironbrook_analytics::format::{Compression, InputFormat, Located, Pieces};
 use ironbrook_analytics::value::{DateTime, Record};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, stdin};
+use std::io::{BufRead, BufReader, stdin};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// A file with events or reference data.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// The input, as an index of the query.
+    pub(super) input: usize,
+    /// `-` is standard input.
+    pub(super) file: PathBuf,
+    pub(super) format: InputFormat,
+    /// Whether each line is an event for sure.
+    pub(super) lines: bool,
+}
+
+impl Source {
+    pub(super) fn is_stdin(&self) -> bool {
+        self.file.as_os_str() == "-"
+    }
+
+    /// As people call it.
+    pub(super) fn name(&self) -> String {
+        if self.is_stdin() { "standard input".to_owned() } else { self.file.display().to_string() }
+    }
+
+    fn open(&self, bar: &ProgressBar) -> anyhow::Result<Pieces<Box<dyn BufRead>>> {
+        let from: Box<dyn BufRead> = if self.is_stdin() {
+            Box::new(BufReader::new(bar.wrap_read(stdin())))
+        } else {
+            let file = File::open(&self.file).with_context(|| self.name())?;
+            Box::new(BufReader::with_capacity(BLOCK, bar.wrap_read(file)))
+        };
+        let from = match self.format.compression {
+            Compression::None => from,
+            compression => {
+                let expanded = compression.reader(from).with_context(|| self.name())?;
+                Box::new(BufReader::with_capacity(BLOCK, expanded))
+            }
+        };
+        Ok(Pieces::new(from, self.format.serialization, self.lines))
+    }
+
+    /// All rows, as reference data is needed.
+    pub(super) fn rows(&self, query: &Query) -> anyhow::Result<Vec<Arc<Record>>> {
+        let mut pieces = self.open(&ProgressBar::hidden())?;
+        let format = InputFormat { serialization: pieces.serialization(), ..InputFormat::default() };
+        let mut reader = format.reader(query.json_options());
+        let (mut rows, mut wrong) = (Vec::new(), None);
+        while let Some(piece) = pieces.next().with_context(|| self.name())? {
+            reader.read(piece.payload, &mut |row| match row {
+                Ok(row) => rows.push(row),
+                Err(error) => wrong = wrong.take().or_else(|| Some(piece.locate(&error))),
+            });
+            if let Some(wrong) = wrong {
+                anyhow::bail!("{}: {wrong}", self.name());
+            }
+        }
+        Ok(rows)
+    }
+}
 
 /// Events of one input.
 pub(super) struct Events {
-    pub(super) input: usize,
-    from: Box<dyn BufRead>,
+    pub(super) source: Source,
+    pieces: Pieces<Box<dyn BufRead>>,
     decoder: Decoder,
-    /// Whether every line is a payload; else all is one.
-    lines: Option<bool>,
     /// Events that were read but not taken, or why one could not be read.
-    next: VecDeque<Result<Arc<Record>, String>>,
-    buffer: Vec<u8>,
+    next: VecDeque<Result<Arc<Record>, Bad>>,
     arrival: DateTime,
-    bar: ProgressBar,
+}
+
+/// Why there is no event.
+pub(super) struct Bad {
+    pub(super) kind: DataErrorKind,
+    pub(super) at: Located,
 }
 
 /// An event, or why it could not be read, with its arrival.
-pub(super) type Arrived = (DateTime, Result<Arc<Record>, String>);
+pub(super) type Arrived = (DateTime, Result<Arc<Record>, Bad>);
 
 impl Events {
-    /// Events of a file; `-` is standard input.
     pub(super) fn open(
-        decoder: Decoder,
-        input: usize,
-        file: &Named,
-        bar: ProgressBar,
+        query: &Arc<Query>,
+        policies: &Policies,
+        source: Source,
+        bar: &ProgressBar,
     ) -> anyhow::Result<Self> {
-        let from: Box<dyn BufRead> = match file.file.as_os_str().as_encoded_bytes() {
-            b"-" => Box::new(BufReader::new(stdin())),
-            _ => Box::new(BufReader::with_capacity(
-                BLOCK,
-                File::open(&file.file).with_context(|| file.file.display().to_string())?,
-            )),
-        };
-        Ok(Self {
-            input,
-            from,
-            decoder,
-            lines: None,
-            next: VecDeque::new(),
-            buffer: Vec::new(),
-            arrival: DateTime::MIN,
-            bar,
-        })
+        let pieces = source.open(bar)?;
+        let format = InputFormat { serialization: pieces.serialization(), ..InputFormat::default() };
+        let decoder = Decoder::of(query, source.input, policies, format);
+        Ok(Self { source, pieces, decoder, next: VecDeque::new(), arrival: DateTime::MIN })
     }
 
     /// The arrival of the next event: its own time, but not before those ahead of it, or `now` where it has none.
@@ -63,10 +109,11 @@ impl Events {
                 return Ok(None);
             }
         }
-        let Some(Ok(event)) = self.next.front() else { return Ok(Some(self.arrival.max(DateTime::MIN))) };
-        let arrival = match query.event_time(self.input, event) {
+        let Some(Ok(event)) = self.next.front() else { return Ok(Some(self.arrival)) };
+        let input = self.source.input;
+        let arrival = match query.event_time(input, event) {
             Some(time) => time,
-            None if query.is_timed(self.input) => self.arrival,
+            None if query.is_timed(input) => self.arrival,
             None => now,
         };
         Ok(Some(arrival.max(self.arrival)))
@@ -78,30 +125,14 @@ impl Events {
         self.next.pop_front().map(|event| (arrival, event))
     }
 
-    /// Reads the next payload; `false` at the end.
+    /// Reads the next part of the file; `false` at the end.
     fn fill(&mut self) -> anyhow::Result<bool> {
-        self.buffer.clear();
-        let limit = MAX_BYTES as u64 + 1;
-        let by_lines = self.lines != Some(false);
-        let mut read = if by_lines {
-            self.from.by_ref().take(limit).read_until(b'\n', &mut self.buffer)?
-        } else {
-            self.from.by_ref().take(limit).read_to_end(&mut self.buffer)?
-        };
-        if self.lines.is_none() && !self.buffer.trim_ascii().is_empty() {
-            // A first line that is no JSON of its own is the beginning of something longer.
-            let whole = serde_json::from_slice::<serde::de::IgnoredAny>(&self.buffer).is_ok();
-            self.lines = Some(whole);
-            if !whole {
-                read += self.from.by_ref().take(limit).read_to_end(&mut self.buffer)?;
-            }
-        }
-        self.bar.inc(read as u64);
         let next = &mut self.next;
-        self.decoder.read(&self.buffer, &mut |event| {
-            next.push_back(event.map_err(|error| error.to_string()));
+        let Some(piece) = self.pieces.next().with_context(|| self.source.name())? else { return Ok(false) };
+        self.decoder.read(piece.payload, &mut |event| {
+            next.push_back(event.map_err(|error| Bad { kind: error.kind(), at: piece.locate(&error) }));
         });
-        Ok(read > 0)
+        Ok(true)
     }
 }
 

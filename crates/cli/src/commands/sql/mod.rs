@@ -2,8 +2,11 @@
 //! module.
 
 mod check;
+mod definition;
+mod format;
 mod input;
 mod job;
+mod output;
 mod publish;
 mod run;
 mod test;
@@ -25,7 +28,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a query over JSON files or standard input; rows go to standard output.
+    /// Run a query over files or standard input: JSON, CSV, Avro, also compressed. Rows go to standard output or files, Parquet too.
     Run(Box<run::Args>),
     /// Say whether a query can run, and what is wrong with it where it cannot.
     Validate(check::Args),
@@ -43,10 +46,10 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Language {
     /// Offer only what jobs beside machines have in the original; names of fields are in lower case then.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "job")]
     limited: bool,
     /// Compatibility level.
-    #[arg(long, value_enum, default_value_t = Compat::V1_2, value_name = "LEVEL")]
+    #[arg(long, value_enum, default_value_t = Compat::V1_2, value_name = "LEVEL", conflicts_with = "job")]
     compat: Compat,
     /// A function in JavaScript that the query calls as udf.NAME or uda.NAME. May be given several times.
     #[arg(long, value_name = "NAME=FILE")]

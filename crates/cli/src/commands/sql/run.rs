@@ -1,144 +1,203 @@
 //! `sql run`: a query over files or standard input.
 
-use super::input::Events;
-use super::{Language, Named, Told, text};
+use super::definition::Definition;
+use super::format::Formats;
+use super::input::{Bad, Events, Source};
+use super::output::Outputs;
+use super::{Language, Named};
 use crate::commands::OutputFormat;
 use anyhow::{Context as _, anyhow, bail};
+use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use ironbrook_analytics::Query;
-use ironbrook_analytics::engine::{Decoder, Engine, OnError, OnViolation, OutputRow, Policies};
-use ironbrook_analytics::value::{DateTime, JsonReader, Value};
-use std::io::Write;
+use ironbrook_analytics::engine::{Engine, OnError, OnViolation, Policies};
+use ironbrook_analytics::value::DateTime;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Options of `sql run`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     language: Language,
-    /// Events of an input: JSON, one object or array a line or as a whole. `-` is standard input, which is also where the only
-    /// input of a query comes from.
+    /// A job of Stream Analytics: its resource as exported, a template with it, or the folder of a project. Query, functions, formats and
+    /// the policies for events out of order come from it. A project's local files are read where no --input is given.
+    #[arg(long, value_name = "PATH", conflicts_with = "query")]
+    job: Option<PathBuf>,
+    /// Events of an input: JSON, CSV or Avro. `-` is standard input, which is also where the only input of a query comes from. May be
+    /// given several times.
     #[arg(long, value_name = "NAME=FILE")]
     input: Vec<Named>,
-    /// Rows of an input of reference data, as JSON.
+    /// Rows of an input of reference data: JSON, CSV or Avro. May be given several times.
     #[arg(long, value_name = "NAME=FILE")]
     reference: Vec<Named>,
-    /// How many seconds an event may be behind the greatest time seen.
-    #[arg(long, default_value_t = 0.0, value_name = "SECONDS")]
-    out_of_order: f64,
+    /// Write the rows of an output to a file; `-` is standard output. Without NAME= it is the query's only output. Other outputs go to
+    /// standard output, one JSON object a line. May be given several times.
+    #[arg(long = "to", value_name = "[NAME=]FILE", id = "output_to")]
+    to: Vec<String>,
+    #[command(flatten)]
+    formats: Formats,
+    /// How many seconds an event may be behind the greatest time seen; where not given, what the job says, or 0.
+    #[arg(long, value_name = "SECONDS")]
+    out_of_order: Option<f64>,
     /// Leave out events that are further behind, instead of moving their time forward.
     #[arg(long)]
     drop: bool,
-    /// Leave out rows that cannot be computed, instead of stopping.
+    /// Leave out rows that cannot be computed or written, instead of stopping.
     #[arg(long)]
     skip_errors: bool,
+    /// What happens when an event cannot be read: it is left out and counted, or the run stops.
+    #[arg(long, value_enum, default_value_t = OnBadEvent::Drop, value_name = "WHAT")]
+    on_bad_event: OnBadEvent,
     /// The query; `-` is standard input.
-    query: PathBuf,
+    #[arg(required_unless_present = "job")]
+    query: Option<PathBuf>,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OnBadEvent {
+    Drop,
+    Stop,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ironbrook sql run reset.sql < temperature.jsonl
+  ironbrook sql run --input temperature=day.csv.gz --to alert=alerts.parquet reset.sql
+  ironbrook sql run --input i=a.avro --reference limits=limits.csv --delimiter 'limits=;' --to rows.csv q.sql
+  ironbrook sql run --job my-job/ --input temperature=day.jsonl --function celsius=celsius.js";
 
 /// Stored events are never late: nobody knows when they arrived.
 const NEVER_LATE: Duration = Duration::from_secs(20 * 86_400);
+/// How many events that could not be read are shown.
+const SAMPLES: usize = 10;
 
 /// Runs the query to the end of all inputs.
 pub(super) fn run((args, format): (Args, OutputFormat)) -> anyhow::Result<()> {
-    let reference = args.reference.iter().map(|named| named.name.clone()).collect();
-    let query = match Query::compile(&text(&args.query)?, &args.language.options(reference)?) {
-        Ok(query) => Arc::new(query),
-        Err(errors) => return refused(&args, &errors),
-    };
-    let mut engine = Engine::new(query.clone(), policies(&args)?);
-    for named in &args.reference {
-        load(&mut engine, named)?;
+    let definition = args.definition()?;
+    let query = Arc::new(definition.compile()?);
+    let (streams, references) = args.sources(&query, &definition)?;
+    let policies = args.policies(&definition)?;
+    let mut engine = Engine::new(query.clone(), policies);
+    for reference in &references {
+        engine.load_reference(reference.input, DateTime::MIN, &reference.rows(&query)?)?;
     }
-    let bar = bar(&args);
-    let mut inputs = inputs(&args, &query, engine.policies(), &bar)?;
-    let out = std::io::stdout().lock();
-    let mut rows = Rows { query: &query, format, out: std::io::BufWriter::new(out), written: 0 };
-    let mut events = 0_u64;
+    let files = streams.iter().chain(&references).map(|source| source.file.clone()).collect::<Vec<_>>();
+    let shown = (format, &args.formats);
+    let mut outputs = Outputs::open(&query, shown, &args.to, definition.job.as_ref(), &files)?;
+    if args.skip_errors {
+        outputs.skip_errors();
+    }
+    let bar = bar(&streams);
+    let open = |source| Events::open(&query, engine.policies(), source, &bar);
+    let mut inputs = streams.into_iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut tally = Tally::default();
     while let Some((place, arrival)) = first(&mut inputs, &query)? {
-        let input = inputs[place].input;
         match inputs[place].take(arrival) {
-            Some((arrival, Ok(event))) => engine.push(input, arrival, event)?,
-            Some((arrival, Err(message))) => engine.reject(input, arrival, &message),
+            Some((arrival, Ok(event))) => {
+                let pushed = engine.push(inputs[place].source.input, arrival, event);
+                pushed.with_context(|| definition.label().to_owned())?;
+            }
+            Some((_, Err(bad))) => tally.take(&inputs[place].source, bad, args.on_bad_event)?,
             None => {}
         }
-        events += 1;
-        rows.write(&mut engine)?;
+        tally.events += 1;
+        outputs.write(&mut engine)?;
     }
-    engine.flush()?;
-    rows.write(&mut engine)?;
-    rows.out.flush()?;
+    engine.flush().with_context(|| definition.label().to_owned())?;
+    outputs.write(&mut engine)?;
+    let (rows, refused) = (outputs.written, outputs.refused);
+    outputs.finish()?;
     bar.finish_and_clear();
-    summary(&engine, events, rows.written);
+    tally.summary(&engine, rows, refused);
     Ok(())
 }
 
-#[allow(clippy::print_stderr, reason = "what is wrong with the query")]
-fn refused(args: &Args, errors: &ironbrook_analytics::QueryErrors) -> anyhow::Result<()> {
-    errors.iter().for_each(|error| eprintln!("{}: {error}", args.query.display()));
-    Err(Told.into())
-}
-
-fn policies(args: &Args) -> anyhow::Result<Policies> {
-    Ok(Policies {
-        late_arrival: NEVER_LATE,
-        out_of_order: Duration::try_from_secs_f64(args.out_of_order).context("--out-of-order")?,
-        on_violation: if args.drop { OnViolation::Drop } else { OnViolation::Adjust },
-        on_error: if args.skip_errors { OnError::Skip } else { OnError::Stop },
-        ..Policies::default()
-    })
-}
-
-fn load(engine: &mut Engine, named: &Named) -> anyhow::Result<()> {
-    let query = engine.query().clone();
-    let input =
-        query.input(&named.name).ok_or_else(|| anyhow!("--reference: the query reads no {}", named.name))?;
-    let mut rows = Vec::new();
-    let mut wrong = None;
-    let body = text(&named.file)?;
-    JsonReader::new(query.json_options()).read(body.as_bytes(), &mut |row| match row {
-        Ok(row) => rows.push(row),
-        Err(error) => wrong = wrong.take().or(Some(error)),
-    });
-    if let Some(error) = wrong {
-        return Err(error).with_context(|| named.file.display().to_string());
-    }
-    Ok(engine.load_reference(input, DateTime::MIN, &rows)?)
-}
-
-/// The files of all streams; each stream must have one.
-fn inputs(
-    args: &Args,
-    query: &Arc<Query>,
-    policies: &Policies,
-    bar: &ProgressBar,
-) -> anyhow::Result<Vec<Events>> {
-    let streams: Vec<_> = query.inputs().iter().filter(|input| !input.reference).collect();
-    let mut named = args.input.clone();
-    if let ([], [only]) = (named.as_slice(), streams.as_slice()) {
-        if args.query.as_os_str() == "-" {
-            bail!(
-                "the query comes from standard input, so its events cannot: give --input {}=FILE",
-                only.name
-            );
-        }
-        named.push(Named { name: only.name.to_string(), file: "-".into() });
-    }
-    for stream in &streams {
-        if !named.iter().any(|named| named.name.eq_ignore_ascii_case(&stream.name)) {
-            bail!("the query reads {0}: give --input {0}=FILE", stream.name);
+impl Args {
+    fn definition(&self) -> anyhow::Result<Definition> {
+        let reference = self.reference.iter().map(|named| named.name.clone()).collect();
+        match (&self.job, &self.query) {
+            (Some(job), _) => Definition::of_job(&self.language, job, reference),
+            (None, Some(query)) => Definition::of_query(&self.language, query, reference),
+            (None, None) => bail!("the query is missing"),
         }
     }
-    named
-        .iter()
-        .map(|named| {
-            let known = query.input(&named.name).filter(|input| !query.inputs()[*input].reference);
-            let input = known.ok_or_else(|| anyhow!("--input: the query reads no stream {}", named.name))?;
-            Events::open(Decoder::new(query, input, policies), input, named, bar.clone())
+
+    fn policies(&self, definition: &Definition) -> anyhow::Result<Policies> {
+        let job = definition.job.as_ref().map(ironbrook_analytics::job::Job::policies).unwrap_or_default();
+        let out_of_order = match self.out_of_order {
+            Some(seconds) => Duration::try_from_secs_f64(seconds).context("--out-of-order")?,
+            None => job.out_of_order,
+        };
+        Ok(Policies {
+            late_arrival: NEVER_LATE,
+            out_of_order,
+            on_violation: if self.drop { OnViolation::Drop } else { job.on_violation },
+            on_error: if self.skip_errors { OnError::Skip } else { job.on_error },
+            ..job
         })
-        .collect()
+    }
+
+    /// The files of streams and those of reference data; each input must have one.
+    fn sources(&self, query: &Query, definition: &Definition) -> anyhow::Result<(Vec<Source>, Vec<Source>)> {
+        let mut sources = Vec::new();
+        for (option, named) in
+            self.input.iter().map(|n| ("--input", n)).chain(self.reference.iter().map(|n| ("--reference", n)))
+        {
+            let input = query
+                .input(&named.name)
+                .ok_or_else(|| anyhow!("{option}: the query reads no {}", named.name))?;
+            sources.push(self.source(input, &named.name, named.file.clone(), definition)?);
+        }
+        let missing = |sources: &[Source], input| !sources.iter().any(|source| source.input == input);
+        for local in definition.job.iter().flat_map(|job| &job.inputs) {
+            if let (Some(input), Some(file)) = (query.input(&local.name), &local.local)
+                && missing(&sources, input)
+            {
+                let file = definition.folder.join(&file.path);
+                sources.push(self.source(input, &local.name, file, definition)?);
+            }
+        }
+        let left = query.inputs().iter().enumerate().filter(|(input, _)| missing(&sources, *input));
+        let left = left.collect::<Vec<_>>();
+        match left.as_slice() {
+            [] => {}
+            [(input, only)] if !only.reference && !sources.iter().any(Source::is_stdin) => {
+                if self.query.as_ref().is_some_and(|query| query.as_os_str() == "-") {
+                    bail!(
+                        "the query comes from standard input, so its events cannot: give --input {}=FILE",
+                        only.name
+                    );
+                }
+                let source = self.source(*input, &only.name, "-".into(), definition)?;
+                sources.push(source);
+            }
+            [(_, first), ..] => {
+                let option = if first.reference { "--reference" } else { "--input" };
+                bail!("the query reads {0}: give {option} {0}=FILE", first.name);
+            }
+        }
+        if sources.iter().filter(|source| source.is_stdin()).count() > 1 {
+            bail!("standard input can be one input only");
+        }
+        Ok(sources.into_iter().partition(|source| !query.inputs()[source.input].reference))
+    }
+
+    fn source(
+        &self,
+        input: usize,
+        name: &str,
+        file: PathBuf,
+        definition: &Definition,
+    ) -> anyhow::Result<Source> {
+        let job = definition.job.as_ref().and_then(|job| job.input(name));
+        let job = job.map(|input| input.local.as_ref().map_or(input.format, |local| local.format));
+        let (format, lines) = self.formats.input(name, &file, job)?;
+        Ok(Source { input, file, format, lines })
+    }
 }
 
 /// The input whose next event arrives first.
@@ -159,49 +218,13 @@ fn now() -> DateTime {
     DateTime::parse(&jiff::Timestamp::now().to_string()).unwrap_or(DateTime::MIN)
 }
 
-/// Rows on their way out.
-struct Rows<'a, W> {
-    query: &'a Query,
-    format: OutputFormat,
-    out: W,
-    written: u64,
-}
-
-impl<W: Write> Rows<'_, W> {
-    /// One row a line: JSON, behind the name of the output where there are several.
-    fn write(&mut self, engine: &mut Engine) -> std::io::Result<()> {
-        let mut line = Vec::new();
-        for OutputRow { output, timestamp, record } in engine.rows() {
-            line.clear();
-            let name = &self.query.outputs()[output];
-            match self.format {
-                OutputFormat::Json => {
-                    line.extend(b"{\"output\":");
-                    Value::text(name).write_json(&mut line);
-                    line.extend(format!(",\"timestamp\":\"{timestamp}\",\"row\":").bytes());
-                    record.write_json(&mut line);
-                    line.push(b'}');
-                }
-                OutputFormat::Table => {
-                    if self.query.outputs().len() > 1 {
-                        line.extend(name.bytes());
-                        line.push(b'\t');
-                    }
-                    record.write_json(&mut line);
-                }
-            }
-            line.push(b'\n');
-            self.out.write_all(&line)?;
-            self.written += 1;
-        }
-        Ok(())
-    }
-}
-
 /// A bar on stderr, drawn only where that is a terminal.
-fn bar(args: &Args) -> ProgressBar {
-    let file = |named: &Named| std::fs::metadata(&named.file).ok().filter(std::fs::Metadata::is_file);
-    let sizes: Option<Vec<u64>> = args.input.iter().map(|named| file(named).map(|file| file.len())).collect();
+fn bar(streams: &[Source]) -> ProgressBar {
+    let size = |source: &Source| {
+        let file = std::fs::metadata(&source.file).ok().filter(std::fs::Metadata::is_file);
+        file.filter(|_| !source.is_stdin()).map(|file| file.len())
+    };
+    let sizes: Option<Vec<u64>> = streams.iter().map(size).collect();
     // Nobody knows how much a pipe will bring.
     let (bar, template) = match sizes.filter(|sizes| !sizes.is_empty()) {
         Some(sizes) => {
@@ -215,13 +238,41 @@ fn bar(args: &Args) -> ProgressBar {
     bar
 }
 
-#[allow(clippy::print_stderr, reason = "what people should know of the run")]
-fn summary(engine: &Engine, events: u64, rows: u64) {
-    eprintln!("{events} events, {rows} rows");
-    for (kind, count) in engine.data_errors().counts() {
-        eprintln!("{count} × {}", kind.name());
+/// What came of the events.
+#[derive(Default)]
+struct Tally {
+    events: u64,
+    /// Those that could not be read, by the service's name for why.
+    bad: BTreeMap<&'static str, u64>,
+    samples: Vec<String>,
+}
+
+impl Tally {
+    fn take(&mut self, source: &Source, bad: Bad, on_bad_event: OnBadEvent) -> anyhow::Result<()> {
+        let told = format!("{}, {}", source.name(), bad.at);
+        if on_bad_event == OnBadEvent::Stop {
+            bail!("{told}; without --on-bad-event stop it is left out");
+        }
+        *self.bad.entry(bad.kind.name()).or_default() += 1;
+        if self.samples.len() < SAMPLES {
+            self.samples.push(told);
+        }
+        Ok(())
     }
-    for error in engine.data_errors().samples() {
-        eprintln!("  {} at {}: {}", error.source, error.at, error.message);
+
+    #[allow(clippy::print_stderr, reason = "what people should know of the run")]
+    fn summary(&self, engine: &Engine, rows: u64, refused: u64) {
+        eprintln!("{} events, {rows} rows", self.events);
+        if refused > 0 {
+            eprintln!("{refused} rows left out: their format does not take them");
+        }
+        let of_engine = engine.data_errors().counts().map(|(kind, count)| (kind.name(), count));
+        for (name, count) in self.bad.iter().map(|(name, count)| (*name, *count)).chain(of_engine) {
+            eprintln!("{count} × {name}");
+        }
+        self.samples.iter().for_each(|sample| eprintln!("  {sample}"));
+        for error in engine.data_errors().samples() {
+            eprintln!("  {} at {}: {}", error.source, error.at, error.message);
+        }
     }
 }
