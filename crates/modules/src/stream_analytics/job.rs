@@ -88,7 +88,10 @@ impl Job {
         let second = ironbrook_analytics::value::datetime::SECOND;
         Self {
             decoders: (0..query.inputs().len())
-                .map(|input| Decoder::new(query, input, engine.policies()))
+                .map(|input| {
+                    let format = program.formats.of(&query.inputs()[input].name);
+                    Decoder::of(query, input, engine.policies(), format)
+                })
                 .collect(),
             timeline: Timeline::new(floor, tolerance.saturating_mul(second)),
             inputs: query
@@ -147,7 +150,7 @@ impl Job {
         for event in events {
             match event {
                 Ok(event) => self.engine.push(index, arrival, event)?,
-                Err(error) => self.engine.reject(index, arrival, &error.to_string()),
+                Err(error) => self.engine.refuse(index, arrival, &error),
             }
         }
         self.inputs[index].counts.data_errors += self.data_errors() - errors;

@@ -12,6 +12,7 @@
 mod console;
 mod files;
 mod identity;
+mod inputs;
 mod job;
 mod link;
 mod outgoing;
@@ -28,6 +29,7 @@ mod timeline;
 mod twin;
 mod worker;
 
+pub use inputs::{Format, Header, InputSettings, Packing};
 pub use package::{Package, PackageError, QUERY_LEN_MAX};
 pub use policies::{Failure, OrderingPolicies, Violation};
 pub use settings::Settings;

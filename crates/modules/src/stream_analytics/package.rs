@@ -2,8 +2,10 @@
 //!
 //! The original's packages are zip files of compiled code and cannot be run here; they are told apart and refused with the reason.
 
+use super::inputs::InputSettings;
 use super::policies::OrderingPolicies;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What `format` says.
 const FORMAT: &str = "ironbrook-stream-analytics-job";
@@ -32,6 +34,12 @@ pub struct Package {
     /// How events are brought into order.
     #[serde(default)]
     pub policies: OrderingPolicies,
+    /// Functions in JavaScript that the query calls, by name; the original has none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub functions: BTreeMap<String, String>,
+    /// How the bodies of messages are written, by input; what is left out is JSON.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, InputSettings>,
 }
 
 /// Why bytes are no package.
@@ -71,6 +79,8 @@ impl Package {
             etag: etag.to_owned(),
             query: query.to_owned(),
             policies: OrderingPolicies::default(),
+            functions: BTreeMap::new(),
+            inputs: BTreeMap::new(),
         }
     }
 

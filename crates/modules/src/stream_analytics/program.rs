@@ -4,6 +4,8 @@ use super::package::Package;
 use super::policies::OrderingPolicies;
 use aws_lc_rs::digest::{SHA256, digest};
 use ironbrook_analytics::engine::{EngineError, Policies};
+use ironbrook_analytics::runner::InputFormats;
+use ironbrook_analytics::script::Functions;
 use ironbrook_analytics::{Diagnostic, Level, Options, Query};
 use serde::Serialize;
 use std::sync::Arc;
@@ -16,6 +18,8 @@ const MESSAGE_LEN_MAX: usize = 512;
 pub(super) struct Program {
     pub(super) query: Arc<Query>,
     pub(super) policies: OrderingPolicies,
+    /// How the bodies of its inputs are written.
+    pub(super) formats: InputFormats,
     /// First digits of the SHA-256 of the text.
     pub(super) digest: String,
     /// The etag of the job, where it came as a package.
@@ -68,7 +72,14 @@ impl std::fmt::Display for Fault {
 impl Program {
     /// Compiles a job. What only the whole language has runs too, and is noted.
     pub(super) fn compile(package: &Package) -> Result<Self, Fault> {
-        let at = |level| Query::compile(&package.query, &Options { level, ..Options::default() });
+        let mut functions = Functions::default();
+        for (name, script) in &package.functions {
+            functions.add_script(name, script).map_err(Fault::new)?;
+        }
+        let at = |level| {
+            let functions = functions.clone();
+            Query::compile(&package.query, &Options { level, functions, ..Options::default() })
+        };
         let mut notes = Vec::new();
         let query = match at(Level::Edge) {
             Ok(query) => query,
@@ -90,6 +101,11 @@ impl Program {
         Ok(Self {
             query: Arc::new(query),
             policies: package.policies,
+            formats: package
+                .inputs
+                .iter()
+                .map(|(name, settings)| (name.as_str().into(), settings.to_format()))
+                .collect(),
             digest: text_digest(&package.query),
             etag: (!package.etag.is_empty()).then(|| package.etag.clone()),
             note: (!notes.is_empty()).then(|| shortened(&notes.join("; "))),
@@ -138,6 +154,17 @@ mod tests {
         let sums: Vec<String> = (0..15).map(|field| format!("SUM(a{field})")).collect();
         let query = format!("SELECT {} INTO o FROM i GROUP BY TumblingWindow(second, 1)", sums.join(", "));
         assert!(compile(&query).unwrap().note.unwrap().contains("line 1"));
+    }
+
+    #[test]
+    fn functions_of_a_package_are_called_and_one_that_is_none_is_a_fault() {
+        let mut package = Package::new("job", "e", "SELECT udf.twice(a) AS a INTO o FROM i");
+        assert!(Program::compile(&package).is_err());
+        package.functions.insert("twice".to_owned(), "function main(a) { return 2 * a; }".to_owned());
+        assert!(Program::compile(&package).unwrap().note.unwrap().contains("not the original"));
+        package.functions.insert("twice".to_owned(), "function main( {".to_owned());
+        let fault = Program::compile(&package).unwrap_err().to_string();
+        assert!(fault.contains("twice, line 1"), "{fault}");
     }
 
     #[test]

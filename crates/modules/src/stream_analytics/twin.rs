@@ -75,6 +75,10 @@ impl Desired {
             Ok(Some(text)) => {
                 let mut package = Package::new("", "", &text);
                 package.policies = policies.unwrap_or_default();
+                match (self.part("functions"), self.part("inputs")) {
+                    (Ok(functions), Ok(inputs)) => (package.functions, package.inputs) = (functions, inputs),
+                    (Err(reason), _) | (_, Err(reason)) => return Wish::Wrong(reason),
+                }
                 return Wish::Text(package);
             }
             Ok(None) => {}
@@ -84,6 +88,14 @@ impl Desired {
             Some(Value::String(url)) if url.is_empty() => Wish::Nothing,
             Some(Value::String(url)) if url.len() <= URL_LEN_MAX => Wish::Remote(self.remote(url, policies)),
             Some(_) => Wish::Wrong(format!("ASAJobInfo is a URL of {URL_LEN_MAX} bytes at most")),
+        }
+    }
+
+    /// What else a package has, by its name there; an absent one is empty.
+    fn part<T: Default + serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, String> {
+        match self.members.get(name).filter(|value| !value.is_null()) {
+            None => Ok(T::default()),
+            Some(value) => serde_json::from_value(value.clone()).map_err(|error| format!("{name}: {error}")),
         }
     }
 
@@ -131,11 +143,14 @@ impl Wish {
             Self::Nothing => String::new(),
             Self::Wrong(reason) => format!("wrong {reason}"),
             Self::Text(package) => {
-                format!(
-                    "text {} {}",
-                    super::program::text_digest(&package.query),
-                    policies(&package.policies)
-                )
+                let digest = super::program::text_digest;
+                let mut key = format!("text {} {}", digest(&package.query), policies(&package.policies));
+                // Kept jobs without them have the key that they had before there were any.
+                if !package.functions.is_empty() || !package.inputs.is_empty() {
+                    let rest = serde_json::to_string(&(&package.functions, &package.inputs));
+                    key += &format!(" {}", digest(&rest.unwrap_or_default()));
+                }
+                key
             }
             Self::Remote(remote) => {
                 let policies = remote.policies.as_ref().map(policies);

@@ -244,3 +244,25 @@ async fn many_messages_and_rows_pass_through_the_window_of_the_hub() {
     let rows = bench.rows("o");
     assert!(rows.iter().map(|row| &row["v"]).eq(&(0..1000).map(|v| json!(v)).collect::<Vec<_>>()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn functions_and_formats_of_the_twin_are_followed_and_a_change_of_them_is_a_change_of_the_job() {
+    let bench = Bench::in_memory();
+    bench.start();
+    let csv = json!({ "i": { "format": "csv", "delimiter": ";" } });
+    bench.hub.desire(json!({
+        "query": "SELECT udf.half(CAST(v AS bigint)) AS h INTO o FROM i", "inputs": csv,
+        "functions": { "half": "function main(v) { return v / 2; }" },
+    }));
+    let running = bench.status("running").await;
+    assert!(running["note"].as_str().unwrap().contains("not the original"), "{running}");
+    bench.hub.put("i", Message::new("k;v\n1;3\n2;4\n2\n"));
+    assert_eq!(bench.wait_for_rows("o", 2).await, [json!({ "h": 1.5 }), json!({ "h": 2 })]);
+    bench.hub.desire(json!({ "functions": { "half": "function main(v) { return v; }" } }));
+    bench.hub.until("the change", |_| bench.lines().matches("accepted").count() == 2).await;
+    bench.hub.put("I", Message::new("k;v\n1;8\n"));
+    assert_eq!(bench.wait_for_rows("o", 3).await[2], json!({ "h": 8 }));
+    bench.hub.desire(json!({ "inputs": { "i": { "format": "xml" } } }));
+    let refused = bench.status("refused").await;
+    assert!(refused["error"]["message"].as_str().unwrap().starts_with("inputs: "), "{refused}");
+}
