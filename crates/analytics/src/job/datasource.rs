@@ -66,7 +66,7 @@ pub enum DatasourceKind {
     },
     /// A file on the machine the job runs on.
     File {
-        /// Its path.
+        /// Its path; in a project from its folder.
         path: String,
     },
     /// Anything else; its type says what.

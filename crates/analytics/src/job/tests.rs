@@ -246,7 +246,7 @@ fn a_project_becomes_a_job() {
     let limits = job.input("limits").unwrap();
     assert_eq!(
         (limits.kind, &limits.datasource.kind),
-        (InputKind::Reference, &DatasourceKind::File { path: "l.csv".into() })
+        (InputKind::Reference, &DatasourceKind::File { path: "Inputs/l.csv".into() })
     );
     let files = job.output("files").unwrap();
     let DatasourceKind::Blob(container) = &files.datasource.kind else { panic!("{files:?}") };
