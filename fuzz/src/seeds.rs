@@ -37,6 +37,7 @@ fn main() -> io::Result<()> {
     write(&folder.join("topics"), parts(include_str!("../seeds/topics.txt"), "\n\n"))?;
     write(&folder.join("queries"), parts(include_str!("../seeds/queries.txt"), "\n\n"))?;
     write(&folder.join("events"), streams::payloads())?;
+    write(&folder.join("formats"), streams::formats())?;
     write(&folder.join("checkpoints"), streams::checkpoints())?;
     write(&folder.join("jobs"), parts(include_str!("../seeds/jobs.txt"), "\n\n"))?;
     write(&folder.join("texts"), texts())

@@ -1,11 +1,13 @@
 //! Stream SQL at work: payloads of every format and checkpoints. Whatever the bytes are, an engine reads them or says why
 //! not, gives its rows, and goes on from its own state as if nothing had been.
 
+use flate2::read::{GzEncoder, ZlibEncoder};
 use ironbrook_analytics::engine::{Decoder, Engine, OnError, OutputRow, Policies};
 use ironbrook_analytics::format::{Compression, Delimiter, InputFormat, InputSerialization, OutputFormat};
 use ironbrook_analytics::job::Job;
 use ironbrook_analytics::value::DateTime;
 use ironbrook_analytics::{Level, Options, Query};
+use std::io::Read as _;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -40,48 +42,80 @@ fn policies() -> Policies {
     }
 }
 
-fn formats() -> Vec<InputFormat> {
-    let csv = |delimiter, header| InputSerialization::Csv { delimiter, header };
-    let serializations = [
-        InputSerialization::Json,
-        csv(Delimiter::Comma, true),
-        csv(Delimiter::Tab, false),
-        InputSerialization::Avro,
-    ];
-    let compressions = [Compression::None, Compression::GZip, Compression::Deflate];
-    let all = |serialization| compressions.map(|compression| InputFormat { serialization, compression });
-    serializations.into_iter().flat_map(all).collect()
-}
+/// Events that a run pushes at most, and bytes of a payload: what is found with many is found with these, in a fraction of the time.
+const EVENTS_MAX: usize = 48;
+const PAYLOAD_MAX: usize = 1024;
 
-/// A byte for the query, one for the format, then payloads that follow each other with a length of two bytes.
+/// Without compression, since hardly any bytes of a fuzzer are a compressed payload; `format` has those.
+const FORMATS: [InputSerialization; 4] = [
+    InputSerialization::Json,
+    InputSerialization::Csv { delimiter: Delimiter::Comma, header: true },
+    InputSerialization::Csv { delimiter: Delimiter::Tab, header: false },
+    InputSerialization::Avro,
+];
+
+/// A byte for the query, one for the format, one for the form of the output and whether state is kept and read in the middle, then
+/// payloads that follow each other with a length of two bytes.
 pub fn events(data: &[u8]) {
-    let [which, format, rest @ ..] = data else { return };
+    let [which, format, how, rest @ ..] = data else { return };
     let query = &COMPILED[usize::from(*which) % COMPILED.len()];
-    let formats = formats();
-    let format = formats[usize::from(*format) % formats.len()];
+    let serialization = FORMATS[usize::from(*format) % FORMATS.len()];
+    let format = InputFormat { serialization, compression: Compression::None };
     let mut decoder = Decoder::of(query, 0, &policies(), format);
     let mut engine = Engine::new(query.clone(), policies());
-    let mut rows = Vec::new();
+    let (mut rows, mut pushed) = (Vec::new(), 0);
     let (mut rest, mut arrival) = (rest, start());
-    while let Some((payload, behind)) = next(rest) {
+    while let Some((payload, behind)) = next(rest).filter(|_| pushed < EVENTS_MAX) {
         rest = behind;
-        push(&mut engine, &mut decoder, arrival, payload, &mut rows);
+        let payload = &payload[..payload.len().min(PAYLOAD_MAX)];
+        pushed += 1 + push(&mut engine, &mut decoder, arrival, payload, &mut rows);
         arrival = arrival.checked_add(10_000_000).unwrap_or(arrival);
     }
-    // A state that was written is read, and written the same.
-    let snapshot = engine.snapshot();
-    let mut again = Engine::restore(query.clone(), policies(), &snapshot).expect("it is its own state");
-    assert_eq!(again.snapshot(), snapshot);
-    let flushed = (engine.flush().is_ok(), again.flush().is_ok());
-    assert_eq!(flushed.0, flushed.1);
-    let rest: Vec<OutputRow> = engine.rows().collect();
-    assert_eq!(rest, again.rows().collect::<Vec<_>>());
-    rows.extend(rest);
-    for format in [OutputFormat::default(), OutputFormat::Avro, OutputFormat::Parquet] {
-        let mut writer = format.writer();
-        let taken = rows.iter().filter(|row| writer.write(&row.record).is_ok()).count();
-        assert!(writer.rows() == taken && writer.finish().is_ok(), "{format:?}");
+    if how & 4 == 0 {
+        let _ = engine.flush();
+        rows.extend(engine.rows());
+    } else {
+        // A state that was written is read, and written the same.
+        let snapshot = engine.snapshot();
+        let mut again = Engine::restore(query.clone(), policies(), &snapshot).expect("it is its own state");
+        assert_eq!(again.snapshot(), snapshot);
+        assert_eq!(engine.flush().is_ok(), again.flush().is_ok());
+        let rest: Vec<OutputRow> = engine.rows().collect();
+        assert_eq!(rest, again.rows().collect::<Vec<_>>());
+        rows.extend(rest);
     }
+    let format = match how & 3 {
+        0 => OutputFormat::Avro,
+        1 => OutputFormat::Parquet,
+        _ => OutputFormat::default(),
+    };
+    let mut writer = format.writer();
+    let taken = rows.iter().filter(|row| writer.write(&row.record).is_ok()).count();
+    assert!(writer.rows() == taken && writer.finish().is_ok(), "{format:?}");
+}
+
+/// A byte for the format and one for the compression, then a payload: it is read or there is a reason, and what is read is written
+/// as JSON that is read as the same.
+pub fn format(data: &[u8]) {
+    let [which, compression, payload @ ..] = data else { return };
+    let serialization = FORMATS[usize::from(*which) % FORMATS.len()];
+    let compression =
+        [Compression::None, Compression::GZip, Compression::Deflate][usize::from(*compression) % 3];
+    let format = InputFormat { serialization, compression };
+    let (mut reader, mut json) = (format.reader(Default::default()), InputFormat::default().reader(Default::default()));
+    reader.read(payload, &mut |event| match event {
+        Ok(event) => {
+            let mut text = Vec::new();
+            event.write_json(&mut text);
+            let mut count = 0;
+            json.read(&text, &mut |again| {
+                count += 1;
+                assert!(again.is_ok(), "{}", String::from_utf8_lossy(&text));
+            });
+            assert_eq!(count, 1);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    });
 }
 
 /// A byte for the query, then the bytes of a checkpoint, whose last eight are its checksum: it is put right, so that the
@@ -146,22 +180,43 @@ pub fn checkpoints() -> Vec<Vec<u8>> {
     all
 }
 
+const CSV: &str = "t,k,v,list\n2026-01-01T00:00:01Z,a,4,\n2026-01-01T00:00:02Z,\"b \"\"c\"\"\",6,x\n";
+
+/// Some events as a container file.
+fn avro() -> Vec<u8> {
+    let mut avro = OutputFormat::Avro.writer();
+    let mut reader = InputFormat::default().reader(Default::default());
+    for json in (0..6).map(payload) {
+        reader.read(json.as_bytes(), &mut |event| drop(event.map(|event| avro.write(&event))));
+    }
+    avro.finish().unwrap_or_default()
+}
+
+/// What the fuzzer of formats begins with.
+pub fn formats() -> Vec<Vec<u8>> {
+    let (json, mut zlib, mut gzip) = (payload(3), Vec::new(), Vec::new());
+    let text = json.as_bytes();
+    // No reader needs more than these to be reached behind the compression.
+    let _ = ZlibEncoder::new(text, flate2::Compression::fast()).read_to_end(&mut zlib);
+    let _ = GzEncoder::new(text, flate2::Compression::fast()).read_to_end(&mut gzip);
+    let all: [(u8, u8, &[u8]); 6] =
+        [(0, 0, text), (0, 1, &gzip), (0, 2, &zlib), (1, 0, CSV.as_bytes()), (2, 0, b"a\tb\n"), (3, 0, &avro())];
+    all.into_iter().map(|(format, compression, bytes)| [&[format, compression], bytes].concat()).collect()
+}
+
 /// What the fuzzer of events begins with: each format with each query.
 pub fn payloads() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for which in 0..QUERIES.len() as u8 {
         let json: Vec<String> = (0..12).map(payload).collect();
-        let csv = "t,k,v,list\n2026-01-01T00:00:01Z,a,4,\n2026-01-01T00:00:02Z,\"b \"\"c\"\"\",6,x\n";
-        let mut avro = OutputFormat::Avro.writer();
-        let mut reader = InputFormat::default().reader(Default::default());
-        json.iter().for_each(|json| {
-            reader.read(json.as_bytes(), &mut |event| drop(event.map(|event| avro.write(&event))))
-        });
-        let avro = avro.finish().unwrap_or_default();
-        let payloads: [(u8, Vec<&[u8]>); 3] =
-            [(0, json.iter().map(String::as_bytes).collect()), (3, vec![csv.as_bytes()]), (9, vec![&avro])];
-        for (format, payloads) in payloads {
-            let mut seed = vec![which, format];
+        let avro = avro();
+        let payloads: [(u8, u8, Vec<&[u8]>); 3] = [
+            (0, 4, json.iter().map(String::as_bytes).collect()),
+            (1, 1, vec![CSV.as_bytes()]),
+            (3, 2, vec![&avro]),
+        ];
+        for (format, how, payloads) in payloads {
+            let mut seed = vec![which, format, how];
             for payload in payloads {
                 seed.extend((payload.len() as u16).to_be_bytes());
                 seed.extend(payload);
@@ -193,14 +248,16 @@ fn push(
     arrival: DateTime,
     payload: &[u8],
     rows: &mut Vec<OutputRow>,
-) {
+) -> usize {
     let mut events = Vec::new();
     decoder.read(payload, &mut |event| events.push(event));
-    for event in events {
+    let pushed = events.len().min(EVENTS_MAX);
+    for event in events.into_iter().take(EVENTS_MAX) {
         match event {
             Ok(event) => drop(engine.push(0, arrival, event)),
             Err(error) => engine.refuse(0, arrival, &error),
         }
     }
     rows.extend(engine.rows());
+    pushed
 }
