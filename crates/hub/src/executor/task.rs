@@ -20,6 +20,8 @@ const READ_RECORDS_MAX: usize = 4096;
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// An endpoint that batches over time is not woken for each sync of the log, but at most this often.
 const GATHER_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The pause before a checkpoint that found no room on the disk is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// A checkpoint is stored when so many records of others were skipped, so that a restart need not skip them again.
 const SKIPPED_MAX: u64 = 50_000;
 /// Bounds on the pause an endpoint asks for.
@@ -52,6 +54,8 @@ struct Cursor {
     consumer: String,
     /// The checkpoint on disk.
     stored: Offset,
+    /// Whether there was no room on the disk for the next one.
+    is_owed: bool,
     next: Offset,
 }
 
@@ -139,10 +143,12 @@ impl Task {
             }
             if is_idle {
                 let from = cursors.iter().map(|cursor| cursor.next).min().unwrap_or_default();
+                let is_owed = cursors.iter().any(|cursor| cursor.is_owed);
                 tokio::select! {
                     biased;
                     () = cancel.cancelled() => {}
                     more = self.more(from, pause) => more?,
+                    () = self.rest(FULL_PAUSE), if is_owed => {}
                 }
             }
         }
@@ -171,7 +177,7 @@ impl Task {
         // What was skipped before is not stored, but known.
         let next = stored.max(self.entry.position(index, self.partition));
         self.entry.set_position(index, self.partition, next);
-        Ok(Cursor { index, queue, consumer, stored, next })
+        Ok(Cursor { index, queue, consumer, stored, is_owed: false, next })
     }
 
     /// Brings the next batch of a queue to its end, where there is one.
@@ -201,7 +207,8 @@ impl Task {
             return Ok(Turn::Interrupted);
         }
         cursor.next = gathered.next;
-        if matches!(turn, Turn::Sent) || cursor.next.0.saturating_sub(cursor.stored.0) > SKIPPED_MAX {
+        let is_far = cursor.next.0.saturating_sub(cursor.stored.0) > SKIPPED_MAX;
+        if matches!(turn, Turn::Sent) || cursor.is_owed || is_far {
             self.store(cursor).await?;
         }
         self.entry.set_position(cursor.index, self.partition, cursor.next);
@@ -234,10 +241,15 @@ impl Task {
         Ok(())
     }
 
+    /// Keeps how far a queue is. On a full disk that is done later: what was sent must not be sent again for that.
     async fn store(&self, cursor: &mut Cursor) -> Result<(), LogError> {
-        if cursor.stored != cursor.next {
-            self.checkpoints.store(&cursor.consumer, self.partition, cursor.next).await?;
-            cursor.stored = cursor.next;
+        if cursor.stored == cursor.next {
+            return Ok(());
+        }
+        match self.checkpoints.store(&cursor.consumer, self.partition, cursor.next).await {
+            Ok(()) => (cursor.stored, cursor.is_owed) = (cursor.next, false),
+            Err(LogError::Full) => cursor.is_owed = true,
+            Err(error) => return Err(error),
         }
         Ok(())
     }

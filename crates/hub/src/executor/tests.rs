@@ -3,9 +3,10 @@ use crate::seams::{Batching, Clock as _, Routed, Sent};
 use crate::testing::{Bench, COLD, START, eventually, within};
 use crate::{Operation, Session};
 use async_trait::async_trait;
-use ironbrook_log::{Offset, PartitionId};
+use ironbrook_log::{Checkpoints, Offset, PartitionId};
 use ironbrook_model::{Message, Timestamp};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -123,6 +124,68 @@ async fn sends_what_is_routed_in_order_and_goes_on_after_a_restart() {
     stop(running).await;
     let labels = vec![("endpoint", "cold".to_owned())];
     assert_eq!(bench.metrics.endpoint_sent.get_or_create(&labels).get(), 5);
+}
+
+/// Checkpoints on a disk that can be full.
+struct OnFullDisk {
+    inner: Arc<dyn Checkpoints>,
+    is_full: AtomicBool,
+    refused: AtomicU64,
+}
+
+#[async_trait]
+impl Checkpoints for OnFullDisk {
+    async fn load(&self, consumer: &str, partition: PartitionId) -> Result<Option<Offset>, LogError> {
+        self.inner.load(consumer, partition).await
+    }
+
+    async fn store(&self, consumer: &str, partition: PartitionId, next: Offset) -> Result<(), LogError> {
+        if self.is_full.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(LogError::Full);
+        }
+        self.inner.store(consumer, partition, next).await
+    }
+
+    async fn lowest(&self, consumers: &[&str], partition: PartitionId) -> Result<Option<Offset>, LogError> {
+        self.inner.lowest(consumers, partition).await
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_nobody_get_twice_what_he_took_and_the_checkpoint_follows() {
+    let bench = Bench::new();
+    let session = bench.connect("d1").await;
+    let endpoint = FakeEndpoint::new(2, Duration::ZERO, &[]);
+    let mut seams = bench.hub.seams().clone();
+    let disk = Arc::new(OnFullDisk {
+        inner: seams.checkpoints.clone(),
+        is_full: AtomicBool::new(true),
+        refused: AtomicU64::new(0),
+    });
+    seams.checkpoints = disk.clone();
+    let endpoints = [(COLD, Arc::clone(&endpoint) as Arc<dyn Endpoint>)];
+    let executors = Executors::new(&seams, &endpoints, Config::default(), &bench.metrics);
+    let (handle, cancel) = (executors.handle(), CancellationToken::new());
+    let task = tokio::spawn(executors.run(cancel.clone()));
+    for text in ["a", "b", "c"] {
+        send(&bench, &session, text, true).await;
+    }
+    let partition = session.partition();
+    let position = || handle.position("cold", DEFAULT_PRIORITY, partition);
+    eventually("all are sent", || position() == Some(Offset(3))).await;
+    assert!(disk.refused.load(Ordering::SeqCst) >= 1);
+    disk.is_full.store(false, Ordering::SeqCst);
+    // Nothing comes any more that would have it stored.
+    let kept = async {
+        while disk.load("endpoint:cold", partition).await.unwrap() != Some(Offset(3)) {
+            bench.clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the checkpoint", kept).await;
+    assert_eq!(endpoint.batches().concat(), ["a", "b", "c"], "nothing twice");
+    stop(Running { handle, cancel, task }).await;
 }
 
 /// The time so long after the start.
