@@ -146,10 +146,13 @@ def test_a_job_is_published_and_its_package_runs(site, tmp_path):
     """`sql publish` stores it, and the twin it prints is the module's."""
     path = tmp_path / "count.sql"
     path.write_text(
-        "SELECT COUNT(*) AS readings INTO counted FROM temperature TIMESTAMP BY timeCreated "
-        "GROUP BY TumblingWindow(second, 1)"
+        "SELECT r.range, COUNT(*) AS readings INTO counted FROM temperature t TIMESTAMP BY t.timeCreated "
+        "JOIN ranges r ON t.machine.temperature > r.least GROUP BY r.range, TumblingWindow(second, 1)"
     )
-    out, _ = command.run("sql", "publish", "--data-dir", site.data_dir, "--name", JOB, path)
+    ranges = tmp_path / "ranges.json"
+    ranges.write_text(json.dumps([{"range": "all", "least": 0}, {"range": "none", "least": 1000}]))
+    options = ["--data-dir", site.data_dir, "--name", JOB, "--reference", f"ranges={ranges}"]
+    out, _ = command.run("sql", "publish", *options, path)
     twin = json.loads(out)
     document = site.device.deployed()
     section(document, AGENT)["modules"][SENSOR]["env"]["MessageDelay"] = {"value": FAST}
@@ -162,3 +165,4 @@ def test_a_job_is_published_and_its_package_runs(site, tmp_path):
     got = events.read(site.ready, lambda got: len(alerts(got)) >= 2)
     counted = [event.body_as_json() for event in alerts(got)]
     assert len(counted) >= 2 and all(1 <= row[0]["readings"] <= 6 for row in counted), counted
+    assert all(row[0]["range"] == "all" for row in counted), "looked up in the file"

@@ -79,6 +79,22 @@ impl InputSettings {
     }
 }
 
+impl From<InputFormat> for InputSettings {
+    fn from(format: InputFormat) -> Self {
+        let (kind, delimiter, header) = match format.serialization {
+            InputSerialization::Json => (Format::Json, Delimiter::default(), true),
+            InputSerialization::Csv { delimiter, header } => (Format::Csv, delimiter, header),
+            InputSerialization::Avro => (Format::Avro, Delimiter::default(), true),
+        };
+        let compression = match format.compression {
+            Compression::None => Packing::None,
+            Compression::GZip => Packing::Gzip,
+            Compression::Deflate => Packing::Deflate,
+        };
+        Self { format: kind, delimiter, header: Header(header), compression }
+    }
+}
+
 /// A delimiter as its character.
 mod character {
     use ironbrook_analytics::format::Delimiter;
@@ -111,6 +127,7 @@ mod tests {
         let format = read(all).unwrap();
         assert_eq!(format.serialization, csv(Delimiter::Semicolon, false));
         assert_eq!(format.compression, Compression::GZip);
+        assert_eq!(InputSettings::from(format).to_format(), format);
         for wrong in [json!({ "format": "xml" }), json!({ "delimiter": "::" }), json!({ "compression": 1 })] {
             assert!(read(wrong.clone()).is_err(), "{wrong}");
         }

@@ -82,8 +82,13 @@ impl Job {
         Ok(Self::with(program, engine, floor, &mut kept))
     }
 
-    fn with(program: Program, engine: Engine, floor: DateTime, kept: &mut Kept) -> Self {
+    fn with(program: Program, mut engine: Engine, floor: DateTime, kept: &mut Kept) -> Self {
         let query = &program.query;
+        for table in &program.tables {
+            // They were read for the inputs that this query has.
+            let loaded = engine.load_reference(table.input, DateTime::MIN, &table.rows);
+            debug_assert!(loaded.is_ok());
+        }
         let tolerance = i64::try_from(program.policies.late_arrival_seconds).unwrap_or(i64::MAX);
         let second = ironbrook_analytics::value::datetime::SECOND;
         Self {
@@ -137,7 +142,9 @@ impl Job {
         message: &Message,
     ) -> Result<Taken, EngineError> {
         let query = self.program.query.clone();
-        let Some(index) = query.input(input) else { return Ok(Taken::NotRead) };
+        // Reference data comes from a file, whatever a route says.
+        let stream = query.input(input).filter(|index| !query.inputs()[*index].reference);
+        let Some(index) = stream else { return Ok(Taken::NotRead) };
         if self.inputs[index].contained.is_repeated(MessageKey::of(message)) {
             return Ok(Taken::Repeated);
         }

@@ -20,6 +20,7 @@ mod package;
 mod parked;
 mod policies;
 mod program;
+mod reference;
 mod report;
 mod settings;
 mod source;
@@ -32,6 +33,7 @@ mod worker;
 pub use inputs::{Format, Header, InputSettings, Packing};
 pub use package::{Package, PackageError, QUERY_LEN_MAX};
 pub use policies::{Failure, OrderingPolicies, Violation};
+pub use reference::ReferenceSettings;
 pub use settings::Settings;
 
 use console::Console;

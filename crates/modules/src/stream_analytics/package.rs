@@ -4,6 +4,7 @@
 
 use super::inputs::InputSettings;
 use super::policies::OrderingPolicies;
+use super::reference::ReferenceSettings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -40,6 +41,9 @@ pub struct Package {
     /// How the bodies of messages are written, by input; what is left out is JSON.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, InputSettings>,
+    /// Where the rows of inputs of reference data are, by input.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reference: BTreeMap<String, ReferenceSettings>,
 }
 
 /// Why bytes are no package.
@@ -81,6 +85,7 @@ impl Package {
             policies: OrderingPolicies::default(),
             functions: BTreeMap::new(),
             inputs: BTreeMap::new(),
+            reference: BTreeMap::new(),
         }
     }
 

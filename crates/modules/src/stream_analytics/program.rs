@@ -2,6 +2,7 @@
 
 use super::package::Package;
 use super::policies::OrderingPolicies;
+use super::reference::{self, Table};
 use aws_lc_rs::digest::{SHA256, digest};
 use ironbrook_analytics::engine::{EngineError, Policies};
 use ironbrook_analytics::runner::InputFormats;
@@ -20,6 +21,8 @@ pub(super) struct Program {
     pub(super) policies: OrderingPolicies,
     /// How the bodies of its inputs are written.
     pub(super) formats: InputFormats,
+    /// Its reference data.
+    pub(super) tables: Vec<Table>,
     /// First digits of the SHA-256 of the text.
     pub(super) digest: String,
     /// The etag of the job, where it came as a package.
@@ -70,6 +73,13 @@ impl std::fmt::Display for Fault {
 }
 
 impl Program {
+    /// Compiles a job and reads its reference data.
+    pub(super) async fn load(package: &Package) -> Result<Self, Fault> {
+        let mut program = Self::compile(package)?;
+        program.tables = reference::read(&program.query, &package.reference).await?;
+        Ok(program)
+    }
+
     /// Compiles a job. What only the whole language has runs too, and is noted.
     pub(super) fn compile(package: &Package) -> Result<Self, Fault> {
         let mut functions = Functions::default();
@@ -77,8 +87,8 @@ impl Program {
             functions.add_script(name, script).map_err(Fault::new)?;
         }
         let at = |level| {
-            let functions = functions.clone();
-            Query::compile(&package.query, &Options { level, functions, ..Options::default() })
+            let (functions, reference) = (functions.clone(), package.reference.keys().cloned().collect());
+            Query::compile(&package.query, &Options { level, functions, reference, ..Options::default() })
         };
         let mut notes = Vec::new();
         let query = match at(Level::Edge) {
@@ -106,6 +116,7 @@ impl Program {
                 .iter()
                 .map(|(name, settings)| (name.as_str().into(), settings.to_format()))
                 .collect(),
+            tables: Vec::new(),
             digest: text_digest(&package.query),
             etag: (!package.etag.is_empty()).then(|| package.etag.clone()),
             note: (!notes.is_empty()).then(|| shortened(&notes.join("; "))),

@@ -90,7 +90,7 @@ impl<L: Link> Worker<L> {
             return Ok(());
         }
         let Some(kept) = self.kept.clone() else { return Ok(()) };
-        match Program::compile(&kept.package) {
+        match Program::load(&kept.package).await {
             Ok(program) => {
                 self.console.line(format_args!("Query {} goes on", program.digest));
                 self.swap(program, kept).await
@@ -169,7 +169,7 @@ impl<L: Link> Worker<L> {
     /// Runs a job if it compiles.
     async fn offer(&mut self, package: Package, key: String) -> Result<()> {
         self.fault = None;
-        match Program::compile(&package) {
+        match Program::load(&package).await {
             Err(fault) => {
                 self.refuse(fault);
                 Ok(())

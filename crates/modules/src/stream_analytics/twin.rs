@@ -75,11 +75,10 @@ impl Desired {
             Ok(Some(text)) => {
                 let mut package = Package::new("", "", &text);
                 package.policies = policies.unwrap_or_default();
-                match (self.part("functions"), self.part("inputs")) {
-                    (Ok(functions), Ok(inputs)) => (package.functions, package.inputs) = (functions, inputs),
-                    (Err(reason), _) | (_, Err(reason)) => return Wish::Wrong(reason),
-                }
-                return Wish::Text(package);
+                return match self.parts(&mut package) {
+                    Ok(()) => Wish::Text(package),
+                    Err(reason) => Wish::Wrong(reason),
+                };
             }
             Ok(None) => {}
         }
@@ -91,7 +90,15 @@ impl Desired {
         }
     }
 
-    /// What else a package has, by its name there; an absent one is empty.
+    /// What else a package has.
+    fn parts(&self, package: &mut Package) -> Result<(), String> {
+        package.functions = self.part("functions")?;
+        package.inputs = self.part("inputs")?;
+        package.reference = self.part("reference")?;
+        Ok(())
+    }
+
+    /// A part of a package, by its name there; an absent one is empty.
     fn part<T: Default + serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, String> {
         match self.members.get(name).filter(|value| !value.is_null()) {
             None => Ok(T::default()),
@@ -149,6 +156,10 @@ impl Wish {
                 if !package.functions.is_empty() || !package.inputs.is_empty() {
                     let rest = serde_json::to_string(&(&package.functions, &package.inputs));
                     key += &format!(" {}", digest(&rest.unwrap_or_default()));
+                }
+                if !package.reference.is_empty() {
+                    let rest = serde_json::to_string(&package.reference);
+                    key += &format!(" reference {}", digest(&rest.unwrap_or_default()));
                 }
                 key
             }

@@ -104,7 +104,7 @@ impl FromStr for NamedDelimiter {
 }
 
 /// How the files of a run are written, as its options say.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub(super) struct Formats {
     /// Format of the events: json, jsonl, csv, tsv or avro, with .gz or .deflate behind it where it is compressed. Where it is not
     /// given, the ending of the file decides, then the job, and else it is JSON. May be given several times.

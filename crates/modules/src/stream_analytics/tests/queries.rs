@@ -266,3 +266,30 @@ async fn functions_and_formats_of_the_twin_are_followed_and_a_change_of_them_is_
     let refused = bench.status("refused").await;
     assert!(refused["error"]["message"].as_str().unwrap().starts_with("inputs: "), "{refused}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn rows_are_looked_up_in_a_file_which_is_read_again_when_the_twin_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("limits.csv");
+    std::fs::write(&file, "device,limit\na,10\n").unwrap();
+    let bench = Bench::in_memory();
+    bench.start();
+    let query = "SELECT i.v, l.limit INTO o FROM i JOIN limits l ON i.device = l.device";
+    let wish = |version: &str| json!({ "query": query, "reference": { "limits": { "path": file, "format": "csv", "version": version } } });
+    bench.hub.desire(wish("1"));
+    bench.status("running").await;
+    let event = json!({ "device": "a", "v": 7 }).to_string();
+    bench.hub.put("i", Message::new(event.clone()));
+    // A route that leads to the name of reference data harms nothing.
+    bench.hub.put("limits", Message::new(event.clone()));
+    assert_eq!(bench.wait_for_rows("o", 1).await, [json!({ "v": 7, "limit": "10" })]);
+    std::fs::write(&file, "device,limit\na,20\n").unwrap();
+    bench.hub.desire(wish("2"));
+    bench.hub.until("the change", |_| bench.lines().matches("accepted").count() == 2).await;
+    bench.hub.put("i", Message::new(event));
+    assert_eq!(bench.wait_for_rows("o", 2).await[1], json!({ "v": 7, "limit": "20" }));
+    std::fs::remove_file(&file).unwrap();
+    bench.hub.desire(wish("3"));
+    let refused = bench.status("refused").await;
+    assert!(refused["error"]["message"].as_str().unwrap().contains("limits.csv"), "{refused}");
+}
