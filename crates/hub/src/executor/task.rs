@@ -10,6 +10,7 @@ use crate::metrics::{Labels, Metrics};
 use crate::record;
 use crate::seams::{Checkpoints, Clock, Log, Routed, Seams, Sent};
 use ironbrook_log::{Error as LogError, Offset, PartitionId, QueueId};
+use ironbrook_model::Timestamp;
 use outcome::{Span, Tries};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,8 +55,8 @@ struct Cursor {
     consumer: String,
     /// The checkpoint on disk.
     stored: Offset,
-    /// Whether there was no room on the disk for the next one.
-    is_owed: bool,
+    /// There was no room on the disk for the next one: when it is tried again.
+    owed_at: Option<Timestamp>,
     next: Offset,
 }
 
@@ -143,7 +144,7 @@ impl Task {
             }
             if is_idle {
                 let from = cursors.iter().map(|cursor| cursor.next).min().unwrap_or_default();
-                let is_owed = cursors.iter().any(|cursor| cursor.is_owed);
+                let is_owed = cursors.iter().any(|cursor| cursor.owed_at.is_some());
                 tokio::select! {
                     biased;
                     () = cancel.cancelled() => {}
@@ -153,6 +154,7 @@ impl Task {
             }
         }
         for cursor in &mut cursors {
+            cursor.owed_at = None;
             self.store(cursor).await?;
         }
         Ok(())
@@ -177,7 +179,7 @@ impl Task {
         // What was skipped before is not stored, but known.
         let next = stored.max(self.entry.position(index, self.partition));
         self.entry.set_position(index, self.partition, next);
-        Ok(Cursor { index, queue, consumer, stored, is_owed: false, next })
+        Ok(Cursor { index, queue, consumer, stored, owed_at: None, next })
     }
 
     /// Brings the next batch of a queue to its end, where there is one.
@@ -208,7 +210,7 @@ impl Task {
         }
         cursor.next = gathered.next;
         let is_far = cursor.next.0.saturating_sub(cursor.stored.0) > SKIPPED_MAX;
-        if matches!(turn, Turn::Sent) || cursor.is_owed || is_far {
+        if matches!(turn, Turn::Sent) || cursor.owed_at.is_some() || is_far {
             self.store(cursor).await?;
         }
         self.entry.set_position(cursor.index, self.partition, cursor.next);
@@ -243,12 +245,13 @@ impl Task {
 
     /// Keeps how far a queue is. On a full disk that is done later: what was sent must not be sent again for that.
     async fn store(&self, cursor: &mut Cursor) -> Result<(), LogError> {
-        if cursor.stored == cursor.next {
+        let now = self.clock.now();
+        if cursor.stored == cursor.next || cursor.owed_at.is_some_and(|at| now < at) {
             return Ok(());
         }
         match self.checkpoints.store(&cursor.consumer, self.partition, cursor.next).await {
-            Ok(()) => (cursor.stored, cursor.is_owed) = (cursor.next, false),
-            Err(LogError::Full) => cursor.is_owed = true,
+            Ok(()) => (cursor.stored, cursor.owed_at) = (cursor.next, None),
+            Err(LogError::Full) => cursor.owed_at = Some(now.plus(FULL_PAUSE)),
             Err(error) => return Err(error),
         }
         Ok(())
