@@ -7,6 +7,7 @@ mod files;
 mod memory;
 
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
@@ -31,6 +32,9 @@ pub trait File: Send + Sync {
     /// Makes contents and length durable. The name of a new file needs [`Storage::sync_folder`] as well.
     /// After an error nobody knows what is on disk, and a second call proves nothing.
     fn sync_data(&self) -> io::Result<()>;
+    /// Says that these bytes will hardly be read soon, so that the system need not keep them in memory. They stay in the file. A hint
+    /// that may do nothing.
+    fn forget(&self, _bytes: Range<u64>) {}
 }
 
 /// A place with files and folders. Paths are relative to its root and may not leave it.

@@ -9,6 +9,7 @@ mod cursor;
 mod file;
 mod header;
 pub mod inspect;
+mod pages;
 mod partition;
 mod read;
 mod record;

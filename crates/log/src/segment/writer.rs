@@ -3,6 +3,7 @@
 use super::SyncPolicy;
 use super::file::{MARK_BYTES, Segment};
 use super::header::Header;
+use super::pages::Pages;
 use super::partition::{Group, Status};
 use super::shared::Shared;
 use super::syncers::{PARALLEL_SYNCS, Syncers};
@@ -49,6 +50,7 @@ struct End {
     unsynced: bool,
     /// The segment takes no further record: its key is another run's, or it has none and ours are sealed.
     is_closed: bool,
+    pages: Pages,
 }
 
 impl End {
@@ -88,7 +90,8 @@ impl Writer {
                 let marked =
                     segment.state().index.as_deref().and_then(|index| index.last()).map(|mark| mark.position);
                 let (position, is_closed) = (*position, *is_closed);
-                Some(End { segment, position, marked, group: None, unsynced: false, is_closed })
+                let pages = Pages::default();
+                Some(End { segment, position, marked, group: None, unsynced: false, is_closed, pages })
             });
         let ends = ends.collect();
         let syncers = Syncers::start(positions.len())?;
@@ -195,8 +198,8 @@ impl Writer {
             }
             view.segments.push_back(segment.clone());
         }
-        let (position, group) = (segment.header.len(), end.group.take());
-        *end = End { segment, position, marked: None, group, unsynced: false, is_closed: false };
+        (end.position, end.segment, end.marked) = (segment.header.len(), segment, None);
+        (end.unsynced, end.is_closed) = (false, false);
         Ok(())
     }
 
@@ -221,6 +224,9 @@ impl Writer {
         let Some(group) = end.group.take() else { return };
         let base = end.position;
         end.position += group.bytes.len() as u64;
+        if !end.unsynced {
+            end.pages.synced(&end.segment.file, base..end.position);
+        }
         self.records += group.end.offset - group.first.offset;
         {
             let mut state = end.segment.state();

@@ -1,7 +1,12 @@
 //! Real files below a root folder.
 
 use super::{File, Storage, check_inside};
+#[cfg(target_os = "linux")]
+use rustix::fs::Advice;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -228,6 +233,14 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn forget(&self, bytes: Range<u64>) {
+        // A hint: where a file system does not take it, nothing is lost.
+        if let Some(length) = NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) {
+            let _ = rustix::fs::fadvise(&self.file, bytes.start, Some(length), Advice::DontNeed);
+        }
     }
 }
 
