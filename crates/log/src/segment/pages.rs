@@ -111,7 +111,7 @@ mod tests {
         write(&mut pages, &new, 0..KEPT + STEP);
         let given: u64 = old.0.lock().unwrap().iter().map(|range| range.end - range.start).sum();
         assert_eq!(given, KEPT);
-        assert_eq!(*new.0.lock().unwrap(), [0..STEP]);
+        assert_eq!(*new.0.lock().unwrap(), vec![0..STEP]);
     }
 
     #[test]
@@ -122,6 +122,6 @@ mod tests {
         drop(old);
         assert!(removed.upgrade().is_none());
         write(&mut pages, &new, 0..KEPT + STEP);
-        assert_eq!(*new.0.lock().unwrap(), [0..STEP]);
+        assert_eq!(*new.0.lock().unwrap(), vec![0..STEP]);
     }
 }
