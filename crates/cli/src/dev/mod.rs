@@ -106,7 +106,7 @@ pub async fn run(args: Box<Args>, global: &Global) -> anyhow::Result<()> {
     let data = if args.ephemeral { DataDir::ephemeral()? } else { DataDir::open(&args.data_dir)? };
     let file = args.config.clone().unwrap_or_else(|| config::DEFAULT_FILE.into());
     let source = rules::Source { file, loaded, anonymous: args.mqtt_anonymous };
-    serve(&config, source, seed.as_ref(), &data, global, stop).await
+    serve(&config, source, seed, &data, global, stop).await
 }
 
 fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
@@ -118,7 +118,7 @@ fn read_seed(path: &std::path::Path) -> anyhow::Result<SeedFile> {
 async fn serve(
     config: &Config,
     rules: rules::Source,
-    seed: Option<&SeedFile>,
+    seed: Option<SeedFile>,
     data: &DataDir,
     global: &Global,
     mut stop: Signals,
@@ -129,7 +129,10 @@ async fn serve(
     let certificates = Certificates::open(&data.path().join(data_dir::AUTHORITY), hosts.clone())?;
     let mut ports = listen::Ports::choose(&config.listen);
     let settings = hub::settings(config, hosts, &ports)?;
-    let cloud = Cloud::open(storage.clone(), Arc::new(SystemClock), settings, seed, &mut metrics).await?;
+    let clock = Arc::new(SystemClock);
+    let cloud = Cloud::open(storage.clone(), clock, settings, seed.as_ref(), &mut metrics).await?;
+    // It can be long, and is of no more use.
+    drop(seed);
     sensor::ensure_device(cloud.registry(), &config.thermistor).await?;
     edge::ensure_device(cloud.registry(), config).await?;
     cloud.account().ensure_container(EDGE_JOBS).await?;

@@ -8,7 +8,8 @@ use super::stored::{AuthenticationWish, Capabilities, KeysWish, Kind, Wish};
 use super::{Registry, policies, stored};
 use ironbrook_model::twin::{Object, Twin};
 use ironbrook_model::{
-    DeviceId, Identity, IdentityStatus, ModuleId, Refusal, SharedAccessKey, SharedAccessPolicy, Timestamp,
+    DeviceId, ErrorCode, Identity, IdentityStatus, ModuleId, Refusal, SharedAccessKey, SharedAccessPolicy,
+    Timestamp,
 };
 use serde::Deserialize;
 
@@ -162,39 +163,49 @@ impl Registry {
             policies.extend(policy(one, self.policy_now(&one.name).as_deref())?);
         }
         let now = self.inner.clock.now();
-        let mut entries = Vec::new();
+        // Made anew one after the other when they are stored: all of them at once would take many times the memory of the file.
         for device in &seed.devices {
-            entries.push(device_entry(device, now)?);
-            for module in &device.modules {
-                entries.push(module_entry(&device.device_id, module, now)?);
-            }
+            entries(device, now).try_for_each(|entry| entry.map(drop))?;
         }
         let of = |what: &str| {
             let of = what.to_owned();
             move |error: Error| SeedError::Value { of, why: Refusal::from(error).message.into_owned() }
         };
-        let registry = self.clone();
-        let work = tokio::task::spawn_blocking(move || registry.seed_now(policies, entries));
+        let (registry, devices) = (self.clone(), seed.devices.clone());
+        let work = tokio::task::spawn_blocking(move || registry.seed_now(policies, &devices, now));
         let done = work.await.map_err(|_| of("all of it")(Error::Closed))?;
         done.map_err(of("an entry"))
     }
 
-    fn seed_now(&self, policies: Vec<SharedAccessPolicy>, entries: Vec<Entry>) -> Result<SeedSummary, Error> {
+    fn seed_now(
+        &self,
+        policies: Vec<SharedAccessPolicy>,
+        devices: &[SeedDevice],
+        now: Timestamp,
+    ) -> Result<SeedSummary, Error> {
         self.put_policies(policies)?;
         let inner = self.inner.clone();
         self.inner.store.write_now(|changes| {
             let mut summary = SeedSummary::default();
-            for entry in entries {
-                if identities::stored(changes, &entry.identity)?.is_some() {
+            for entry in devices.iter().flat_map(|device| entries(device, now)) {
+                let broken = |error: SeedError| Error::refuse(ErrorCode::ArgumentInvalid, error.to_string());
+                let Entry { identity, wish, twin } = entry.map_err(broken)?;
+                if identities::stored(changes, &identity)?.is_some() {
                     summary.kept += 1;
                 } else {
-                    create(&inner, changes, &entry.identity, entry.wish, entry.twin)?;
+                    create(&inner, changes, &identity, wish, twin)?;
                     summary.created += 1;
                 }
             }
             Ok(summary)
         })
     }
+}
+
+/// A device and its modules.
+fn entries(device: &SeedDevice, now: Timestamp) -> impl Iterator<Item = Result<Entry, SeedError>> {
+    let modules = device.modules.iter().map(move |module| module_entry(&device.device_id, module, now));
+    std::iter::once_with(move || device_entry(device, now)).chain(modules)
 }
 
 fn keys(
