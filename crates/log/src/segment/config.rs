@@ -12,7 +12,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// When records are synced.
     pub sync: SyncPolicy,
-    /// How many bytes a partition gathers that are not yet durable, before it says that it is full.
+    /// How many bytes of a partition may be gathered and not yet durable, of which half may be on their way to the disk. It says that
+    /// it is full where the other half is.
     pub buffer_bytes: usize,
     /// How many bytes of its newest records a partition keeps in memory for readers at its end.
     pub cache_bytes: usize,
@@ -23,14 +24,14 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Four partitions of 64 MiB segments, synced in groups, 1.5 MiB gathered, 1 MiB cached, kept for one day.
+    /// Four partitions of 64 MiB segments, synced in groups, 1.9 MiB gathered, 1 MiB cached, kept for one day.
     fn default() -> Self {
         Self {
             partitions: 4,
             segment_bytes: 64 << 20,
             sync: SyncPolicy::default(),
-            // Buffers grow by doubling, so this one takes 2 MiB at most. More would help only a disk that is seldom ready.
-            buffer_bytes: 3 << 19,
+            // Buffers grow by doubling, so that each half takes 1 MiB. More would help only a disk that is seldom ready.
+            buffer_bytes: 15 << 17,
             cache_bytes: 1 << 20,
             retention: Retention::default(),
             keys: Keys::default(),

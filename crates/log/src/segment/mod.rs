@@ -133,7 +133,7 @@ impl SegmentLog {
     }
 
     fn room_in(&self, partition: &Partition) -> bool {
-        !self.shared.is_full() && partition.buffer().held() < self.shared.config.buffer_bytes
+        !self.shared.is_full() && !partition.buffer().is_full(self.shared.config.buffer_bytes)
     }
 
     /// Runs what touches the disk on a thread meant for that.
@@ -220,7 +220,7 @@ impl Log for SegmentLog {
         let mut buffer = part.buffer();
         // Checked under the lock: the writer's last round comes after the log began to close.
         self.shared.check()?;
-        if self.shared.is_full() || buffer.held() >= self.shared.config.buffer_bytes {
+        if self.shared.is_full() || buffer.is_full(self.shared.config.buffer_bytes) {
             return Err(Error::Full);
         }
         let offset = buffer.append((part.salt, part.flags), &record);

@@ -18,6 +18,8 @@ const COPIED_GROUP_BYTES: usize = 64 << 10;
 /// The chunks of larger groups are copied into the cache; those of smaller ones share the group's memory, so that a cache holds
 /// at most this much more than its limit.
 const SHARED_GROUP_BYTES: usize = 256 << 10;
+/// How many times as large as its last group a buffer may be to be kept for the next one.
+const SPARE_FACTOR: usize = 4;
 /// What a cached chunk costs beside its bytes.
 const CHUNK_OVERHEAD: usize = 128;
 
@@ -61,7 +63,9 @@ pub(super) struct Buffer {
     pub cursor: Cursor,
     newest: Newest,
     /// Bytes the writer has taken that are not yet durable.
-    pub in_flight: usize,
+    in_flight: usize,
+    /// The memory of the group before, for the next one. Under load two buffers so take turns, and none has to grow anew.
+    spare: Option<BytesMut>,
 }
 
 /// Records that become durable together.
@@ -113,7 +117,8 @@ impl Partition {
     pub(super) fn new(found: Recovered, is_sealed: bool) -> Self {
         let cursor = found.cursor;
         let (bytes, marks) = (BytesMut::new(), Vec::new());
-        let buffer = Buffer { bytes, marks, first: cursor, cursor, newest: Newest::default(), in_flight: 0 };
+        let newest = Newest::default();
+        let buffer = Buffer { bytes, marks, first: cursor, cursor, newest, in_flight: 0, spare: None };
         let salt = found.segments.last().map_or(0, |segment| segment.header.salt);
         let view = View {
             segments: found.segments.into(),
@@ -148,6 +153,12 @@ impl Buffer {
         self.bytes.len() + self.in_flight
     }
 
+    /// Whether no more records are taken. Two buffers take turns, one that fills and one that is written, each half of what a
+    /// partition may hold.
+    pub(super) fn is_full(&self, bytes_max: usize) -> bool {
+        self.bytes.len() >= bytes_max / 2
+    }
+
     /// Takes a record in and returns its offset.
     pub(super) fn append(&mut self, (salt, flags): (u32, u16), append: &Append<'_>) -> u64 {
         let Cursor { offset, events, enqueued, .. } = self.cursor;
@@ -174,9 +185,11 @@ impl Buffer {
         let bytes = if self.bytes.len() <= COPIED_GROUP_BYTES && self.bytes.capacity() <= IDLE_BUFFER_BYTES {
             let bytes = Bytes::copy_from_slice(&self.bytes);
             self.bytes.clear();
+            self.spare = None;
             bytes
         } else {
-            let next = BytesMut::with_capacity(self.bytes.len().min(IDLE_BUFFER_BYTES));
+            let new = || BytesMut::with_capacity(self.bytes.len().min(IDLE_BUFFER_BYTES));
+            let next = self.spare.take().unwrap_or_else(new);
             std::mem::replace(&mut self.bytes, next).freeze()
         };
         self.in_flight = bytes.len();
@@ -184,6 +197,20 @@ impl Buffer {
         let group = Group { bytes, marks, first: self.first, end: self.cursor, newest };
         self.first = self.cursor;
         Some(group)
+    }
+
+    /// A group is durable.
+    pub(super) fn written(&mut self, group: Group) {
+        self.in_flight = 0;
+        let length = group.bytes.len();
+        // Where the cache shares it, it is not free; and one that was not nearly filled is too large for what comes.
+        if let Ok(mut memory) = group.bytes.try_into_mut()
+            && length > IDLE_BUFFER_BYTES
+            && memory.capacity() <= SPARE_FACTOR * length
+        {
+            memory.clear();
+            self.spare = Some(memory);
+        }
     }
 }
 
@@ -255,5 +282,40 @@ impl View {
             more
         });
         Some(chunks.cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ironbrook_model::Timestamp;
+
+    /// Gathers so many bytes, hands them over, and says where they lay.
+    fn group_of(buffer: &mut Buffer, bytes: usize) -> *const u8 {
+        while buffer.bytes.len() < bytes {
+            let enqueued = Timestamp::from_millis(1);
+            let body = [b'x'; 1000];
+            buffer.append((0, 0), &Append { enqueued, queues: &[QueueId::EVENTS], header: b"", body: &body });
+        }
+        let group = buffer.take().unwrap();
+        let place = group.bytes.as_ptr();
+        buffer.written(group);
+        place
+    }
+
+    #[test]
+    fn under_load_two_buffers_take_turns_and_without_it_one_is_given_back() {
+        let bytes = BytesMut::new();
+        let (first, newest) = (Cursor::START, Newest::default());
+        let marks = Vec::new();
+        let mut buffer = Buffer { bytes, marks, first, cursor: first, newest, in_flight: 0, spare: None };
+        let large = 2 * IDLE_BUFFER_BYTES;
+        let places: Vec<_> = (0..4).map(|_| group_of(&mut buffer, large)).collect();
+        assert_eq!([places[0], places[1]], [places[2], places[3]]);
+        assert_ne!(places[0], places[1]);
+        // The one large buffer goes with its group, which does not fill it; the next ones are small.
+        group_of(&mut buffer, COPIED_GROUP_BYTES / 2);
+        group_of(&mut buffer, COPIED_GROUP_BYTES / 2);
+        assert!(buffer.spare.is_none() && buffer.bytes.capacity() <= IDLE_BUFFER_BYTES);
     }
 }

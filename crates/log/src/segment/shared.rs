@@ -113,6 +113,11 @@ impl Shared {
         self.partitions.iter().map(|partition| partition.buffer().held()).sum()
     }
 
+    /// Whether a partition takes no more records before what it has is written.
+    pub(super) fn has_full_buffer(&self) -> bool {
+        self.partitions.iter().any(|partition| partition.buffer().is_full(self.config.buffer_bytes))
+    }
+
     pub(super) fn set_writer(&self, thread: Thread) {
         // Set once, by the one who makes the log.
         let _ = self.writer.set(thread);

@@ -222,15 +222,15 @@ impl Writer {
     fn publish(&mut self, index: usize, told: &mut Told) {
         let (end, partition) = (&mut self.ends[index], &self.shared.partitions[index]);
         let Some(group) = end.group.take() else { return };
-        let base = end.position;
-        end.position += group.bytes.len() as u64;
+        let (base, length, group_end) = (end.position, group.bytes.len() as u64, group.end);
+        end.position += length;
         if !end.unsynced {
             end.pages.synced(&end.segment.file, base..end.position);
         }
-        self.records += group.end.offset - group.first.offset;
+        self.records += group_end.offset - group.first.offset;
         {
             let mut state = end.segment.state();
-            (state.len, state.end) = (end.position, group.end.offset);
+            (state.len, state.end) = (end.position, group_end.offset);
             for mark in &group.marks {
                 let position = base + mark.position;
                 if end.marked.is_none_or(|last| position - last >= MARK_BYTES) {
@@ -240,10 +240,10 @@ impl Writer {
             }
         }
         partition.view().show(&group, self.shared.config.cache_bytes);
-        partition.buffer().in_flight = 0;
-        self.shared.written_bytes.fetch_add(group.bytes.len() as u64, Ordering::Relaxed);
-        partition.published.send_modify(|published| published.end = group.end);
-        partition.waiters.publish(group.end.offset, told);
+        partition.buffer().written(group);
+        self.shared.written_bytes.fetch_add(length, Ordering::Relaxed);
+        partition.published.send_modify(|published| published.end = group_end);
+        partition.waiters.publish(group_end.offset, told);
     }
 
     /// Waits for more records where the policy or the load says so.
@@ -253,6 +253,7 @@ impl Writer {
         let mut gathering =
             Gathering { max_delay, max_bytes, load_delay: delay_after(self.records), before: None };
         while !self.shared.closing.load(Ordering::SeqCst)
+            && !self.shared.has_full_buffer()
             && let Some(wait) = gathering.goes_on(self.shared.gathered(), begin.elapsed())
         {
             // Appends do not wake the writer here; it looks now and then whether there is enough.

@@ -182,3 +182,13 @@ async fn many_callers_share_syncs() {
     }
     assert_eq!(next, [50; 20]);
 }
+
+#[tokio::test]
+async fn a_full_buffer_waits_for_no_company() {
+    let memory = Memory::new();
+    let sync = SyncPolicy::Group { max_delay: Duration::from_secs(3600), max_bytes: usize::MAX };
+    let log = open_with(&memory, Config { buffer_bytes: 500, sync, ..config() });
+    while append(&log, &[EVENTS], 0, "x").is_ok() {}
+    within("room", log.room(P0)).await.unwrap();
+    append(&log, &[EVENTS], 0, "y").unwrap();
+}
