@@ -15,14 +15,11 @@ const KEPT: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     queue: VecDeque<(Option<u64>, Reply)>,
-    /// The newest mark in the queue.
-    last: Option<u64>,
 }
 
 impl Answers {
     /// An answer that waits for a mark, or for nothing of its own.
     pub(super) fn push(&mut self, mark: Option<u64>, reply: Reply) {
-        self.last = self.last.max(mark);
         self.queue.push_back((mark, reply));
     }
 
@@ -34,9 +31,10 @@ impl Answers {
         self.queue.is_empty()
     }
 
-    /// The mark to wait for next: one wait covers all before it.
-    pub(super) fn awaited(&self, broker: &Broker) -> Option<u64> {
-        self.last.filter(|mark| !self.queue.is_empty() && !broker.is_durable(*mark))
+    /// The mark to wait for, where one is: that of the oldest answer that has one. What became durable together leaves together then,
+    /// and nothing that may leave waits for what came after it. It may be durable by now, as the disk does not wait for who asks.
+    pub(super) fn awaited(&self) -> Option<u64> {
+        self.queue.iter().find_map(|(mark, _)| *mark)
     }
 
     /// The next answer that may leave.

@@ -220,14 +220,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         parsed?;
         self.answer()?;
         self.deliver(now)?;
+        self.await_disk();
+        Ok(())
+    }
+
+    /// Begins to wait for the disk where an answer needs that.
+    fn await_disk(&mut self) {
         if !self.awaited
-            && let Some(mark) = self.answers.awaited(&self.broker)
+            && let Some(mark) = self.answers.awaited()
         {
             let broker = self.broker.clone();
             self.durable.set(async move { broker.durable(mark).await });
             self.awaited = true;
         }
-        Ok(())
     }
 
     /// Whether nothing more may be taken from the client for now.
@@ -316,11 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if step.and_then(|()| self.answer()).is_err() {
                 break;
             }
-            if let Some(mark) = self.answers.awaited(&self.broker).filter(|_| !self.awaited) {
-                let broker = self.broker.clone();
-                self.durable.set(async move { broker.durable(mark).await });
-                self.awaited = true;
-            }
+            self.await_disk();
         }
         End::Shutdown
     }
