@@ -10,7 +10,7 @@ use crate::record::Stamps;
 use crate::seams::{Activity, Epoch, Kept, Mailbox};
 use crate::throttle::Bucket;
 use crate::{connection_state, telemetry};
-use ironbrook_log::{PartitionId, Ticket, Wait};
+use ironbrook_log::{Offset, PartitionId, Ticket, Wait};
 use ironbrook_model::{DeviceId, ErrorCode, Identity, MessageSource, Refusal, SystemProperty, Timestamp};
 use pull::Pull;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -169,7 +169,7 @@ impl Session {
         ticket: Ticket,
         wait: &mut Wait,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Refusal>> {
+    ) -> Poll<Result<Offset, Refusal>> {
         self.core.seams.log.poll_durable(ticket, wait, cx).map_err(telemetry::log_refusal)
     }
 

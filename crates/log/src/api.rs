@@ -144,9 +144,14 @@ pub trait Log: Send + Sync + 'static {
     /// Waits until the record of a ticket is durable. Cancel-safe.
     async fn durable(&self, ticket: Ticket) -> Result<(), Error>;
 
-    /// As [`durable`](Self::durable), without a future for each wait: the waker of `cx` is woken when it is worth to poll again. One
+    /// As [`durable`](Self::durable), without a future for each wait; tells what is behind the last durable record of the partition. The waker of `cx` is woken when it is worth to poll again. One
     /// `wait` serves one ticket after the other. No lock is held then, so that the waker may poll at once; it must not block.
-    fn poll_durable(&self, ticket: Ticket, wait: &mut Wait, cx: &mut Context<'_>) -> Poll<Result<(), Error>>;
+    fn poll_durable(
+        &self,
+        ticket: Ticket,
+        wait: &mut Wait,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Offset, Error>>;
 
     /// Reads records of one queue from an offset on; at most `max_records` and about `max_bytes` (at least one record,
     /// if there is one). Returns at once, possibly empty.

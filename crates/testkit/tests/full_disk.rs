@@ -7,9 +7,9 @@ mod doors;
 use ironbrook_client::topics::{Client, Message as Publish, QoS, ReasonCode};
 use ironbrook_client::{DeviceClient, Error, Message, ServiceClient, topics};
 use ironbrook_cloud::storage::account::Share;
-use ironbrook_hub::seams::{Clock as _, SystemClock};
+use ironbrook_hub::seams::{Clock as _, Routed, SystemClock};
 use ironbrook_log::Memory;
-use ironbrook_model::{DeviceId, Identity};
+use ironbrook_model::{DeviceId, Identity, SystemProperty};
 use ironbrook_testkit::{CONTAINER, Node};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -48,12 +48,17 @@ fn device(id: &str) -> Identity {
     Identity::device(DeviceId::new(id).unwrap())
 }
 
-/// Sends telemetry until all of it is acknowledged.
-fn telemetry(client: DeviceClient) -> JoinHandle<()> {
+/// Sends telemetry until all of it is acknowledged, and counts that.
+fn telemetry(client: DeviceClient, acknowledged: Arc<AtomicUsize>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut receipts = Vec::new();
         for number in 0..MESSAGES {
-            receipts.push(client.enqueue(Message::new(body(number))).await.unwrap());
+            let receipt = client.enqueue(Message::new(body(number))).await.unwrap();
+            let acknowledged = acknowledged.clone();
+            receipts.push(tokio::spawn(async move {
+                receipt.await.unwrap();
+                acknowledged.fetch_add(1, Ordering::SeqCst);
+            }));
         }
         for receipt in receipts {
             receipt.await.unwrap();
@@ -132,6 +137,15 @@ enum Post {
     Waits(JoinHandle<u16>),
 }
 
+/// The numbers of a device's events.
+fn numbers_of(events: &[Routed], device: &str) -> Vec<u64> {
+    let sent = |event: &&Routed| {
+        let sender = event.message.system.get(SystemProperty::ConnectionDeviceId);
+        sender.is_some_and(|sender| &**sender == device)
+    };
+    events.iter().filter(sent).map(|event| number(&event.message.body)).collect()
+}
+
 /// All numbers in order, none twice.
 fn complete(numbers: &[u64], door: &str) {
     assert_eq!(numbers, (0..MESSAGES as u64).collect::<Vec<_>>(), "{door}");
@@ -144,7 +158,7 @@ async fn fill_and_heal(free: u64) {
             .await
             .unwrap();
     let service = owner(&node).await;
-    let sender = node.device("a").connect().await.unwrap();
+    let sender = node.device("a").keep_alive(2 * PATIENCE).connect().await.unwrap();
     let reports = node.device("reports").connect().await.unwrap();
     let (keeper, mut kept) = persistent(&node, "keeper").await.unwrap();
     keeper.subscribe("line/1", QoS::AtLeastOnce).await.unwrap();
@@ -159,8 +173,9 @@ async fn fill_and_heal(free: u64) {
     // Doors with an acknowledgement push back: it stays away.
     let (address, token) = doors::place(&node, "amqp");
     let bodies = (0..MESSAGES).map(body).collect();
+    let acknowledged = Arc::new(AtomicUsize::new(0));
     let sending = [
-        telemetry(sender),
+        telemetry(sender, acknowledged.clone()),
         publish(to_line, "line/1"),
         publish(to_device, "plant/bridged/telemetry"),
         tokio::spawn(doors::by_amqp(address, "amqp".to_owned(), token, bodies)),
@@ -171,6 +186,12 @@ async fn fill_and_heal(free: u64) {
         }
     };
     within("the disk is full", pushing_back).await;
+    within("what is on disk is acknowledged", async {
+        while acknowledged.load(Ordering::SeqCst) < numbers_of(&node.events().await, "a").len() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
 
     // Doors with an answer say so. What comes in a moment in which the log found a little room waits for more, as an
     // acknowledgement does.
@@ -253,19 +274,11 @@ async fn fill_and_heal(free: u64) {
     complete(&numbers, "a persistent session");
     within("all telemetry", async {
         loop {
-            let of = |events: &[ironbrook_hub::seams::Routed], id: &str| {
-                let sent = |event: &&ironbrook_hub::seams::Routed| {
-                    let sender =
-                        event.message.system.get(ironbrook_model::SystemProperty::ConnectionDeviceId);
-                    sender.is_some_and(|sender| &**sender == id)
-                };
-                events.iter().filter(sent).map(|event| number(&event.message.body)).collect::<Vec<_>>()
-            };
             let events = node.events().await;
-            let doors = ["a", "amqp", "bridged"].map(|id| (id, of(&events, id)));
+            let doors = ["a", "amqp", "bridged"].map(|id| (id, numbers_of(&events, id)));
             if doors.iter().all(|(_, numbers)| numbers.len() >= MESSAGES) {
                 doors.iter().for_each(|(id, numbers)| complete(numbers, id));
-                let mut posted = of(&events, "https");
+                let mut posted = numbers_of(&events, "https");
                 posted.sort_unstable();
                 return assert_eq!(posted, taken, "what was taken is there, and what was refused is not");
             }
@@ -307,7 +320,8 @@ async fn retain_and_heal(seed: u64, free: u64) {
     let node = Node::start_with_topics(Arc::new(storage.clone()), &["a"]).await.unwrap();
     let clearing = node.topics("clearing").connect().await.unwrap().0;
     within("there is room", clearing.publish(retained("old/1", "0"))).await.unwrap();
-    let filling = node.topics("filling").connect().await.unwrap().0;
+    // Without a ping in the time of the test, which would have the door look for what it can acknowledge.
+    let filling = node.topics("filling").keep_alive(2 * PATIENCE).connect().await.unwrap().0;
     storage.set_capacity(Some(storage.used() + free));
     let acknowledged = Arc::new(AtomicUsize::new(0));
     let count = acknowledged.clone();

@@ -109,10 +109,16 @@ impl Log for FakeLog {
         Ok(())
     }
 
-    fn poll_durable(&self, ticket: Ticket, _: &mut Wait, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_durable(
+        &self,
+        ticket: Ticket,
+        _: &mut Wait,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Offset, Error>> {
         let mut waiting = self.waiting.lock().unwrap();
-        if *self.durable.borrow() > ticket.offset.0 {
-            return Poll::Ready(Ok(()));
+        let durable = *self.durable.borrow();
+        if durable > ticket.offset.0 {
+            return Poll::Ready(Ok(Offset(durable)));
         }
         waiting.push(cx.waker().clone());
         Poll::Pending

@@ -140,9 +140,9 @@ impl Intake {
     pub(super) fn poll_durable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         let Some(ticket) = self.unacknowledged.awaited() else { return Poll::Pending };
         let ticket = *self.awaited.get_or_insert(ticket);
-        self.session.poll_durable(ticket, &mut self.wait, cx).map_ok(|()| {
+        self.session.poll_durable(ticket, &mut self.wait, cx).map_ok(|end| {
             self.awaited = None;
-            self.unacknowledged.became_durable(ticket);
+            self.unacknowledged.became_durable(end);
         })
     }
 }

@@ -19,17 +19,14 @@ pub(super) struct Unacknowledged {
     first: Option<Entry>,
     /// Those behind it.
     queue: VecDeque<Entry>,
-    /// The newest ticket in the queue.
-    last: Option<Ticket>,
-    /// All before and with this offset are durable.
-    durable: Option<Offset>,
+    /// All before this offset are durable.
+    durable: Offset,
 }
 
 impl Unacknowledged {
     /// A message was taken; without an identifier it is never acknowledged, without a ticket it needs no wait of its own.
     pub(super) fn push(&mut self, id: Option<PacketId>, ticket: Option<Ticket>) {
         let Some(id) = id else { return };
-        self.last = ticket.or(self.last);
         if self.first.is_none() {
             self.first = Some((id, ticket));
         } else {
@@ -45,14 +42,15 @@ impl Unacknowledged {
         self.first.is_none()
     }
 
-    /// The ticket to wait for next: one wait covers all before it.
+    /// The ticket to wait for: the oldest one. What became durable together is acknowledged together then, and does not wait for
+    /// what came after it.
     pub(super) fn awaited(&self) -> Option<Ticket> {
-        self.last.filter(|ticket| !self.is_durable(Some(*ticket)))
+        self.first.iter().chain(&self.queue).find_map(|(_, ticket)| *ticket)
     }
 
-    /// A ticket became durable, and with it all before.
-    pub(super) fn became_durable(&mut self, ticket: Ticket) {
-        self.durable = self.durable.max(Some(ticket.offset));
+    /// All before an offset became durable.
+    pub(super) fn became_durable(&mut self, end: Offset) {
+        self.durable = self.durable.max(end);
     }
 
     /// The next message that may be acknowledged.
@@ -69,7 +67,7 @@ impl Unacknowledged {
     }
 
     fn is_durable(&self, ticket: Option<Ticket>) -> bool {
-        ticket.is_none_or(|ticket| self.durable.is_some_and(|durable| ticket.offset <= durable))
+        ticket.is_none_or(|ticket| ticket.offset < self.durable)
     }
 }
 
@@ -99,11 +97,11 @@ mod tests {
         waiting.push(some(4), ticket(12));
         assert_eq!(waiting.pop(), Some(id(1)));
         assert_eq!(waiting.pop(), None);
-        assert_eq!(waiting.awaited(), ticket(12));
-        waiting.became_durable(ticket(10).unwrap());
+        assert_eq!(waiting.awaited(), ticket(10));
+        waiting.became_durable(Offset(11));
         assert_eq!((waiting.pop(), waiting.pop(), waiting.pop()), (Some(id(2)), Some(id(3)), None));
         assert_eq!(waiting.awaited(), ticket(12));
-        waiting.became_durable(ticket(12).unwrap());
+        waiting.became_durable(Offset(20));
         assert_eq!((waiting.pop(), waiting.awaited()), (Some(id(4)), None));
         assert!(waiting.is_empty());
     }

@@ -246,9 +246,14 @@ impl Log for SegmentLog {
         part.waiters.wait(ticket.offset.0, &self.shared.runtime).await
     }
 
-    fn poll_durable(&self, ticket: Ticket, wait: &mut Wait, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_durable(
+        &self,
+        ticket: Ticket,
+        wait: &mut Wait,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Offset, Error>> {
         let part = self.shared.partition(ticket.partition)?;
-        part.waiters.poll(ticket.offset.0, wait, &self.shared.runtime, cx)
+        part.waiters.poll(ticket.offset.0, wait, &self.shared.runtime, cx).map_ok(Offset)
     }
 
     async fn read(

@@ -52,10 +52,10 @@ impl Waiters {
     /// Waits until a record is durable. Cancel-safe.
     pub(super) async fn wait(&self, offset: u64, runtime: &Runtime) -> Result<(), Error> {
         let mut guard = Guard { waiters: self, wait: Wait::default() };
-        poll_fn(|cx| self.poll(offset, &mut guard.wait, runtime, cx)).await
+        poll_fn(|cx| self.poll(offset, &mut guard.wait, runtime, cx)).await.map(drop)
     }
 
-    /// As [`wait`](Self::wait). A wait that is dropped stays in the list until its record is durable or the log ends, which is soon:
+    /// As [`wait`](Self::wait); tells what is behind the last durable record. A wait that is dropped stays in the list until its record is durable or the log ends, which is soon:
     /// the record is in the buffer already.
     pub(super) fn poll(
         &self,
@@ -63,7 +63,7 @@ impl Waiters {
         wait: &mut Wait,
         runtime: &Runtime,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Error>> {
+    ) -> Poll<Result<u64, Error>> {
         let mut state = self.state();
         if let Some(result) = state.look(offset) {
             // Who publishes takes all from the list whose result is known.
@@ -106,11 +106,11 @@ impl Waiters {
 }
 
 impl State {
-    fn look(&self, offset: u64) -> Option<Result<(), Error>> {
+    fn look(&self, offset: u64) -> Option<Result<u64, Error>> {
         match self.status {
-            Status::Open | Status::Closed if self.end > offset => Some(Ok(())),
+            Status::Open | Status::Closed if self.end > offset => Some(Ok(self.end)),
             Status::Open => None,
-            status => Some(status.check()),
+            status => Some(status.check().map(|()| self.end)),
         }
     }
 }
