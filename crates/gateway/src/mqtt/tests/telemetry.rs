@@ -35,11 +35,14 @@ async fn mqtt_17_puback_waits_for_the_disk_and_keeps_the_order() {
     // Reading goes on while the disk is waited for.
     client.send(message(TOPIC, "x", Some(5))).await;
     world.log.appended(4).await;
+    // What is on disk is acknowledged, though more of the same read is not: a full disk may take long.
     world.log.sync(2);
+    for n in 1..=2 {
+        client.expect(Packet::PubAck(id(n))).await;
+    }
     client.expect_quiet().await;
-    // One wait covers what came in one read.
     world.log.sync(3);
-    for n in 1..=4 {
+    for n in 3..=4 {
         client.expect(Packet::PubAck(id(n))).await;
     }
     client.expect_quiet().await;
