@@ -53,8 +53,7 @@ use upstream::{Links, LinksConfig};
 
 /// Partitions of the log. All modules of a device are in one anyway, and each executor of another costs memory.
 const PARTITIONS: u16 = 1;
-/// What the log gathers before a sync, and keeps of its newest records.
-const LOG_BUFFER_BYTES: usize = 2 << 20;
+/// What the log keeps in memory of its newest records.
 const LOG_CACHE_BYTES: usize = 256 << 10;
 /// How often segments that nobody needs are looked for.
 const RETAIN_EVERY: Duration = Duration::from_secs(60);
@@ -312,10 +311,10 @@ fn open_stores(storage: Arc<dyn Storage>, config: &Config) -> Result<Opened, Err
         segment_bytes: config.segment_bytes,
         sync: config.sync,
         keys: config.keys.clone(),
-        buffer_bytes: LOG_BUFFER_BYTES,
         cache_bytes: LOG_CACHE_BYTES,
         // Nobody reads here but the endpoints, and they hold what they need.
         retention: ironbrook_log::Retention { max_age: Some(Duration::ZERO), max_bytes: None },
+        ..ironbrook_log::Config::default()
     };
     let log = Arc::new(SegmentLog::open(storage.clone(), &folder("log"), segments)?);
     let checkpoints = Arc::new(FileCheckpoints::open(storage.clone(), &folder("checkpoints"))?);
