@@ -1,6 +1,6 @@
 //! Formats of files, by the endings of their names or as said.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use ironbrook_analytics::format::{
     Compression, Decimal, Delimiter, InputFormat, InputSerialization, JsonLayout, OutputFormat,
 };
@@ -47,6 +47,20 @@ impl Ending {
         let inner = &name[..name.len() - ending.len()];
         let (known, kind) = KINDS.into_iter().find(|(known, _)| inner.ends_with(known))?;
         Some(Self { kind, compression, len: known.len() + ending.len() })
+    }
+
+    /// How events in it are written.
+    ///
+    /// # Errors
+    /// Of a format that is only written.
+    pub(super) fn events(&self) -> anyhow::Result<InputSerialization> {
+        Ok(match self.kind {
+            Kind::Json | Kind::JsonLines => InputSerialization::Json,
+            Kind::Csv => InputSerialization::Csv { delimiter: Delimiter::Comma, header: true },
+            Kind::Tsv => InputSerialization::Csv { delimiter: Delimiter::Tab, header: true },
+            Kind::Avro => InputSerialization::Avro,
+            Kind::Parquet => bail!("Parquet is written, not read; give events as JSON, CSV or Avro"),
+        })
     }
 
     /// Whether each line is an event for sure.
@@ -152,14 +166,8 @@ impl Formats {
         };
         let job = job.unwrap_or_default().serialization;
         let serialization = match (ending.kind, job) {
-            (Kind::Json | Kind::JsonLines, _) => InputSerialization::Json,
             (Kind::Csv, InputSerialization::Csv { .. }) => job,
-            (Kind::Csv, _) => InputSerialization::Csv { delimiter: Delimiter::Comma, header: true },
-            (Kind::Tsv, _) => InputSerialization::Csv { delimiter: Delimiter::Tab, header: true },
-            (Kind::Avro, _) => InputSerialization::Avro,
-            (Kind::Parquet, _) => {
-                bail!("{name}: Parquet is written, not read; give events as JSON, CSV or Avro")
-            }
+            _ => ending.events().with_context(|| name.to_owned())?,
         };
         let format = InputFormat { serialization, compression: ending.compression };
         Ok((self.adjusted(name, format), ending.is_lines()))

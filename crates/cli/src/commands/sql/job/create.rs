@@ -105,13 +105,13 @@ impl Create {
             let named = text.split_once('=').and_then(|(name, place)| Some((name, place.split_once('/')?)));
             let (name, (container, blob)) =
                 named.ok_or_else(|| anyhow!("--reference: it is written NAME=CONTAINER/BLOB"))?;
-            let (kind, compression) = input::by_ending(blob);
+            let (serialization, compression) = input::by_ending(blob).context("--reference")?;
             let input = json!({
                 "type": "reference",
                 "container": container,
                 "blob": blob,
-                "serialization": { "type": kind },
-                "compression": { "type": compression },
+                "serialization": serialization,
+                "compression": compression,
             });
             Ok((name.to_owned(), serde_json::from_value(input)?))
         };

@@ -1,8 +1,12 @@
 //! How the payloads of inputs are written, as people type it.
 
+use super::super::format::Ending;
+use anyhow::Context as _;
+use ironbrook_analytics::format::{self, Delimiter, InputSerialization};
 use ironbrook_cloud::streaming::{
     Compression, CompressionKind, Serialization, SerializationKind, SerializationProperties,
 };
+use std::path::Path;
 
 /// How bodies of messages are written.
 #[derive(Debug, clap::Args)]
@@ -59,19 +63,23 @@ impl Bodies {
     }
 }
 
-/// Format and compression of a blob by the ending of its name, as in `limits.csv.gz`.
-pub(super) fn by_ending(blob: &str) -> (SerializationKind, CompressionKind) {
-    let lower = blob.to_ascii_lowercase();
-    let (name, compression) = match lower.strip_suffix(".gz") {
-        Some(name) => (name, CompressionKind::GZip),
-        None => (&*lower, CompressionKind::None),
+/// How a blob is written by the ending of its name, as in `limits.csv.gz`; JSON where that says nothing.
+pub(super) fn by_ending(blob: &str) -> anyhow::Result<(Serialization, Compression)> {
+    let Some(ending) = Ending::of(Path::new(blob)) else { return Ok(Default::default()) };
+    let (kind, delimiter) = match ending.events().with_context(|| blob.to_owned())? {
+        InputSerialization::Json => (SerializationKind::Json, None),
+        InputSerialization::Csv { delimiter, .. } => (SerializationKind::Csv, Some(delimiter)),
+        InputSerialization::Avro => (SerializationKind::Avro, None),
     };
-    let kind = match name.rsplit_once('.') {
-        Some((_, "csv")) => SerializationKind::Csv,
-        Some((_, "avro")) => SerializationKind::Avro,
-        _ => SerializationKind::Json,
+    let field_delimiter =
+        delimiter.filter(|one| *one != Delimiter::Comma).map(|one| char::from(one.byte()).to_string());
+    let compression = match ending.compression {
+        format::Compression::None => CompressionKind::None,
+        format::Compression::GZip => CompressionKind::GZip,
+        format::Compression::Deflate => CompressionKind::Deflate,
     };
-    (kind, compression)
+    let properties = SerializationProperties { field_delimiter, encoding: None };
+    Ok((Serialization { kind, properties }, Compression { kind: compression }))
 }
 
 #[cfg(test)]
@@ -80,9 +88,17 @@ mod tests {
 
     #[test]
     fn endings() {
-        assert_eq!(by_ending("a/b.json"), (SerializationKind::Json, CompressionKind::None));
-        assert_eq!(by_ending("{date}/B.CSV.gz"), (SerializationKind::Csv, CompressionKind::GZip));
-        assert_eq!(by_ending("x.avro"), (SerializationKind::Avro, CompressionKind::None));
-        assert_eq!(by_ending("csv"), (SerializationKind::Json, CompressionKind::None));
+        let of = |blob: &str| {
+            let (serialization, compression) = by_ending(blob).unwrap();
+            let delimiter = serialization.properties.field_delimiter.unwrap_or_default();
+            (serialization.kind, delimiter, compression.kind)
+        };
+        let none = String::new;
+        assert_eq!(of("a/b.json"), (SerializationKind::Json, none(), CompressionKind::None));
+        assert_eq!(of("{date}/B.CSV.gz"), (SerializationKind::Csv, none(), CompressionKind::GZip));
+        assert_eq!(of("x.tsv.deflate"), (SerializationKind::Csv, "\t".to_owned(), CompressionKind::Deflate));
+        assert_eq!(of("x.avro"), (SerializationKind::Avro, none(), CompressionKind::None));
+        assert_eq!(of("csv"), (SerializationKind::Json, none(), CompressionKind::None));
+        assert!(by_ending("x.parquet").is_err());
     }
 }
